@@ -1,0 +1,229 @@
+"""numpy arrays as TensorProto messages and back, without a loop over elements.
+
+==================  ==========================================================================
+numpy dtype         TensorProto dtype
+==================  ==========================================================================
+bool, (u)int8–64    DT_BOOL, DT_UINT8 … DT_INT64
+float16, 32, 64     DT_HALF, DT_FLOAT, DT_DOUBLE
+complex64, 128      DT_COMPLEX64, DT_COMPLEX128
+object (of bytes)   DT_STRING
+==================  ==========================================================================
+
+A tensor that cannot be read raises :class:`TensorError`; nothing larger than ``limit`` bytes is
+ever allocated, whatever its shape says.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import ArrayLike, NDArray
+
+from kmnist.client.wire import serving_pb2 as pb
+
+__all__ = [
+    "MAX_BYTES",
+    "TensorError",
+    "dtype_name",
+    "from_array",
+    "numpy_dtype",
+    "shape_of",
+    "to_array",
+]
+
+#: No protobuf message is larger than this, so no honest tensor is either.
+MAX_BYTES: Final = 2**31
+
+# DataType → the numpy dtype, little-endian as on the wire, and the field of its values.
+_TYPES: Final[dict[int, tuple[np.dtype[Any], str]]] = {
+    pb.DT_FLOAT: (np.dtype("<f4"), "float_val"),
+    pb.DT_DOUBLE: (np.dtype("<f8"), "double_val"),
+    pb.DT_INT32: (np.dtype("<i4"), "int_val"),
+    pb.DT_UINT8: (np.dtype("u1"), "int_val"),
+    pb.DT_INT16: (np.dtype("<i2"), "int_val"),
+    pb.DT_INT8: (np.dtype("i1"), "int_val"),
+    pb.DT_UINT16: (np.dtype("<u2"), "int_val"),
+    pb.DT_INT64: (np.dtype("<i8"), "int64_val"),
+    pb.DT_UINT32: (np.dtype("<u4"), "uint32_val"),
+    pb.DT_UINT64: (np.dtype("<u8"), "uint64_val"),
+    pb.DT_BOOL: (np.dtype("?"), "bool_val"),
+    pb.DT_HALF: (np.dtype("<f2"), "half_val"),
+    pb.DT_COMPLEX64: (np.dtype("<c8"), "scomplex_val"),
+    pb.DT_COMPLEX128: (np.dtype("<c16"), "dcomplex_val"),
+    pb.DT_STRING: (np.dtype(object), "string_val"),
+}
+_DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _) in _TYPES.items()}
+
+
+class TensorError(ValueError):
+    """A tensor that cannot be written as, or read from, a TensorProto."""
+
+
+def dtype_name(data_type: int) -> str:
+    """The name of a DataType, ``DT_UINT8`` say; ``DataType 99`` for one not known here."""
+    return (
+        pb.DataType.Name(data_type)
+        if data_type in pb.DataType.values()
+        else f"DataType {data_type}"
+    )
+
+
+def numpy_dtype(data_type: int) -> np.dtype[Any]:
+    """The numpy dtype of a DataType; strings are object arrays of bytes.
+
+    Raises:
+        TensorError: No numpy dtype stands for it (bfloat16, quantised types, resources).
+    """
+    try:
+        return _TYPES[data_type][0]
+    except KeyError:
+        raise TensorError(f"dtype {dtype_name(data_type)} has no numpy equivalent") from None
+
+
+def shape_of(shape: pb.TensorShapeProto) -> tuple[int | None, ...] | None:
+    """The dimensions, None for each unknown one; None alone where even their number is unknown."""
+    if shape.unknown_rank:
+        return None
+    return tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
+
+
+def from_array(values: ArrayLike) -> pb.TensorProto:
+    """An array as a TensorProto: numbers in ``tensor_content``, strings in ``string_val``.
+
+    Args:
+        values: Any shape and any dtype of the table above; str and bytes become DT_STRING (UTF-8).
+
+    Raises:
+        TensorError: The dtype has no counterpart, or an object array holds something not a string.
+    """
+    array = np.asarray(values)
+    shape = pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=size) for size in array.shape])
+    if array.dtype.kind in "OSU":
+        strings = [_encoded(value) for value in array.ravel().tolist()]
+        return pb.TensorProto(dtype=pb.DT_STRING, tensor_shape=shape, string_val=strings)
+    little = array.dtype.newbyteorder("<")
+    data_type = _DATA_TYPES.get(little)
+    if data_type is None:
+        raise TensorError(f"an array of dtype {array.dtype} cannot be sent")
+    content = array.astype(little, copy=False).tobytes()
+    return pb.TensorProto(dtype=data_type, tensor_shape=shape, tensor_content=content)  # type: ignore[arg-type]
+
+
+def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
+    """The values of a TensorProto; read-only where they could be taken without a copy.
+
+    As TensorFlow does, a typed field with fewer values than the shape asks for repeats its last
+    one, and one with none means zeros (empty strings).
+
+    Args:
+        tensor: From anyone; its shape and its values are checked against each other.
+        limit: Most bytes that the array may take (a string counts as a pointer).
+
+    Raises:
+        TensorError: The dtype has no numpy equivalent, the shape is not fully known or larger
+            than ``limit``, or the number of values does not fit it.
+    """
+    dtype, field = numpy_dtype(tensor.dtype), _TYPES[tensor.dtype][1]
+    shape = _known_shape(tensor.tensor_shape)
+    count = math.prod(shape)
+    if count * dtype.itemsize > limit:
+        raise TensorError(f"shape {shape} of {dtype} is larger than the limit of {limit:,} bytes")
+    if not tensor.tensor_content:
+        return _fill(_typed_values(tensor, dtype, field), count, dtype).reshape(shape)
+    if dtype.kind == "O":
+        return _string_content(tensor.tensor_content, count).reshape(shape)
+    if len(tensor.tensor_content) != count * dtype.itemsize:
+        raise TensorError(
+            f"tensor_content has {len(tensor.tensor_content):,} bytes, expected "
+            f"{count * dtype.itemsize:,} for shape {shape} of {dtype}"
+        )
+    return np.frombuffer(tensor.tensor_content, dtype=dtype).reshape(shape)
+
+
+def _encoded(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    raise TensorError(f"expected bytes or str in an object array, received {type(value).__name__}")
+
+
+def _known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
+    shape = shape_of(proto)
+    if shape is None or None in shape:
+        raise TensorError(f"a tensor's shape must be fully known, received {shape}")
+    return tuple(size for size in shape if size is not None)
+
+
+def _typed_values(tensor: Message, dtype: np.dtype[Any], field: str) -> NDArray[Any]:
+    values = getattr(tensor, field)
+    if field == "string_val":
+        strings = np.empty(len(values), dtype=object)
+        strings[:] = values
+        return strings
+    if field == "half_val":  # the bits of each number, as an int
+        return _checked_ints(values, np.dtype("<u2")).view(dtype)
+    if field == "scomplex_val":  # real and imaginary parts in turn
+        return _pairs(np.array(values, dtype="<f4")).view(dtype)
+    if field == "dcomplex_val":
+        return _pairs(np.array(values, dtype="<f8")).view(dtype)
+    if field == "int_val" and dtype.itemsize < 4:
+        return _checked_ints(values, dtype)
+    return np.array(values, dtype=dtype)
+
+
+def _checked_ints(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    wide = np.array(values, dtype="<i4")
+    narrow = wide.astype(dtype)
+    if not np.array_equal(wide, narrow):
+        raise TensorError(f"a value of the tensor does not fit {dtype}")
+    return narrow
+
+
+def _pairs(parts: NDArray[Any]) -> NDArray[Any]:
+    if len(parts) % 2:
+        raise TensorError(f"complex numbers come as pairs, received {len(parts)} parts")
+    return parts
+
+
+def _fill(values: NDArray[Any], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if len(values) == count:
+        return values
+    if len(values) > count:
+        raise TensorError(f"the tensor has {len(values):,} values, expected at most {count:,}")
+    filled = np.empty(count, dtype=dtype)
+    filled[: len(values)] = values
+    filled[len(values) :] = values[-1] if len(values) else (b"" if dtype.kind == "O" else 0)
+    return filled
+
+
+def _string_content(content: bytes, count: int) -> NDArray[Any]:
+    """Strings in ``tensor_content``: every length as a varint, then every string."""
+    lengths, offset = [], 0
+    for _ in range(count):
+        length, offset = _varint(content, offset)
+        lengths.append(length)
+    if offset + sum(lengths) != len(content):
+        raise TensorError(
+            f"tensor_content has {len(content):,} bytes, expected {offset + sum(lengths):,} "
+            f"for its {count:,} strings"
+        )
+    strings = np.empty(count, dtype=object)
+    for index, length in enumerate(lengths):
+        strings[index] = content[offset : offset + length]
+        offset += length
+    return strings
+
+
+def _varint(content: bytes, offset: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if offset >= len(content):
+            break
+        byte = content[offset]
+        offset += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, offset
+    raise TensorError("tensor_content ends inside the length of a string")
