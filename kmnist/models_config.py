@@ -11,7 +11,7 @@ list would never pick the next one up. ``kmnist versions prune`` bounds what is 
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ __all__ = [
     "config_path",
     "edit_labels",
     "ensure_model_config",
+    "pinned_versions",
+    "read_labels",
     "read_model_config",
 ]
 
@@ -94,6 +96,18 @@ def read_model_config(path: str | os.PathLike[str], name: str | None = None) -> 
     raise MissingError(f"no model {name or ''} in {path}; there are: {there}")
 
 
+def read_labels(base: str | os.PathLike[str]) -> dict[str, int]:
+    """Label → version of the model in the folder ``base``; empty if there is no file or entry.
+
+    Raises:
+        InputError: the file there is not what TensorFlow Serving reads.
+    """
+    try:
+        return dict(read_model_config(config_path(base), Path(base).absolute().name).labels)
+    except MissingError:
+        return {}
+
+
 def ensure_model_config(base: str | os.PathLike[str]) -> Path:
     """Makes sure that the ``models.config`` beside the folder ``base`` has an entry for its model.
 
@@ -110,7 +124,7 @@ def ensure_model_config(base: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def edit_labels(base: str | os.PathLike[str]) -> Iterator[MutableMapping[str, int]]:
+def edit_labels(base: str | os.PathLike[str]) -> Iterator[dict[str, int]]:
     """The labels of the model in the folder ``base``, to change: saved at the end, if it is reached.
 
     Holds the lock of the file, so that what was checked inside still holds when it is saved.
@@ -119,7 +133,32 @@ def edit_labels(base: str | os.PathLike[str]) -> Iterator[MutableMapping[str, in
         InputError: as :func:`ensure_model_config`.
     """
     with _edited(base) as entry:
-        yield entry.version_labels
+        # A copy: reading a key that is not there would add it to protobuf's own map.
+        labels = dict(entry.version_labels)
+        yield labels
+        entry.version_labels.clear()
+        entry.version_labels.update(labels)
+
+
+@contextmanager
+def pinned_versions(base: str | os.PathLike[str]) -> Iterator[set[int]]:
+    """The versions that a label or a ``specific`` policy points at, as long as the lock is held.
+
+    Raises:
+        InputError: the file there is not what TensorFlow Serving reads.
+    """
+    path = config_path(base)
+    with locked(_lock_path(path)):
+        try:
+            model = read_model_config(path, Path(base).absolute().name)
+        except MissingError:
+            yield set()
+        else:
+            yield {*model.labels.values(), *(model.policy.specific or ())}
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 @contextmanager
@@ -129,7 +168,7 @@ def _edited(base: str | os.PathLike[str]) -> Iterator[_ModelConfig]:
         raise InputError(f"{base} has no name to call the model by; expected models/kmnist")
     path = config_path(base)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.name}.lock")):
+    with locked(_lock_path(path)):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:

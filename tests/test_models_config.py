@@ -15,6 +15,7 @@ from kmnist.models_config import (
     config_path,
     edit_labels,
     ensure_model_config,
+    read_labels,
     read_model_config,
 )
 
@@ -150,6 +151,13 @@ def test_a_file_of_another_format_is_refused_in_one_line(base, text):
         read_model_config(config_path(base), "kmnist")
     assert "\n" not in str(caught.value)
     assert "expected a model_config_list" in str(caught.value)
+
+
+def test_no_file_has_no_labels(base, liberal):
+    assert read_labels(base) == {"stable": 3, "canary": 4}
+    assert read_labels(base.parent / "unknown") == {}
+    liberal.unlink()
+    assert read_labels(base) == {}
 
 
 def test_no_file_says_what_makes_it(base):
