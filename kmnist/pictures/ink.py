@@ -1,0 +1,117 @@
+"""Colours and opacity → the ink of what is drawn there, on any paper, screen or canvas."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from .decode import grey_of, resize
+from .measure import blur, closing, components, maximum, otsu, span
+
+__all__ = ["find_ink"]
+
+COARSE = 128
+"""Where the drawing is, is looked for in a picture of this longer side."""
+
+FINE = 128
+"""The drawing with a margin is enlarged or reduced to this longer side: 4 pixels for each of 28."""
+
+STROKE = 3 / 10
+"""No stroke is wider than this share of the side: what is wider counts as background."""
+
+FAINTEST = 0.05
+"""Less contrast than this is the grain of empty paper."""
+
+
+def find_ink(colours: Any, alpha: Any) -> Any:
+    """Find the ink of a picture, in a window around the drawing.
+
+    Args:
+        colours: float32 (h, w, 3), 0 to 1.
+        alpha: float32 (h, w), 0 to 1.
+
+    Returns:
+        float32, a longer side of ``FINE``: 0 on the background to 1 in the ink.
+    """
+    grey = _dark_on_light(*_flatten(grey_of(colours), alpha))
+    coarse = resize(grey[..., None], COARSE)[..., 0]
+    dark = contrast(coarse)
+    drawing = _drawing(dark, dark > 0.4 * tf.reduce_max(blur(dark, 3)))
+    window, near = _window(grey, drawing)
+    dark = contrast(window) * near
+    low, high = otsu(dark)
+    # Edges a little sharper than they are photographed: full ink from 3/4 of the contrast.
+    return tf.clip_by_value(2 * (dark - low) / tf.maximum(high - low, FAINTEST) - 0.5, 0, 1)
+
+
+def _flatten(grey: Any, alpha: Any) -> tuple[Any, Any]:
+    """Lay a picture on its paper: a grey picture and whether its polarity is still open.
+
+    A transparent canvas shows strokes by their opacity, whatever their colour. Only an opaque
+    sheet with something on it, such as a screenshot with round corners, is laid on its own tone.
+    """
+    mean = tf.math.divide_no_nan(tf.reduce_sum(grey * alpha), tf.reduce_sum(alpha))
+    variance = tf.math.divide_no_nan(
+        tf.reduce_sum(alpha * (grey - mean) ** 2), tf.reduce_sum(alpha)
+    )
+    (top, bottom), (left, right) = span(alpha > 0.5)
+    filled = tf.reduce_mean(alpha[top:bottom, left:right]) > 0.75
+    sheet = (tf.reduce_min(alpha) > 0.99) | ((variance > 0.05**2) & filled)
+    return tf.where(sheet, grey * alpha + mean * (1 - alpha), alpha), sheet
+
+
+def _dark_on_light(grey: Any, open_: Any) -> Any:
+    """Invert what is light on dark, which is always so for opacity."""
+    coarse = resize(grey[..., None], COARSE)[..., 0]
+    # Ink is the lesser part: it is what stretches the distribution to its side.
+    skew = tf.reduce_mean((coarse - blur(coarse, COARSE + 1)) ** 3)
+    return tf.where(open_ & (skew < 0), grey, 1 - grey)
+
+
+def contrast(grey: Any) -> Any:
+    """How much darker each pixel is than the paper around it, as a share of the paper's light."""
+    smooth = blur(grey, 3)
+    width = int(COARSE * STROKE)
+    paper = blur(closing(smooth, width), width // 2)
+    return tf.nn.relu(paper - smooth) / tf.maximum(paper, 0.1)
+
+
+def _drawing(dark: Any, mask: Any) -> Any:
+    """Of the parts of a mask those that make up the drawing: the main one and what is near it."""
+    labels = components(mask)
+    score = tf.math.unsorted_segment_sum(
+        tf.reshape(dark, [-1]), tf.reshape(labels, [-1]), tf.size(mask) + 1
+    )
+    height, width = tf.unstack(tf.shape(mask))
+    rows, columns = tf.range(height)[:, None], tf.range(width)
+    side = (rows == 0) | (rows == height - 1) | (columns == 0) | (columns == width - 1)
+    touches = tf.math.unsorted_segment_max(
+        tf.reshape(tf.cast(side, tf.int32), [-1]), tf.reshape(labels, [-1]), tf.size(mask) + 1
+    )
+    # An edge of the paper or a shadow comes in from the side.
+    score = (score * tf.where(touches > 0, 0.2, 1.0))[1:]
+    main = labels == tf.argmax(score, output_type=tf.int32) + 1
+    (top, bottom), (left, right) = span(main & mask)
+    reach = tf.maximum(bottom - top, right - left) * 3 // 10
+    near = (rows >= top - reach) & (rows < bottom + reach)
+    near &= (columns >= left - reach) & (columns < right + reach)
+    large = tf.gather(tf.concat([[0.0], score], 0), labels) > 0.05 * tf.reduce_max(score)
+    return mask & (main | (near & large))
+
+
+def _window(grey: Any, drawing: Any) -> tuple[Any, Any]:
+    """Cut out the drawing with a margin, scaled to ``FINE``, and a mask of where it may be."""
+    scale = tf.cast(tf.shape(grey), tf.float32) / tf.cast(tf.shape(drawing), tf.float32)
+    rows, columns = span(drawing)
+    longer = tf.maximum(rows[1] - rows[0], columns[1] - columns[0])
+    margin = 0.3 * tf.cast(longer, tf.float32) + 2
+
+    def cut(ends: tuple[Any, Any], axis: int) -> slice:
+        first = (tf.cast(ends[0], tf.float32) - margin) * scale[axis]
+        last = tf.math.ceil((tf.cast(ends[1], tf.float32) + margin) * scale[axis])
+        return slice(tf.cast(tf.maximum(first, 0), tf.int32), tf.cast(last, tf.int32))
+
+    around = maximum(tf.cast(drawing, tf.float32), 5)
+    around = tf.image.resize(around[..., None], tf.shape(grey))
+    both = tf.concat([grey[..., None], around], 2)[cut(rows, 0), cut(columns, 1)]
+    both = resize(both, FINE, method="bicubic")
+    return both[..., 0], tf.cast(both[..., 1] > 0.01, tf.float32)

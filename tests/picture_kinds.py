@@ -1,0 +1,260 @@
+"""Real digits drawn as people send them: on paper, on a screen, on a transparent canvas.
+
+Each kind takes a digit, uint8 (28, 28) as MNIST has it, and a random generator, and returns an
+encoded picture. Only NumPy and Pillow draw: the code under test has no part in it.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Kind: TypeAlias = Callable[[NDArray[np.uint8], np.random.Generator], bytes]
+Floats: TypeAlias = NDArray[np.floating[Any]]
+
+WHITE_PAPER = (236, 234, 228)
+BLUE_PEN = (38, 58, 150)
+BLACK_PEN = (35, 34, 38)
+PENCIL = (120, 120, 124)
+
+
+def encode(pixels: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:  # noqa: A002
+    """The file of an image, uint8 (h, w) grey, (h, w, 3) RGB or (h, w, 4) RGBA."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, **options)
+    return file.getvalue()
+
+
+def stroke(image: NDArray[np.uint8], side: int) -> Floats:
+    """The digit cropped and enlarged to a longer side of ``side``: how much ink, 0 to 1."""
+    rows, columns = np.nonzero(image.max(1) > 60)[0], np.nonzero(image.max(0) > 60)[0]
+    image = np.pad(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 2)
+    scale = side / (max(image.shape) - 4)
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    smooth = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)) / 255
+    # An ink edge is sharp: the ramp that enlarging gives is narrowed to a quarter.
+    ink = np.clip((smooth - 0.5) * max(1.0, scale / 4) + 0.5, 0, 1) if scale > 1 else smooth
+    return np.asarray(ink)
+
+
+def thin_stroke(image: NDArray[np.uint8], side: int) -> Floats:
+    """The digit's centre line drawn with a fine pen: about a thirtieth of the longer side wide."""
+    line = skeleton(stroke(image, 120) > 0.5)
+    pen = Image.fromarray((line * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(3))
+    pen = pen.filter(ImageFilter.GaussianBlur(1))
+    size = (round(pen.width * side / 120), round(pen.height * side / 120))
+    enlarged = np.asarray(pen.resize(size, Image.Resampling.BICUBIC)) / 255
+    return np.asarray(np.clip((enlarged - 0.3) * 4, 0, 1))
+
+
+def skeleton(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The centre lines of a mask, one pixel wide (Zhang and Suen, 1984)."""
+    mask = np.pad(mask, 1)
+    while True:
+        before = mask.sum()
+        for first in (True, False):
+            ring = [np.roll(mask, shift, (0, 1)) for shift in _RING]  # north, then clockwise
+            n, e, s, w = ring[0], ring[2], ring[4], ring[6]
+            neighbours = np.sum(ring, axis=0)
+            changes = np.sum([~a & b for a, b in zip(ring, [*ring[1:], n], strict=True)], axis=0)
+            sides = ~(n & e & s) & ~(e & s & w) if first else ~(n & e & w) & ~(n & s & w)
+            mask = mask & ~((neighbours >= 2) & (neighbours <= 6) & (changes == 1) & sides)
+        if mask.sum() == before:
+            return mask[1:-1, 1:-1]
+
+
+_RING = [(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)]
+
+
+def place(ink: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """The ink somewhere on an empty sheet, all of it on the sheet."""
+    sheet = np.zeros(shape)
+    top = rng.integers(0, max(1, shape[0] - ink.shape[0]))
+    left = rng.integers(0, max(1, shape[1] - ink.shape[1]))
+    sheet[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
+    return sheet
+
+
+def sheet_of(image: NDArray[np.uint8], rng: np.random.Generator, *, pen: Any = stroke) -> Floats:
+    """A digit a third to three quarters as tall as a sheet of 240 to 480 pixels."""
+    shape = (int(rng.integers(240, 480)), int(rng.integers(240, 480)))
+    return place(pen(image, int(min(shape) * rng.uniform(0.33, 0.75))), shape, rng)
+
+
+def light(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """A lamp to one side, a vignette and the soft shadow of a hand: 0.3 to 1 of full light."""
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]  # type: ignore[misc]
+    angle = rng.uniform(0, 2 * np.pi)
+    lamp = 1 - rng.uniform(0.1, 0.3) * (1 + np.cos(angle) * x + np.sin(angle) * y) / 2
+    vignette = 1 - rng.uniform(0.05, 0.25) * (x**2 + y**2) / 2
+    angle, reach, soft = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.8), rng.uniform(0.05, 0.3)
+    across = np.cos(angle) * x + np.sin(angle) * y + 0.2 * np.sin(3 * (x * y + reach))
+    shadow = 1 - rng.uniform(0.15, 0.5) / (1 + np.exp(-(across - reach) / soft))
+    return np.asarray(lamp * vignette * shadow)
+
+
+def photograph(
+    sheet: Floats,
+    rng: np.random.Generator,
+    *,
+    ink: tuple[int, int, int] = BLUE_PEN,
+    paper: tuple[int, int, int] = WHITE_PAPER,
+) -> NDArray[np.uint8]:
+    """A sheet as a phone sees it: tilted, blurred, unevenly lit, with grain. RGB."""
+    density = 0.85 + 0.15 * rough(sheet.shape, rng, 3)  # pens do not cover evenly
+    cover = (sheet * density)[..., None]
+    scene = np.array(paper) * (1 - cover) + np.array(ink) * cover
+    scene += 3 * rough(sheet.shape, rng, 2)[..., None]  # the paper's fibres
+    scene = scene * light(sheet.shape, rng)[..., None]
+    photo = tilt(Image.fromarray(np.clip(scene, 0, 255).astype(np.uint8)), rng)
+    photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
+    grain = rng.uniform(2, 6) * rng.standard_normal((*sheet.shape, 1), np.float32)
+    grain = grain + 2 * rng.standard_normal(scene.shape, np.float32)
+    return np.clip(np.asarray(photo) + grain, 0, 255).astype(np.uint8)
+
+
+def rough(shape: tuple[int, int], rng: np.random.Generator, grain: float) -> Floats:
+    """Smooth noise of unit deviation whose grains are about ``grain`` pixels wide."""
+    height, width = shape
+    coarse = rng.normal(size=(int(height / grain) + 2, int(width / grain) + 2))
+    noise = Image.fromarray(coarse.astype(np.float32))
+    smooth = np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(smooth / smooth.std())
+
+
+def tilt(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The photo seen from a little aside: each corner moves by up to 6 % of the side."""
+    w, h = photo.size
+    seen = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=float)
+    # Sampling inward keeps the table out of the picture.
+    inward = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
+    there = seen + inward * rng.uniform(0, 0.06, (4, 2)) * min(w, h)
+    rows = []
+    for (x, y), (u, v) in zip(seen, there, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    mapping = np.linalg.solve(np.array(rows), there.ravel())
+    return photo.transform(
+        photo.size, Image.Transform.PERSPECTIVE, mapping.tolist(), Image.Resampling.BICUBIC
+    )
+
+
+def jpeg(pixels: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    return encode(pixels, "JPEG", quality=int(rng.integers(50, 91)))
+
+
+def plain(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """The data set's own image as PNG."""
+    return encode(image)
+
+
+def blue_pen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    return jpeg(photograph(sheet_of(image, rng), rng), rng)
+
+
+def pencil(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    return jpeg(photograph(sheet_of(image, rng), rng, ink=PENCIL), rng)
+
+
+def fine_pen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    return jpeg(photograph(sheet_of(image, rng, pen=thin_stroke), rng, ink=BLACK_PEN), rng)
+
+
+def small_on_sheet(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """A digit a fifteenth to a sixth as tall as the sheet, anywhere on it."""
+    sheet = place(stroke(image, int(rng.integers(40, 100))), (600, 600), rng)
+    return jpeg(photograph(sheet, rng, ink=BLACK_PEN), rng)
+
+
+def dark_screen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """White on a dark screen, photographed: the backlight bleeds, a reflection shines."""
+    sheet = sheet_of(image, rng)
+    level = rng.uniform(15, 60)
+    glow = level * (0.6 + 0.8 * light(sheet.shape, rng)) + 12 * rough(sheet.shape, rng, 90)
+    scene = glow * (1 - sheet) + rng.uniform(170, 240) * sheet
+    photo = tilt(Image.fromarray(np.clip(scene, 0, 255).astype(np.uint8)), rng)
+    photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
+    noisy = np.asarray(photo) + rng.normal(0, rng.uniform(2, 6), sheet.shape)
+    return jpeg(np.clip(noisy, 0, 255).astype(np.uint8), rng)
+
+
+def on_transparent(sheet: Floats, tone: int) -> bytes:
+    colour = np.full((*sheet.shape, 3), tone)
+    return encode(np.dstack([colour, sheet * 255]).round().astype(np.uint8))
+
+
+def black_on_transparent(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    return on_transparent(sheet_of(image, rng), 0)
+
+
+def white_on_transparent(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    return on_transparent(sheet_of(image, rng), 255)
+
+
+def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Black on white from a drawing program, 40 to 1,200 pixels, in every format."""
+    side = int(40 * 30 ** rng.uniform())
+    shape = (side, max(40, int(side * rng.uniform(0.5, 1))))
+    ink = stroke(image, int(min(shape) * rng.uniform(0.4, 0.8)))
+    pixels = (255 * (1 - place(ink, shape, rng))).round().astype(np.uint8)
+    return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "GIF", "WEBP"])))
+
+
+def ruled_paper(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Hard: written across the lines of an exercise book."""
+    sheet = sheet_of(image, rng)
+    period = int(rng.integers(28, 60))
+    lines = np.zeros(sheet.shape)
+    lines[int(rng.integers(period)) :: period] = 0.35
+    lines[1:] = np.maximum(lines[1:], 0.7 * lines[:-1])
+    if rng.uniform() < 0.5:
+        lines = np.maximum(lines, np.resize(lines[:, :1], lines.shape[::-1]).T)
+    return jpeg(photograph(np.maximum(sheet, lines), rng), rng)
+
+
+def sheet_on_desk(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Hard: the paper's edge and a dark desk are in the picture."""
+    sheet = sheet_of(image, rng)
+    margin = [int(rng.uniform(0, 0.2) * side) for side in (*sheet.shape, *sheet.shape)]
+    desk = np.pad(sheet, ((margin[0], margin[2]), (margin[1], margin[3])), constant_values=1)
+    return jpeg(photograph(desk, rng, ink=(70, 48, 32)), rng)
+
+
+def hand_shadow(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Hard: a shadow with an edge as sharp as a stroke's."""
+    pixels = photograph(sheet_of(image, rng), rng).astype(float)
+    y, x = np.mgrid[-1 : 1 : pixels.shape[0] * 1j, -1 : 1 : pixels.shape[1] * 1j]  # type: ignore[misc]
+    angle = rng.uniform(0, 2 * np.pi)
+    dark = np.cos(angle) * x + np.sin(angle) * y > rng.uniform(-0.4, 0.6)
+    edge = Image.fromarray((dark * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))
+    pixels *= 1 - 0.4 * np.asarray(edge)[..., None] / 255
+    return jpeg(pixels.astype(np.uint8), rng)
+
+
+def red_on_blue(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Hard: colours that are the same grey."""
+    cover = sheet_of(image, rng)[..., None]
+    pixels = np.array((60, 90, 200)) * (1 - cover) + np.array((215, 60, 60)) * cover
+    return jpeg(np.clip(pixels + rng.normal(0, 3, pixels.shape), 0, 255).astype(np.uint8), rng)
+
+
+KINDS: dict[str, Kind] = {
+    "plain": plain,
+    "blue pen on paper": blue_pen,
+    "pencil on paper": pencil,
+    "fine pen on paper": fine_pen,
+    "small on a large sheet": small_on_sheet,
+    "white on a dark screen": dark_screen,
+    "black on transparent": black_on_transparent,
+    "white on transparent": white_on_transparent,
+    "any size and format": any_size,
+}
+
+HARD_KINDS: dict[str, Kind] = {
+    "ruled paper": ruled_paper,
+    "sheet on a dark desk": sheet_on_desk,
+    "sharp shadow": hand_shadow,
+    "red on blue": red_on_blue,
+}
