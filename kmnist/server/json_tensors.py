@@ -1,0 +1,292 @@
+"""The bodies of REST requests and answers: JSON ↔ arrays.
+
+The format and the first words of the messages are TensorFlow Serving's
+(tensorflow_serving/util/json_tensor.cc): ``{"instances": [...]}``, one item a row, is answered
+with ``predictions``; ``{"inputs": ...}``, one array an input, with ``outputs``.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmnist.server.errors import invalid
+
+__all__ = ["PredictBody", "encode", "parse"]
+
+_MAX_DIMENSIONS: Final = 32
+_BYTES_SUFFIX: Final = "_bytes"
+_JSON_TYPES: Final = {
+    bool: "Bool",
+    int: "Number",
+    float: "Number",
+    str: "String",
+    list: "Array",
+    dict: "Object",
+    type(None): "Null",
+}
+
+
+@dataclass(frozen=True)
+class PredictBody:
+    """A request to predict, not yet matched with a signature."""
+
+    signature_name: str
+    by_row: bool
+    value: Any
+
+    def inputs(self, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, NDArray[Any]]:
+        """One array an input of the signature whose inputs have ``dtypes``.
+
+        Raises:
+            ServingError: names, types or shapes do not fit.
+        """
+        if not dtypes:
+            raise invalid(f"Failed to get input map for signature: {self.signature_name}")
+        columns = self._rows(dtypes) if self.by_row else self._columns(dtypes)
+        return {name: _array(name, columns[name], dtype) for name, dtype in dtypes.items()}
+
+    def _rows(self, dtypes: Mapping[str, Any]) -> dict[str, list[Any]]:
+        rows = self.value
+        if not isinstance(rows, list):
+            raise invalid(f"JSON Value: {_shown(rows)} Excepting 'instances' to be an list/array")
+        if not rows:
+            raise invalid("JSON Value: [] No values in 'instances' array")
+        if not _is_named(rows[0]):
+            if len(dtypes) > 1:
+                raise invalid(
+                    "instances is a plain list, but expecting list of objects as multiple input "
+                    "tensors required as per tensorinfo_map"
+                )
+            return dict.fromkeys(dtypes, rows)
+        for number, row in enumerate(rows):
+            if not _is_named(row):
+                raise invalid(f"Expecting object but got list at item {number} of input list")
+            if row.keys() != dtypes.keys():
+                raise invalid(
+                    f"Failed to process element: {number} of 'instances' list. JSON object: "
+                    f"{_shown(row)} keys must be equal to: {','.join(sorted(dtypes))}"
+                )
+        return {name: [row[name] for row in rows] for name in dtypes}
+
+    def _columns(self, dtypes: Mapping[str, Any]) -> dict[str, Any]:
+        if not _is_named(self.value):
+            if len(dtypes) > 1:
+                raise invalid(
+                    "inputs is a plain value/list, but expecting an object as multiple input "
+                    "tensors required as per tensorinfo_map"
+                )
+            return dict.fromkeys(dtypes, self.value)
+        for name in dtypes:
+            if name not in self.value:
+                raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        for name in self.value:
+            if name not in dtypes:
+                raise invalid(
+                    f"Unknown input: {name} in 'inputs' object; expected: {','.join(sorted(dtypes))}"
+                )
+        return dict(self.value)
+
+
+def parse(body: bytes) -> PredictBody:
+    """The body of a request to predict.
+
+    Raises:
+        ServingError: it is not JSON, or not of the form above.
+    """
+    if not body:
+        raise invalid("JSON Parse error: The document is empty")
+    try:
+        document = json.loads(body.decode("utf-8-sig"))
+    except RecursionError:
+        raise invalid("JSON Parse error: the document is nested too deeply") from None
+    except ValueError as error:  # bad UTF-8, bad JSON, an integer of thousands of digits
+        raise invalid(f"JSON Parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Parse error: expected an object, received {_shown(document)}")
+    signature_name = document.get("signature_name", "")
+    if not isinstance(signature_name, str):
+        raise invalid(
+            f"JSON Value: {_shown(signature_name)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    match [key for key in ("instances", "inputs") if key in document]:
+        case [key]:
+            return PredictBody(signature_name, key == "instances", document[key])
+        case []:
+            raise invalid("Missing 'inputs' or 'instances' key")
+        case _:
+            raise invalid(
+                f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of "
+                "'inputs' or 'instances' keys to exist"
+            )
+
+
+def encode(outputs: Mapping[str, NDArray[Any]], *, by_row: bool) -> bytes:
+    """The body of an answer: ``predictions`` row by row, or ``outputs`` column by column.
+
+    Of a single output the values come bare. Strings are text, except where the output's name
+    ends in ``_bytes``. NaN and the infinities are written as such, which strict JSON lacks.
+
+    Raises:
+        ServingError: by row, and the outputs do not have one first dimension in common.
+    """
+    if by_row:
+        _check_rows(outputs)
+    columns = {name: _listed(name, array) for name, array in outputs.items()}
+    if not by_row:
+        value: Any = columns if len(columns) > 1 else next(iter(columns.values()))
+        return json.dumps({"outputs": value}).encode()
+    rows: Any = zip(*columns.values(), strict=True)
+    if len(columns) > 1:
+        predictions = [dict(zip(columns, row, strict=True)) for row in rows]
+    else:
+        predictions = [row[0] for row in rows]
+    return json.dumps({"predictions": predictions}).encode()
+
+
+def _check_rows(outputs: Mapping[str, NDArray[Any]]) -> None:
+    size = None
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise invalid(f"Tensor name: {name} has no shape information ")
+        if size not in (None, len(array)):
+            raise invalid(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {size}"
+            )
+        size = len(array)
+
+
+def _listed(name: str, array: NDArray[Any]) -> Any:
+    """The array as lists that JSON can hold."""
+    if array.dtype.name in ("float32", "float16"):
+        # 0.1, not 0.10000000149011612: the shortest digits that give the same number again.
+        flat = [float(str(number)) for number in array.ravel()]
+    elif array.dtype.kind == "O":
+        as_bytes = name.endswith(_BYTES_SUFFIX)
+        flat = [_string(value, as_bytes) for value in array.ravel().tolist()]
+    elif array.dtype.kind in "biuf":
+        return array.tolist()
+    else:
+        raise invalid(f"Failed to write JSON value for tensor type: {array.dtype}")
+    boxed = np.empty(len(flat), dtype=object)
+    boxed[:] = flat
+    return boxed.reshape(array.shape).tolist()
+
+
+def _string(value: bytes, as_bytes: bool) -> Any:
+    if as_bytes:
+        return {"b64": base64.b64encode(value).decode()}
+    return value.decode(errors="replace")
+
+
+def _array(name: str, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Nested lists as an array; without recursion, so that no nesting can exhaust the stack."""
+    shape, flat = _flattened(name, value)
+    try:
+        values = _strings(flat) if dtype.kind == "O" else _numbers(flat, dtype)
+    except (OverflowError, UnicodeEncodeError) as error:  # too large a number, half a character
+        raise invalid(f"input {name!r}: {error}; expected values of {dtype}") from None
+    return values.reshape(shape)
+
+
+def _flattened(name: str, value: Any) -> tuple[tuple[int, ...], list[Any]]:
+    shape: list[int] = []
+    level = [value]
+    while level and type(level[0]) is list:
+        size = len(level[0])
+        if len(shape) == _MAX_DIMENSIONS:
+            raise invalid(f"input {name!r} has more than {_MAX_DIMENSIONS} dimensions")
+        for item in level:
+            if type(item) is not list:
+                raise invalid(
+                    f"JSON Value: {_shown(item)} found at incorrect level: {len(shape) + 1} in "
+                    f"the JSON DOM. Expected a list of size: {size}"
+                )
+            if len(item) != size:
+                raise invalid(
+                    f"Encountered list at unexpected size: {len(item)} at level: {len(shape)} "
+                    f"expected size: {size}"
+                )
+        shape.append(size)
+        level = list(chain.from_iterable(level))
+    return tuple(shape), level
+
+
+def _numbers(flat: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    allowed: dict[str, set[type]] = {
+        "b": {bool},
+        "i": {int},
+        "u": {int},
+        "f": {int, float},
+    }
+    if dtype.kind not in allowed:
+        raise invalid(f"JSON cannot carry values of type {dtype}")
+    _check_types(flat, allowed[dtype.kind], dtype.name)
+    if dtype.kind != "f":
+        return np.array(flat, dtype=dtype)  # an integer out of range is an OverflowError
+    wide = np.array(flat, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        values = wide.astype(dtype)
+    lost = np.isinf(values) & np.isfinite(wide)
+    if lost.any():
+        raise invalid(
+            f"Cannot convert JSON value: {wide[lost][0]} to {dtype} without loss of precision."
+        )
+    return values
+
+
+def _strings(flat: list[Any]) -> NDArray[Any]:
+    _check_types(flat, {str, dict}, "string")
+    values = np.empty(len(flat), dtype=object)
+    values[:] = [item.encode() if type(item) is str else _decoded(item) for item in flat]
+    return values
+
+
+def _check_types(flat: list[Any], allowed: set[type], expected: str) -> None:
+    if set(map(type, flat)) <= allowed:
+        return
+    odd = next(item for item in flat if type(item) not in allowed)
+    if type(odd) is list:
+        raise invalid(f"JSON Value: {_shown(odd)} Encountered list at unexpected level")
+    raise invalid(
+        f"JSON Value: {_shown(odd)} Type: {_JSON_TYPES[type(odd)]} "
+        f"is not of expected type: {expected}"
+    )
+
+
+def _is_named(value: Any) -> bool:
+    """Whether it is an object of inputs by name, not a single ``{"b64": ...}``."""
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _is_base64(value: dict[str, Any]) -> bool:
+    return value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def _decoded(item: dict[str, Any]) -> bytes:
+    if not _is_base64(item):
+        raise invalid(f"JSON Value: {_shown(item)} not formatted correctly for base64 data")
+    text = item["b64"]
+    try:
+        # Like TensorFlow Serving's decoder, does not insist on the padding.
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid("Unable to base64 decode") from None
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value, for a message."""
+    if isinstance(value, (list, dict)) and len(value) > 8:
+        return f"{_JSON_TYPES[type(value)]} of {len(value):,}"
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return _JSON_TYPES[type(value)]
+    return text if len(text) <= 80 else f"{text[:80]}..."

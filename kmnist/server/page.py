@@ -1,0 +1,47 @@
+"""The files of the drawing page, and the headers they are sent with."""
+
+import mimetypes
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+__all__ = ["PAGE_HEADERS", "read_page_file"]
+
+# An installed package carries the page; a checkout has it where nginx takes it from.
+_FOLDERS: Final = (
+    Path(__file__).parent / "web",
+    Path(__file__).parent.parent.parent / "serving" / "web",
+)
+
+#: Nothing from elsewhere, nothing inline, nobody's frame: the page needs only its own files.
+PAGE_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def read_page_file(path: str) -> tuple[bytes, str] | None:
+    """The file at the URL path ``path`` (``/`` is ``index.html``) and its media type, if any.
+
+    Only what a listing of the page's folder finds is ever read: a path that leads elsewhere,
+    however it is written, names nothing in that list.
+    """
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    if folder is None:
+        return None
+    wanted = unquote(path.partition("?")[0]).removeprefix("/") or "index.html"
+    for file in folder.rglob("*"):
+        if file.relative_to(folder).as_posix() == wanted and file.is_file():
+            media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            return file.read_bytes(), media_type
+    return None

@@ -1,0 +1,189 @@
+"""The gRPC transport: PredictionService, ModelService and health checking."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from kmnist.client.wire import (
+    GET_MODEL_METADATA,
+    GET_MODEL_STATUS,
+    PREDICT,
+    SIGNATURES_TYPE_URL,
+)
+from kmnist.client.wire import serving_pb2 as pb
+from kmnist.server.errors import ServingError, invalid, one_line
+from kmnist.server.service import Service
+from kmnist.server.tensors import arrays, typed
+
+__all__ = ["GrpcServer"]
+
+# Threads above the service's own limit, for refusals, states and health checks when it is full.
+_SPARE_THREADS: Final = 4
+_log = logging.getLogger(__name__)
+_Request = TypeVar("_Request", bound=Message)
+
+
+class GrpcServer:
+    """Listens from the moment it is made; answers from ``start`` to ``stop``.
+
+    Args:
+        service: What answers.
+        address: ``host:port``; port 0 lets the kernel choose.
+        concurrency: As in :class:`Service`.
+        max_bytes: Largest request.
+
+    Attributes:
+        port: The port it listens on.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+
+    def __init__(self, service: Service, address: str, concurrency: int, max_bytes: int) -> None:
+        self._service = service
+        self._max_bytes = max_bytes
+        self._threads = ThreadPoolExecutor(
+            concurrency + _SPARE_THREADS, thread_name_prefix="kmnist-grpc"
+        )
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._server = grpc.server(
+            self._threads,
+            handlers=[
+                _handler(PREDICT, self._predict, pb.PredictRequest),
+                _handler(GET_MODEL_METADATA, self._metadata, pb.GetModelMetadataRequest),
+                _handler(GET_MODEL_STATUS, self._status, pb.GetModelStatusRequest),
+            ],
+            options=[
+                ("grpc.max_receive_message_length", max_bytes),
+                ("grpc.max_send_message_length", -1),
+                # A second server on the same port has to fail, not to take half of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=4 * (concurrency + _SPARE_THREADS),
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+
+    def start(self) -> None:
+        """Answers from now on, and says so to health checks."""
+        for service in _health_names():
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server.start()
+
+    def stop(self, grace: float) -> None:
+        """Takes no new request; ends those under way after ``grace`` seconds at the latest."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace).wait()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
+        spec = request.model_spec
+        with (
+            self._service.request(spec.name, "GRPC"),
+            self._service.manager.use(spec.name, *_version(request)) as servable,
+        ):
+            signature = servable.signature(spec.signature_name)
+            inputs = arrays(request.inputs, limit=self._max_bytes)
+            outputs = self._service.run(signature, inputs)
+            response = pb.PredictResponse(
+                model_spec=_spec(spec.name, servable.version, signature.name)
+            )
+            for name in _wanted(request.output_filter, signature.outputs):
+                response.outputs[name].CopyFrom(typed(outputs[name]))
+            return response
+
+    def _metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                raise invalid(f"Metadata field {field} is not supported")
+        name = request.model_spec.name
+        with self._service.manager.use(name, *_version(request)) as servable:
+            return pb.GetModelMetadataResponse(
+                model_spec=_spec(name, servable.version),
+                metadata={
+                    "signature_def": AnyMessage(
+                        type_url=SIGNATURES_TYPE_URL, value=servable.metadata
+                    )
+                },
+            )
+
+    def _status(self, request: pb.GetModelStatusRequest) -> pb.GetModelStatusResponse:
+        # As upstream, a label is not looked at here: all versions are listed.
+        version, _ = _version(request)
+        return self._service.manager.status(request.model_spec.name, version)
+
+
+def _handler(path: str, answer: Callable[[_Request], Message], request_type: type[_Request]) -> Any:
+    """What answers the method at ``path``, ``/service/method``."""
+    _, service, method = path.split("/")
+
+    def handle(request: _Request, context: grpc.ServicerContext) -> Message:
+        try:
+            return answer(request)
+        except ServingError as error:
+            _log.info("gRPC %s %s: %s", method, error.code.name, one_line(error.message))
+            _abort(context, error.code, error.message)
+        except Exception as error:  # noqa: BLE001 - it is logged, and the server goes on
+            _log.exception("gRPC %s failed", method)
+            _abort(context, grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+    unary = grpc.unary_unary_rpc_method_handler(
+        handle,
+        request_deserializer=request_type.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )
+    return grpc.method_handlers_generic_handler(service, {method: unary})
+
+
+def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
+    context.abort(code, message)
+    raise AssertionError  # abort always raises; its types do not say so
+
+
+def _version(request: Any) -> tuple[int | None, str | None]:
+    """The version and the label that a request names."""
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec = request.model_spec
+    match spec.WhichOneof("version_choice"):
+        case "version":
+            return spec.version.value, None
+        case "version_label":
+            return None, spec.version_label
+    return None, None
+
+
+def _spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
+    spec = pb.ModelSpec(name=name, signature_name=signature)
+    spec.version.value = version
+    return spec
+
+
+def _wanted(output_filter: Any, outputs: tuple[str, ...]) -> list[str]:
+    """The outputs to send: those asked for, or all."""
+    wanted = list(output_filter)
+    for name in wanted:
+        if name not in outputs:
+            raise invalid(
+                f"output tensor alias not found in signature: {name} "
+                f"Outputs expected to be in the set {{{','.join(sorted(outputs))}}}."
+            )
+    if len(set(wanted)) < len(wanted):
+        raise invalid(f"duplicate output tensor alias in {wanted}")
+    return wanted or list(outputs)
+
+
+def _health_names() -> list[str]:
+    services = {path.split("/")[1] for path in (PREDICT, GET_MODEL_STATUS)}
+    return ["", *sorted(services)]
