@@ -48,15 +48,16 @@ def list_(base: Path, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("changes", metavar="NAME=N...", nargs=-1, required=True)
+@click.argument("changes", metavar="[NAME=N]...", nargs=-1)
 @base_option
 @json_option
 def label(changes: tuple[str, ...], base: Path, as_json: bool) -> None:
-    """Point labels at versions; NAME= takes a label away.
+    """Point labels at versions; NAME= takes a label away; without either, show the labels.
 
     Several changes are made at once or, if one is refused, not at all. TensorFlow Serving and
     `kmnist serve` follow within seconds. A request for /v1/models/kmnist/labels/NAME or with
-    --label NAME is then answered by that version.
+    --label NAME is then answered by that version. They are kept in models.config beside the
+    folder, which is made if it is missing.
     """
     from kmnist.versions import label
 

@@ -32,6 +32,13 @@ def test_canary_promote_and_roll_back_are_one_command_each(versions, base):
     assert read_labels(base) == {"stable": 2}
 
 
+def test_label_without_a_change_makes_the_file_that_the_server_needs(versions, base):
+    assert versions("label").output == ""
+    assert config_path(base).exists()
+    versions("label", "stable=2")
+    assert versions("label").output == "stable=2\n"
+
+
 def test_list_shows_the_newest_first_with_its_labels(versions):
     versions("label", "stable=2", "good=2")
     lines = versions("list").output.splitlines()
@@ -62,7 +69,6 @@ def test_prune_says_what_it_deleted_and_what_it_kept(versions, base):
         (["label", "stable=two"], "is not NAME=N"),
         (["label", "a/b=1"], "cannot be a label"),
         (["label", "gone="], "no label gone"),
-        (["label"], "Missing argument"),
         (["prune", "--keep", "0"], "x>=1"),
         (["prune"], "Missing option"),
     ],

@@ -1,0 +1,30 @@
+# The image of the `train` service: kmnist with everything it needs, from the pinned versions.
+FROM python:3.11-slim-bookworm
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CONSTRAINT=/src/constraints.txt \
+    PYTHONUNBUFFERED=1 \
+    # It may run as any user, who then has no home: Keras and Matplotlib keep settings there.
+    HOME=/tmp \
+    MPLCONFIGDIR=/tmp
+
+WORKDIR /src
+
+# The dependencies first: a change of the code alone does not install them again.
+COPY constraints.txt pyproject.toml ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        >/tmp/requirements.txt \
+    && pip install -r /tmp/requirements.txt \
+    && rm /tmp/requirements.txt
+
+COPY README.md LICENSE ./
+COPY kmnist kmnist
+RUN pip install --no-deps .
+
+COPY serving/train /usr/local/bin
+
+WORKDIR /
+USER 1000:1000
+ENTRYPOINT ["kmnist"]
+CMD ["--help"]

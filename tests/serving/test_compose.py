@@ -1,0 +1,180 @@
+"""docker-compose.yml: it parses, and what it says about the server holds."""
+
+import json
+import os
+import shutil
+import socketserver
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SERVING = ROOT / "serving"
+
+
+def _load(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def services():
+    """The services of docker-compose.yml."""
+    return _load("docker-compose.yml")["services"]
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose is not installed")
+@pytest.mark.parametrize(
+    "files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.gpu.yml"]]
+)
+def test_it_parses(files):
+    args = [part for name in files for part in ("-f", name)]
+    command = ["docker-compose", *args, "--profile", "monitoring", "config"]
+    run = subprocess.run(
+        command,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"TF_SERVING_TAG": "2.19.1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    services = yaml.safe_load(run.stdout)["services"]
+    assert set(services) == {"train", "serving", "web", "prometheus", "grafana"}
+    tag = "2.19.1-gpu" if len(files) == 2 else "2.19.1"
+    assert services["serving"]["image"] == f"tensorflow/serving:{tag}"
+
+
+def test_every_service_is_confined_and_bounded(services):
+    for name, service in services.items():
+        assert service["init"], name
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["mem_limit"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert "privileged" not in service, name
+        assert all(port.startswith("${BIND:-127.0.0.1}:") for port in service.get("ports", []))
+        if name != "train":
+            assert service["healthcheck"]["test"], name
+            assert "cap_add" not in service, name
+            assert all(_read_only(volume) for volume in service["volumes"]), name
+
+
+def _read_only(volume) -> bool:
+    if isinstance(volume, dict):
+        return volume["read_only"]
+    is_folder_of_the_project = volume.startswith("./")
+    return volume.endswith(":ro") or not is_folder_of_the_project
+
+
+def test_every_file_mounted_is_there(services):
+    sources = [
+        volume.split(":")[0]
+        for service in services.values()
+        for volume in service["volumes"]
+        if isinstance(volume, str) and volume.startswith("./")
+    ]
+    missing = [source for source in sources if not (ROOT / source).exists()]
+    # The drawing page is a part of its own.
+    assert set(missing) <= {"./serving/web"}
+
+
+def test_docker_does_not_have_to_make_the_models_folder():
+    tracked = (ROOT / "models" / ".gitignore").read_text().split()
+    assert "!.gitignore" in tracked
+
+
+def test_kubernetes_runs_the_server_as_compose_does(services):
+    deployment = yaml.safe_load((SERVING / "kubernetes" / "deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    flags = services["serving"]["command"]
+    assert container["args"][: len(flags)] == flags
+    assert (
+        container["readinessProbe"]["exec"]["command"]
+        == services["serving"]["healthcheck"]["test"][1:]
+    )
+    kustomization = yaml.safe_load((SERVING / "kubernetes" / "kustomization.yaml").read_text())
+    tags = {image["name"]: image["newTag"] for image in kustomization["images"]}
+    assert f":-{tags['tensorflow/serving']}}}" in services["serving"]["image"]
+
+
+@pytest.mark.parametrize(
+    ("state", "healthy"), [("AVAILABLE", True), ("UNAVAILABLE", False), ("LOADING", False)]
+)
+def test_the_health_check_reads_the_state(services, state, healthy):
+    body = json.dumps({"model_version_status": [{"version": "1", "state": state}]}, indent=1)
+
+    class Server(socketserver.StreamRequestHandler):
+        def handle(self):
+            request = []
+            while line := self.rfile.readline().strip():
+                request.append(line)
+            assert request[0] == b"GET /v1/models/kmnist HTTP/1.1"
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body.encode())
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert _check(services, server.server_address[1]) == healthy
+        server.shutdown()
+
+
+def test_the_health_check_fails_where_nothing_listens(services):
+    with socketserver.TCPServer(("127.0.0.1", 0), None) as server:
+        port = server.server_address[1]
+    assert not _check(services, port)
+
+
+def _check(services, port: int) -> bool:
+    kind, *command = services["serving"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    command[-1] = command[-1].replace("/8501", f"/{port}")
+    return subprocess.run(command, check=False, capture_output=True, timeout=10).returncode == 0
+
+
+class TestFirstVersion:
+    """What the service `train` runs."""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        """Runs a script of serving/train with stand-ins for setpriv, kmnist and kmnist-train."""
+        bin_ = tmp_path / "bin"
+        bin_.mkdir()
+        for name in ("kmnist", "kmnist-train", "setpriv"):
+            (bin_ / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+            (bin_ / name).chmod(0o755)
+        path = f"{bin_}:{os.environ['PATH']}"
+
+        def run(script, *args):
+            command = [SERVING / "train" / script, *map(str, args)]
+            return subprocess.run(
+                command, env={"PATH": path}, capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+
+        return run
+
+    def test_trains_where_there_is_no_version(self, run, tmp_path):
+        (tmp_path / "models" / "kmnist" / ".staging-1").mkdir(parents=True)
+        base = tmp_path / "models" / "kmnist"
+        assert run("first-version", base, "--epochs", "1") == [
+            f"kmnist-train --output {base} --epochs 1"
+        ]
+
+    def test_trains_nothing_where_there_is_one(self, run, tmp_path):
+        base = tmp_path / "models" / "kmnist"
+        (base / "1").mkdir(parents=True)
+        assert run("first-version", base) == [
+            f"kmnist versions label --base {base}",
+            f"kmnist versions list --base {base}",
+        ]
+
+    def test_root_becomes_the_owner_of_the_folder(self, run, tmp_path):
+        if os.getuid() == 0:
+            os.chown(tmp_path, 1234, 4321)
+            expected = "setpriv --reuid=1234 --regid=4321 --clear-groups kmnist versions list"
+        else:
+            expected = "kmnist versions list"
+        assert run("as-owner-of", tmp_path, "kmnist", "versions", "list") == [expected]
