@@ -1,0 +1,93 @@
+"""A split of images → ``tf.data.Dataset``, in batches, shuffled anew each epoch.
+
+The images stay uint8 until they are in the model. Batches travel in blocks of many, gathered by
+one NumPy call from the array or the memory-mapped file: there is no Python and no graph function
+per example, and little of either per batch.
+"""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmnist.datasets import Split
+
+__all__ = ["batches", "epoch_order", "training_blocks"]
+
+# A block should stay in the processor's cache between being gathered and being used.
+_BLOCK_BYTES = 8 * 2**20
+
+
+def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order in which ``epoch`` visits the examples: a permutation, int64 (examples,).
+
+    A function of the seed and the epoch alone, so a resumed run goes on with the very batches
+    that the interrupted one would have seen (``Dataset.shuffle`` starts its sequence anew in a
+    new process).
+    """
+    return np.random.default_rng((seed, epoch)).permutation(examples)
+
+
+def training_blocks(
+    split: Split, batch_size: int, *, seed: int, first_epoch: int, epochs: int
+) -> tuple[tf.data.Dataset, int]:
+    """Shuffled batches for the epochs from ``first_epoch`` up to ``epochs``, in blocks.
+
+    Every example comes once an epoch. If the batch size does not divide their number, the last
+    block of an epoch is one smaller batch.
+
+    Returns:
+        The blocks: images uint8 (k, batch, height, width) and labels int32 (k, batch), with k
+        batches a block; and how many blocks make one epoch.
+    """
+    height, width = split.images.shape[1:]
+    whole, rest = divmod(len(split), batch_size)
+    per_block = max(1, min(whole, _BLOCK_BYTES // (batch_size * height * width)))
+    starts = [*range(0, whole * batch_size, per_block * batch_size)]
+    if rest:
+        starts.append(whole * batch_size)
+    stops = [*starts[1:], len(split)]
+    labels = split.labels.astype(np.int32)
+    order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def gather(epoch: np.int64, block: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        nonlocal order
+        if order[0] != epoch:
+            order = (int(epoch), epoch_order(len(split), seed, int(epoch)))
+        chosen = order[1][starts[block] : stops[block]]
+        size = min(batch_size, len(chosen))
+        return (
+            split.images[chosen].reshape(-1, size, height, width),
+            labels[chosen].reshape(-1, size),
+        )
+
+    def block(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, classes = tf.numpy_function(
+            gather, [step // len(starts), step % len(starts)], (tf.uint8, tf.int32)
+        )
+        images.set_shape((None, None, height, width))
+        classes.set_shape((None, None))
+        return images, classes
+
+    steps = tf.data.Dataset.range(first_epoch * len(starts), epochs * len(starts))
+    return steps.map(block).prefetch(2), len(starts)
+
+
+def batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """The examples once, in order, in batches of up to ``batch_size``.
+
+    Yields images uint8 (batch, height, width) and labels int32 (batch,).
+    """
+    starts = range(0, len(split), batch_size)
+    height, width = split.images.shape[1:]
+
+    def read(start: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        part = split[int(start) : int(start) + batch_size]
+        return np.ascontiguousarray(part.images), part.labels.astype(np.int32)
+
+    def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = tf.numpy_function(read, [start], (tf.uint8, tf.int32))
+        images.set_shape((None, height, width))
+        labels.set_shape((None,))
+        return images, labels
+
+    return tf.data.Dataset.from_tensor_slices(np.array(starts, np.int64)).map(batch).prefetch(2)
