@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kmnist.errors import MissingError as MissingError
     from kmnist.export import export_model as export_model
     from kmnist.model import build_model as build_model
-    from kmnist.training import Evaluation as Evaluation
+    from kmnist.results import Evaluation as Evaluation
     from kmnist.training import Run as Run
     from kmnist.training import evaluate as evaluate
     from kmnist.training import train as train
@@ -32,7 +32,7 @@ _HOMES = {
     "AsyncClient": "kmnist.client",
     "Client": "kmnist.client",
     "Dataset": "kmnist.datasets",
-    "Evaluation": "kmnist.training",
+    "Evaluation": "kmnist.results",
     "InputError": "kmnist.errors",
     "KmnistError": "kmnist.errors",
     "MissingError": "kmnist.errors",

@@ -1,4 +1,4 @@
-"""Train a model, measure it: compile, fit, evaluate → :class:`Run`, :class:`Evaluation`."""
+"""Train a model, and measure it: SGD step by step → :class:`Run`, :class:`Evaluation`."""
 
 import hashlib
 import os
@@ -10,81 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from kmnist.checkpoints import Checkpoint
 from kmnist.datasets import Dataset, Split
 from kmnist.errors import InputError
 from kmnist.pipeline import batches, training_blocks
+from kmnist.results import Epoch, Evaluation
 
-__all__ = ["Epoch", "Evaluation", "Run", "evaluate", "train", "weights_digest"]
+__all__ = ["Run", "evaluate", "train", "weights_digest"]
 
 _EVALUATION_BATCH = 1_000
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to.
-
-    Attributes:
-        epoch: Its number, from 1.
-        cost: Mean cross-entropy over the training examples as they were met, in nats.
-        accuracy: Fraction of them that the model, still learning, got right.
-        validation_cost: Mean cross-entropy over the validation split after the epoch; None if
-            that split is empty.
-        validation_accuracy: The fraction right there; None likewise.
-        seconds: Wall time of its training steps, without the validation.
-    """
-
-    epoch: int
-    cost: float
-    accuracy: float
-    validation_cost: float | None
-    validation_accuracy: float | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model does on a split.
-
-    Attributes:
-        cost: Mean cross-entropy, in nats.
-        confusion: int64 (classes, classes): how many examples of class *row* were taken for
-            class *column*.
-    """
-
-    cost: float
-    confusion: NDArray[np.int64]
-
-    @property
-    def examples(self) -> int:
-        """How many examples were judged."""
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of the examples that were given their own class."""
-        return float(self.confusion.trace() / self.confusion.sum())
-
-    @property
-    def precision(self) -> NDArray[np.float64]:
-        """float64 (classes,): of what was taken for a class, the fraction that is; NaN if none."""
-        return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=0))
-
-    @property
-    def recall(self) -> NDArray[np.float64]:
-        """float64 (classes,): of a class, the fraction that was taken for it; NaN if none."""
-        return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=1))
-
-    @classmethod
-    def of(
-        cls, labels: NDArray[Any], class_ids: NDArray[Any], classes: int, cost: float
-    ) -> "Evaluation":
-        """From each example's label and the class that it was given, both integers (n,)."""
-        pairs = labels.astype(np.int64) * classes + class_ids.astype(np.int64)
-        confusion = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-        return cls(cost, confusion)
 
 
 @dataclass(frozen=True)
@@ -321,12 +256,6 @@ def _cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
 def _hits(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     predicted = tf.argmax(probabilities, axis=1, output_type=tf.int32)
     return tf.reduce_sum(tf.cast(predicted == labels, tf.int32))
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    ratio = np.full(len(whole), np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
 
 
 def _check(

@@ -1,0 +1,137 @@
+"""A trained model → a version folder: written, checked as a server would load it, published.
+
+A version appears under its number by one rename, after it was loaded again and gave the answers
+of the model it came from. Until then it lies in a staging folder that no server looks at.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmnist.card import model_card
+from kmnist.errors import KmnistError
+from kmnist.models_config import ensure_model_config
+from kmnist.pictures import ink_extent
+from kmnist.plots import drawing_plots
+from kmnist.results import Evaluation
+from kmnist.signatures import INPUTS, serving_functions
+from kmnist.training import Run
+from kmnist.versions import publish, stage
+from kmnist.warmup import read_warmup, write_warmup
+
+__all__ = ["ExportError", "export_model"]
+
+# How many training images the exported signatures are compared on.
+_SAMPLES = 20
+
+# The loaded graph does the same arithmetic, but its operations may be fused otherwise.
+_TOLERANCE = 1e-5
+
+
+class ExportError(KmnistError):
+    """The written model does not do what the trained one does; nothing was published."""
+
+
+def export_model(
+    run: Run, evaluation: Evaluation, base: str | os.PathLike[str] = "models/kmnist"
+) -> Path:
+    """Exports the model of ``run`` as the next version under ``base``.
+
+    Besides the SavedModel with its three signatures (:mod:`kmnist.signatures`), the folder holds
+    the warm-up requests, ``model_card.json`` and the plots. The first version also makes
+    ``models.config`` beside ``base``, for TensorFlow Serving.
+
+    Args:
+        run: From :func:`kmnist.train`.
+        evaluation: Of its model on the test split, for the model card and the plots.
+        base: The folder of versions; its name is the model's name.
+
+    Returns:
+        The version folder, ``base``/N.
+
+    Raises:
+        ExportError: the written model, loaded again, does not give the same answers.
+        InputError: ``base`` is a file.
+        OSError: it cannot be written. Nothing is published, and what was written is removed.
+    """
+    base = Path(base)
+    images = run.dataset.train.images[:_SAMPLES]
+    extent = ink_extent(run.dataset.train.images)
+    with stage(base) as folder:
+        with drawing_plots(
+            folder,
+            run.history,
+            evaluation,
+            weights=run.model.layers[-1].get_weights()[0].reshape(*run.dataset.image_shape, -1),
+            test=run.dataset.test,
+            class_names=run.dataset.class_names,
+        ):
+            functions = _write_saved_model(run, folder, extent)
+            inputs = _encode(images)
+            write_warmup(
+                folder,
+                base.name,
+                {name: {INPUTS[name]: values[:1]} for name, values in inputs.items()},
+            )
+            _verify(run.model, functions, folder, inputs)
+            card = model_card(run, evaluation, extent=extent)
+            (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+        version = publish(folder, base)
+    ensure_model_config(base)
+    return base / str(version)
+
+
+def _write_saved_model(run: Run, folder: Path, extent: float | None) -> dict[str, Any]:
+    archive = keras.export.ExportArchive()
+    archive.track(run.model)
+    functions = serving_functions(run.model, run.dataset.class_names, extent=extent)
+    traced = {
+        signature: archive.add_endpoint(signature, function, input_signature=[spec])
+        for signature, (function, spec) in functions.items()
+    }
+    archive.write_out(os.fspath(folder), verbose=False)
+    return traced
+
+
+def _encode(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """The same images as each signature takes them."""
+    png = [tf.io.encode_png(image[..., None]).numpy() for image in images]
+    return {
+        "serving_default": images,
+        "pixels": np.array([image.tobytes() for image in images], object),
+        "pictures": np.array(png, object),
+    }
+
+
+def _verify(
+    model: keras.Sequential,
+    functions: dict[str, Any],
+    folder: Path,
+    inputs: dict[str, NDArray[Any]],
+) -> None:
+    """Loads the folder as a server would and asks it everything that clients will."""
+    loaded = tf.saved_model.load(os.fspath(folder)).signatures
+    expected = model(inputs["serving_default"], training=False).numpy()
+    for signature, values in inputs.items():
+        tensor = tf.constant(values)
+        answer = loaded[signature](**{INPUTS[signature]: tensor})
+        if signature == "pictures":  # what comes out of a picture is not the image it was made of
+            expected = functions[signature](tensor)["probabilities"].numpy()
+        difference = np.abs(answer["probabilities"].numpy() - expected).max()
+        if not difference <= _TOLERANCE:  # a NaN differs too
+            raise ExportError(
+                f"the exported signature {signature} differs from the trained model by "
+                f"{difference:.2g}; expected at most {_TOLERANCE:.0e}; nothing was published"
+            )
+    asked = []
+    for signature, request in read_warmup(folder):
+        loaded[signature](**{name: tf.constant(values) for name, values in request.items()})
+        asked.append(signature)
+    if asked != list(INPUTS):
+        raise ExportError(f"the warm-up file asks {asked}, expected {list(INPUTS)}")

@@ -1,0 +1,54 @@
+"""What all tests share: the tiny data set, a model trained on it, and its exported version.
+
+The tiny data set is real: the first 500 training and 200 test images of MNIST.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kmnist import Dataset, Evaluation, Run
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    """The folder of the tiny data set's IDX files."""
+    return Path(__file__).parent / "data" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny: Path) -> "Dataset":
+    """400 training, 100 validation and 200 test images."""
+    from kmnist import load_dataset
+
+    return load_dataset(tiny, validation_size=100)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_dataset: "Dataset") -> "Run":
+    """Ten epochs on the tiny data set: right about four times of five. Do not change its model."""
+    from kmnist import build_model, train
+
+    return train(build_model(), tiny_dataset, epochs=10)
+
+
+@pytest.fixture(scope="session")
+def evaluation(trained: "Run") -> "Evaluation":
+    """Of the trained model, on the tiny test split."""
+    from kmnist import evaluate
+
+    return evaluate(trained.model, trained.dataset.test)
+
+
+@pytest.fixture(scope="session")
+def models(
+    trained: "Run", evaluation: "Evaluation", tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder ``…/models/kmnist`` with version 1 exported into it. Copy it to change it."""
+    from kmnist import export_model
+
+    base = tmp_path_factory.mktemp("exported") / "models" / "kmnist"
+    export_model(trained, evaluation, base)
+    return base
