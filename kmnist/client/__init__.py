@@ -1,1 +1,62 @@
-"""A client of TensorFlow Serving over gRPC and REST that imports no TensorFlow."""
+"""A client of TensorFlow Serving over gRPC and REST that imports no TensorFlow.
+
+grpcio, urllib3 and aiohttp are imported when a client's address asks for them, so that
+``import kmnist.client`` costs little more than numpy. Errors: :mod:`kmnist.client.errors`; a
+server in memory for tests: :mod:`kmnist.client.testing`.
+"""
+
+from kmnist.client.address import TLS
+from kmnist.client.answers import (
+    Metadata,
+    Prediction,
+    Predictions,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
+from kmnist.client.asynchronous import AsyncClient
+from kmnist.client.blocking import Client
+from kmnist.client.errors import (
+    AccessDeniedError,
+    BadAnswerError,
+    ClientError,
+    ClosedError,
+    DeadlineExceededError,
+    InvalidInputError,
+    LabelNotFoundError,
+    ModelNotFoundError,
+    NotReachableError,
+    NotReadyError,
+    OverloadedError,
+    RequestTooLargeError,
+    ServerError,
+    SignatureNotFoundError,
+    VersionNotFoundError,
+)
+
+__all__ = [
+    "TLS",
+    "AccessDeniedError",
+    "AsyncClient",
+    "BadAnswerError",
+    "Client",
+    "ClientError",
+    "ClosedError",
+    "DeadlineExceededError",
+    "InvalidInputError",
+    "LabelNotFoundError",
+    "Metadata",
+    "ModelNotFoundError",
+    "NotReachableError",
+    "NotReadyError",
+    "OverloadedError",
+    "Prediction",
+    "Predictions",
+    "RequestTooLargeError",
+    "ServerError",
+    "Signature",
+    "SignatureNotFoundError",
+    "TensorSpec",
+    "VersionNotFoundError",
+    "VersionStatus",
+]

@@ -1,0 +1,153 @@
+"""One table from what a server or the network said to the error to raise, for both transports.
+
+TensorFlow Serving's texts tell more than its codes: an unknown label and a wrong shape are both
+INVALID_ARGUMENT. Sources: tensorflow_serving/util/net_http (code → status), the servers'
+observed answers, grpc/doc/http-grpc-status-mapping.md.
+"""
+
+import re
+from typing import Final
+
+from kmnist.client.errors import (
+    AccessDeniedError,
+    BadAnswerError,
+    ClientError,
+    DeadlineExceededError,
+    InvalidInputError,
+    LabelNotFoundError,
+    ModelNotFoundError,
+    NotReachableError,
+    OverloadedError,
+    RequestTooLargeError,
+    ServerError,
+    SignatureNotFoundError,
+    VersionNotFoundError,
+)
+
+__all__ = ["brief", "failure", "not_reached", "tls_failed"]
+
+# REST status → the gRPC code TensorFlow Serving had before it made this status from it.
+_CODES: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_TOO_LARGE: Final = re.compile(
+    r"larger than max(?:imum input batch size (?P<limit>\d+))?|request entity too large"
+    r"|content too large|payload too large",
+    re.IGNORECASE,
+)
+_TLS: Final = re.compile(r"ssl|tls|certificate|handshake", re.IGNORECASE)
+_NOT_THE_PROTOCOL: Final = re.compile(r"parsing HTTP/2|http1\.x server|content-type", re.IGNORECASE)
+# gRPC gives UNAVAILABLE for a lost connection too; these are the texts of its own network layer.
+_NETWORK: Final = re.compile(
+    r"failed to connect|resolv|resolution|socket|connection|broken pipe|goaway|stream removed"
+    r"|http2|handshake|keepalive|recvmsg|endpoint|unreachable|shut ?down|cancelling all calls",
+    re.IGNORECASE,
+)
+
+
+def brief(text: str, limit: int = 300) -> str:
+    """A server's text on one line, cut at ``limit`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def failure(code: str | int, text: str) -> ClientError:
+    """The error for a gRPC code name or a REST status, and the text that came with it."""
+    name = code if isinstance(code, str) else _CODES.get(code, "")
+    said = brief(text) or (f"HTTP status {code}" if isinstance(code, int) else code)
+    if code == 413:
+        return RequestTooLargeError(f"the request is too large for the server: {said}", detail=text)
+    if code == 502:
+        return NotReachableError(f"a proxy could not reach the server: {said}", detail=text)
+    if name in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
+        return _refused(text, said)
+    if name == "NOT_FOUND":
+        return _not_found(text, said)
+    if name == "UNAVAILABLE" and isinstance(code, str):
+        if _NOT_THE_PROTOCOL.search(text):
+            return _not_serving(said, text)
+        if _TLS.search(text):
+            return tls_failed(text)
+        if _NETWORK.search(text):
+            return not_reached(text)
+    if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+        if _TOO_LARGE.search(text):
+            return RequestTooLargeError(
+                f"the request is too large for the server: {said}", detail=text
+            )
+        return OverloadedError(f"the server is overloaded: {said}; try again later", detail=text)
+    if name == "DEADLINE_EXCEEDED":
+        return DeadlineExceededError(f"the server gave up in time-out: {said}", detail=text)
+    if name in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
+        return AccessDeniedError(
+            f"the server denied access: {said}; check the credentials in headers= or tls=",
+            detail=text,
+        )
+    if name == "UNIMPLEMENTED":
+        return _not_serving(said, text)
+    if name == "UNKNOWN" and _NOT_THE_PROTOCOL.search(text):
+        return _not_serving(said, text)
+    if name:
+        return ServerError(f"the server failed ({name}): {said}", detail=text)
+    return BadAnswerError(f"unexpected HTTP status {code}: {said}", detail=text)
+
+
+def not_reached(text: str) -> NotReachableError:
+    """The error for a connection that could not be made, or was lost."""
+    return NotReachableError(
+        f"no server could be reached: {brief(text)}; is it running, or still loading?", detail=text
+    )
+
+
+def tls_failed(text: str) -> NotReachableError:
+    """The error for a connection on which TLS was not agreed."""
+    return NotReachableError(
+        f"TLS could not be agreed on: {brief(text)}; check the certificates, and whether the port "
+        "speaks TLS at all",
+        detail=text,
+        retryable=False,
+    )
+
+
+def _refused(text: str, said: str) -> ClientError:
+    if "Unrecognized servable version label" in text:
+        return LabelNotFoundError(f"no version has this label: {said}", detail=text)
+    if "not found in signature def" in text or text.startswith("Serving signature key"):
+        return SignatureNotFoundError(f"the model lacks this signature: {said}", detail=text)
+    if text.startswith("Malformed request"):
+        return _not_serving(said, text)
+    too_large = _TOO_LARGE.search(text)
+    if too_large:
+        limit = too_large["limit"]
+        return RequestTooLargeError(
+            f"the request is too large for the server: {said}",
+            limit=int(limit) if limit else None,
+            detail=text,
+        )
+    return InvalidInputError(f"the server refused the input: {said}", detail=text)
+
+
+def _not_found(text: str, said: str) -> ClientError:
+    if text.startswith("Could not find version "):
+        return VersionNotFoundError(f"the server has no such version: {said}", detail=text)
+    if text.startswith(("Servable not found", "Could not find any version")):
+        return ModelNotFoundError(f"the server has no such model: {said}", detail=text)
+    return _not_serving(said, text)
+
+
+def _not_serving(said: str, text: str) -> BadAnswerError:
+    return BadAnswerError(
+        f"this is not TensorFlow Serving's answer: {said}; check scheme, port and path",
+        detail=text,
+    )

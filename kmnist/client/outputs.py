@@ -1,0 +1,95 @@
+"""From the tensors of an answer to predictions, with every promise of the model checked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmnist.client.answers import Outputs, Predictions, TensorSpec
+from kmnist.client.errors import BadAnswerError
+
+__all__ = ["empty", "joined", "predictions"]
+
+
+def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -> Predictions:
+    """The predictions for ``count`` images.
+
+    Raises:
+        BadAnswerError: A tensor is missing, has another shape, or holds NaN or a class that
+            does not exist.
+    """
+    probabilities = _tensor(outputs, "probabilities", "f")
+    class_ids = _tensor(outputs, "class_ids", "iu")
+    names = _tensor(outputs, "class_names", "OSU")
+    classes = _classes(specs.get("probabilities"), probabilities)
+    _require_shape("probabilities", probabilities, (count, classes))
+    _require_shape("class_ids", class_ids, (count,))
+    _require_shape("class_names", names, (count,))
+    if not np.isfinite(probabilities).all():
+        raise BadAnswerError("the server answered with NaN or infinite probabilities")
+    if class_ids.min() < 0 or class_ids.max() >= classes:
+        raise BadAnswerError(
+            f"the server answered with classes {class_ids.min()} to {class_ids.max()}; "
+            f"the model has {classes}"
+        )
+    return Predictions(
+        class_ids.astype(np.int64, copy=False),
+        _text(names),
+        probabilities.astype(np.float32, copy=False),
+    )
+
+
+def empty(spec: TensorSpec | None) -> Predictions:
+    """The predictions for no image; as many columns as the model has classes, if that is known."""
+    classes = spec.shape[-1] if spec is not None and spec.shape else None
+    return Predictions(
+        np.empty(0, np.int64), np.empty(0, np.str_), np.empty((0, classes or 0), np.float32)
+    )
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Several predictions as one, in order.
+
+    Raises:
+        BadAnswerError: They have different numbers of classes: the model changed in between.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.probabilities.shape[1] for part in parts}) > 1:
+        raise BadAnswerError("the model changed its number of classes during the call; ask again")
+    return Predictions(
+        np.concatenate([part.class_ids for part in parts]),
+        np.concatenate([part.class_names for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+    )
+
+
+def _tensor(outputs: Outputs, name: str, kinds: str) -> NDArray[Any]:
+    array = outputs.tensors.get(name)
+    if array is None:
+        raise BadAnswerError(
+            f"the answer lacks {name!r}; received {', '.join(sorted(outputs.tensors)) or 'nothing'}"
+        )
+    if array.dtype.kind not in kinds:
+        raise BadAnswerError(f"the answer's {name!r} is {array.dtype}, which cannot be used")
+    return array
+
+
+def _classes(spec: TensorSpec | None, probabilities: NDArray[Any]) -> int:
+    declared = spec.shape[-1] if spec is not None and spec.shape else None
+    return declared or (probabilities.shape[-1] if probabilities.ndim else 0)
+
+
+def _require_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise BadAnswerError(f"the answer's {name!r} has shape {array.shape}, expected {shape}")
+
+
+def _text(names: NDArray[Any]) -> NDArray[np.str_]:
+    try:
+        return np.array(
+            [name if isinstance(name, str) else bytes(name).decode() for name in names.tolist()]
+        )
+    except UnicodeDecodeError as error:
+        raise BadAnswerError(f"the answer's class names are not UTF-8: {error}") from None

@@ -1,0 +1,137 @@
+"""A server in memory, for the tests of programs that use the client.
+
+::
+
+    fake = FakeTransport(lambda images: np.eye(10)[[7] * len(images)])
+    with Client(transport=fake) as client:
+        assert client.predict(images).class_ids[0] == 7
+    assert fake.requests[0].inputs["images"].shape == (1, 28, 28)
+
+It serves :class:`~kmnist.client.Client` and :class:`~kmnist.client.AsyncClient` alike, and needs
+neither network nor grpcio.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kmnist.client.answers import (
+    Metadata,
+    ModelSpec,
+    Outputs,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
+from kmnist.client.errors import ClientError, ClosedError
+
+__all__ = ["FakeTransport", "Request"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One prediction that was asked for.
+
+    Attributes:
+        spec: The model, and the version or label of it.
+        signature: ``serving_default`` or ``pictures``.
+        inputs: By name: ``images`` uint8 (n, h, w), or ``pictures`` bytes (n,).
+        timeout: Seconds the client would have waited.
+    """
+
+    spec: ModelSpec
+    signature: str
+    inputs: Mapping[str, NDArray[Any]]
+    timeout: float
+
+
+class FakeTransport:
+    """Answers predictions with a function, and fails as it is told.
+
+    Args:
+        answer: From the images, uint8 (n, h, w), or the pictures, object (n,) of bytes, to
+            probabilities (n, classes).
+        image_shape: (h, w) that the model takes.
+        class_names: The name of each class; by default the digits.
+        statuses: What ``status()`` answers; by default version 1, AVAILABLE.
+        errors: Raised, one a request of any kind, before anything is answered.
+
+    Attributes:
+        requests: The predictions asked for, in order, those that failed included.
+    """
+
+    sends_bytes_best = False
+
+    def __init__(
+        self,
+        answer: Callable[[NDArray[Any]], ArrayLike],
+        *,
+        image_shape: tuple[int, int] = (28, 28),
+        class_names: Sequence[str] = tuple("0123456789"),
+        statuses: Sequence[VersionStatus] = (VersionStatus(1, "AVAILABLE"),),
+        errors: Iterable[ClientError] = (),
+    ) -> None:
+        self.requests: list[Request] = []
+        self._answer = answer
+        self._image_shape = image_shape
+        self._names = np.array(class_names, dtype=object)
+        self._statuses = list(statuses)
+        self._errors = list(errors)
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def predict(
+        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
+    ) -> Outputs:
+        self.requests.append(Request(spec, signature, inputs, timeout))
+        self._fail_if_told()
+        (values,) = inputs.values()
+        probabilities = np.asarray(self._answer(values), dtype=np.float32)
+        class_ids = probabilities.argmax(axis=-1)
+        return Outputs(
+            {
+                "probabilities": probabilities,
+                "class_ids": class_ids,
+                "class_names": self._names[class_ids],
+            },
+            self._version(),
+        )
+
+    def metadata(self, _spec: ModelSpec, _timeout: float) -> Metadata:
+        self._fail_if_told()
+        outputs = {
+            "probabilities": TensorSpec("DT_FLOAT", (None, len(self._names))),
+            "class_ids": TensorSpec("DT_INT64", (None,)),
+            "class_names": TensorSpec("DT_STRING", (None,)),
+        }
+        images = TensorSpec("DT_UINT8", (None, *self._image_shape))
+        pictures = TensorSpec("DT_STRING", (None,))
+        return Metadata(
+            self._version(),
+            {
+                "serving_default": Signature({"images": images}, outputs),
+                "pictures": Signature({"pictures": pictures}, outputs),
+            },
+        )
+
+    def status(self, _spec: ModelSpec, _timeout: float) -> Sequence[VersionStatus]:
+        self._fail_if_told()
+        return self._statuses
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _version(self) -> int:
+        return max((status.version for status in self._statuses), default=1)
+
+    def _fail_if_told(self) -> None:
+        if self._closed:
+            raise ClosedError("the client is closed; make a new one")
+        with self._lock:
+            error = self._errors.pop(0) if self._errors else None
+        if error is not None:
+            raise error

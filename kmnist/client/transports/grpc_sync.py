@@ -1,0 +1,75 @@
+"""gRPC for :class:`kmnist.client.Client`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+
+from kmnist.client import wire
+from kmnist.client.address import Address, Host
+from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
+from kmnist.client.errors import ClosedError
+from kmnist.client.transports import grpc_messages as messages
+from kmnist.client.wire import serving_pb2 as pb
+
+__all__ = ["GrpcTransport"]
+
+
+class GrpcTransport:
+    """One channel, which any number of threads may use."""
+
+    sends_bytes_best = False
+
+    def __init__(self, address: Address, host: Host, headers: Mapping[str, str]) -> None:
+        options, secret = messages.channel_options(address), messages.credentials(address)
+        self._channel = (
+            grpc.insecure_channel(messages.target(host), options)
+            if secret is None
+            else grpc.secure_channel(messages.target(host), secret, options)
+        )
+        self._headers = tuple(headers.items())
+        self._closed = False
+        self._predict = self._method(wire.PREDICT, pb.PredictRequest, pb.PredictResponse)
+        self._metadata = self._method(
+            wire.GET_MODEL_METADATA, pb.GetModelMetadataRequest, pb.GetModelMetadataResponse
+        )
+        self._status = self._method(
+            wire.GET_MODEL_STATUS, pb.GetModelStatusRequest, pb.GetModelStatusResponse
+        )
+
+    def predict(
+        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
+    ) -> Outputs:
+        request = messages.predict_request(spec, signature, inputs)
+        return messages.outputs(self._call(self._predict, request, timeout))
+
+    def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
+        request = messages.metadata_request(spec)
+        return messages.metadata(self._call(self._metadata, request, timeout))
+
+    def status(self, spec: ModelSpec, timeout: float) -> Sequence[VersionStatus]:
+        request = messages.status_request(spec)
+        return messages.statuses(self._call(self._status, request, timeout))
+
+    def close(self) -> None:
+        """Close the channel; calls that still wait raise ClosedError."""
+        self._closed = True
+        self._channel.close()
+
+    def _method(self, path: str, request: Any, response: Any) -> Any:
+        return self._channel.unary_unary(
+            path,
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+
+    def _call(self, method: Any, request: Any, timeout: float) -> Any:
+        try:
+            return method(request, timeout=timeout, metadata=self._headers)
+        except grpc.RpcError as error:
+            raise messages.call_failed(error, closed=self._closed) from None
+        except ValueError:
+            if not self._closed:
+                raise
+            raise ClosedError("the client is closed; make a new one") from None
