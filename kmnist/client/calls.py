@@ -310,7 +310,8 @@ class Calls:
                 if stop - start == 1:
                     raise
                 sent = stop - start
-                self._batch_size = error.limit if 0 < (error.limit or sent) < sent else sent // 2
+                limit = error.limit or sent
+                self._batch_size = limit if limit < sent else sent // 2
                 continue
             parts.append(part)
             start = stop

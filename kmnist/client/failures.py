@@ -46,7 +46,7 @@ _TOO_LARGE: Final = re.compile(
     r"|content too large|payload too large",
     re.IGNORECASE,
 )
-_TLS: Final = re.compile(r"ssl|tls|certificate|handshake", re.IGNORECASE)
+_TLS: Final = re.compile(r"ssl|tls|certificate|handshake|verification", re.IGNORECASE)
 _NOT_THE_PROTOCOL: Final = re.compile(r"parsing HTTP/2|http1\.x server|content-type", re.IGNORECASE)
 # gRPC gives UNAVAILABLE for a lost connection too; these are the texts of its own network layer.
 _NETWORK: Final = re.compile(

@@ -35,7 +35,7 @@ CODES = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     def __init__(self, code, text):
         super().__init__(code, text)
         self.code, self.text = code, text
@@ -58,7 +58,7 @@ class Model:
         images = np.asarray(values)
         if signature == "pixels":
             if any(len(value) != np.prod(self.shape) for value in values):
-                raise Refused("INVALID_ARGUMENT", "Input to DecodeRaw has the wrong length")
+                raise RefusedError("INVALID_ARGUMENT", "Input to DecodeRaw has the wrong length")
             images = np.array([np.frombuffer(value, np.uint8) for value in values])
         if signature == "pictures":  # the real model decodes; here the length is the picture
             images = np.array([np.full(self.shape, len(value) % 256) for value in values])
@@ -97,21 +97,23 @@ class StandIn:
         if self.delay:
             time.sleep(self.delay)
         if self.fail:
-            raise Refused(*self.fail.pop(0))
+            raise RefusedError(*self.fail.pop(0))
 
     def _version(self, name, version, label):
         if name != "kmnist":
-            raise Refused("NOT_FOUND", f"Servable not found for request: Latest({name})")
+            raise RefusedError("NOT_FOUND", f"Servable not found for request: Latest({name})")
         if label is not None:
             if label not in self.labels:
-                raise Refused("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
+                raise RefusedError(
+                    "INVALID_ARGUMENT", f"Unrecognized servable version label: {label}"
+                )
             version = self.labels[label]
         available = [number for number, state in self.states.items() if state == "AVAILABLE"]
         if version is None and available:
             return max(available)
         if version not in available:
             asked = f"Specific(kmnist, {version})" if version is not None else "Latest(kmnist)"
-            raise Refused("NOT_FOUND", f"Servable not found for request: {asked}")
+            raise RefusedError("NOT_FOUND", f"Servable not found for request: {asked}")
         return version
 
     def predict(self, name, version, label, signature, inputs, headers):
@@ -123,17 +125,17 @@ class StandIn:
             text = f'"{signature}" not found in signature def. expected one of: ...'
             if "rest" not in headers:
                 text = f"Serving signature key {signature!r} not found."
-            raise Refused(code, text)
+            raise RefusedError(code, text)
         input_name = self.model.signatures[signature][0]
         values = inputs[input_name]
         if self.max_batch_size and len(values) > self.max_batch_size:
-            raise Refused(
+            raise RefusedError(
                 "INVALID_ARGUMENT",
                 f"Task size {len(values)} is larger than maximum input batch size "
                 f"{self.max_batch_size}",
             )
         if signature == "serving_default" and values.shape[1:] != self.model.shape:
-            raise Refused("INVALID_ARGUMENT", f"Tensor had shape {values.shape}")
+            raise RefusedError("INVALID_ARGUMENT", f"Tensor had shape {values.shape}")
         return version, self.changed(self.model.outputs(signature, values))
 
     def metadata(self, name, version, label):
@@ -153,9 +155,9 @@ class StandIn:
     def status(self, name, version):
         self._maybe_fail()
         if name != "kmnist":
-            raise Refused("NOT_FOUND", f"Could not find any versions of model {name}")
+            raise RefusedError("NOT_FOUND", f"Could not find any versions of model {name}")
         if version is not None and version not in self.states:
-            raise Refused("NOT_FOUND", f"Could not find version {version} of model {name}")
+            raise RefusedError("NOT_FOUND", f"Could not find version {version} of model {name}")
         return {v: s for v, s in self.states.items() if version in (None, v)}
 
     # gRPC.
@@ -164,7 +166,7 @@ class StandIn:
         def answer(request, context):
             try:
                 return function(request, dict(context.invocation_metadata()))
-            except Refused as refused:
+            except RefusedError as refused:
                 context.abort(getattr(grpc.StatusCode, refused.code), refused.text)
 
         return grpc.unary_unary_rpc_method_handler(
@@ -229,7 +231,7 @@ class StandIn:
             r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?", path
         )
         if not match:
-            raise Refused("INVALID_ARGUMENT", f"Malformed request: {method} {path}")
+            raise RefusedError("INVALID_ARGUMENT", f"Malformed request: {method} {path}")
         name, version, label, verb = match.groups()
         version = None if version is None else int(version)
         if verb == "/metadata":
@@ -274,7 +276,7 @@ class StandIn:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 try:
                     status, answer = 200, standin._rest(self.command, self.path, body, headers)
-                except Refused as refused:
+                except RefusedError as refused:
                     status, answer = CODES[refused.code], {"error": refused.text}
                 content = json.dumps(answer).encode()
                 self.send_response(status)
@@ -283,7 +285,7 @@ class StandIn:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815 - named by http.server
 
             def log_message(self, *_args):
                 pass

@@ -1,6 +1,7 @@
 """What both REST transports share: paths, JSON bodies, and what a failed request means."""
 
 import json
+import os
 import socket
 import ssl
 from base64 import b64encode
@@ -157,15 +158,14 @@ def not_http(line: str) -> ClientError:
 
 def connection_lost(error: BaseException, host: Host) -> ClientError:
     """What a connection that failed, or ended before an answer, means."""
-    root = error
-    while not isinstance(root, ssl.SSLError):
-        # The libraries wrap what the system said, each in its own way.
-        inner = getattr(root, "os_error", None) or root.__cause__ or root.__context__
-        if inner is None:
-            break
-        root = inner
-    said = f"{host}: {getattr(root, 'strerror', None) or root}"
-    return tls_failed(said) if isinstance(root, ssl.SSLError) else not_reached(said)
+    chain = [error]
+    while inner := _inner(chain[-1]):
+        chain.append(inner)
+    root = chain[-1]
+    if any("SSL" in type(each).__name__ or "Certificate" in type(each).__name__ for each in chain):
+        return tls_failed(f"{host}: {root}")
+    number = getattr(root, "errno", None) or 0
+    return not_reached(f"{host}: {os.strerror(number) if number > 0 else root}")
 
 
 def acknowledge_at_once(connection: socket.socket | None) -> None:
@@ -180,6 +180,12 @@ def acknowledge_at_once(connection: socket.socket | None) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except OSError:
             return  # a connection that is gone fails when it is read
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    """What an error was made from: urllib3 and aiohttp wrap what the system said."""
+    inner = getattr(error, "os_error", None) or error.__cause__ or error.__context__
+    return inner if isinstance(inner, BaseException) else None
 
 
 def _column(values: NDArray[Any]) -> str:

@@ -10,7 +10,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ClosedPoolError,
     HTTPError,
-    IncompleteRead,
     NewConnectionError,
     ProtocolError,
 )
@@ -122,8 +121,8 @@ class RestTransport:
             return messages.connection_lost(error, self._host)
         if isinstance(error, UrllibTimeoutError):
             return DeadlineExceededError(f"no answer from {self._host} within {timeout:.3g} s")
-        if isinstance(error, IncompleteRead):
-            return messages.cut_off(error)
+        if isinstance(error, ProtocolError) and "Connection broken" in str(error):
+            return messages.cut_off(error.args[-1])
         if isinstance(error, ProtocolError) and "BadStatusLine" in repr(error):
             return messages.not_http(str(error.args[-1]))
         return messages.connection_lost(error, self._host)
