@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kmnist.datasets import Split
 
-__all__ = ["batches", "epoch_order", "training_blocks"]
+__all__ = ["epoch_order", "training_blocks"]
 
 # A block should stay in the processor's cache between being gathered and being used.
 _BLOCK_BYTES = 8 * 2**20
@@ -70,24 +70,3 @@ def training_blocks(
 
     steps = tf.data.Dataset.range(first_epoch * len(starts), epochs * len(starts))
     return steps.map(block).prefetch(2), len(starts)
-
-
-def batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """The examples once, in order, in batches of up to ``batch_size``.
-
-    Yields images uint8 (batch, height, width) and labels int32 (batch,).
-    """
-    starts = range(0, len(split), batch_size)
-    height, width = split.images.shape[1:]
-
-    def read(start: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        part = split[int(start) : int(start) + batch_size]
-        return np.ascontiguousarray(part.images), part.labels.astype(np.int32)
-
-    def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = tf.numpy_function(read, [start], (tf.uint8, tf.int32))
-        images.set_shape((None, height, width))
-        labels.set_shape((None,))
-        return images, labels
-
-    return tf.data.Dataset.from_tensor_slices(np.array(starts, np.int64)).map(batch).prefetch(2)

@@ -97,7 +97,11 @@ def _draw(folder: Path, shown: dict[str, NDArray[Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     names = [str(name) for name in shown["class_names"]]
-    style = {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+    style: dict[Any, Any] = {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "text.parse_math": False,
+    }
     with rc_context({**style, "font.size": 9, "axes.titlesize": 10}):
         for name, figure in (
             ("training", _training(shown["history"])),

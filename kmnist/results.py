@@ -40,7 +40,7 @@ class Evaluation:
     """How a model does on a split.
 
     Attributes:
-        cost: Mean cross-entropy, in nats; NaN if only the classes are known.
+        cost: Mean cross-entropy, in nats.
         class_ids: int64 (n,): the class that each example was taken for.
         confusion: int64 (classes, classes): how many examples of class *row* were taken for
             class *column*.
@@ -71,14 +71,16 @@ class Evaluation:
         return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=1))
 
     @classmethod
-    def of(
-        cls, labels: NDArray[Any], class_ids: NDArray[Any], classes: int, cost: float
-    ) -> "Evaluation":
-        """From each example's label and the class that it was given, both integers (n,)."""
-        class_ids = class_ids.astype(np.int64)
+    def of(cls, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> "Evaluation":
+        """From labels, integers (n,), and the probabilities given, float32 (n, classes)."""
+        examples, classes = probabilities.shape
+        class_ids = probabilities.argmax(axis=1)
         pairs = labels.astype(np.int64) * classes + class_ids
         confusion = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-        return cls(cost, class_ids, confusion)
+        of_label = probabilities[np.arange(examples), labels].astype(np.float64)
+        # A probability too small for float32 is 0; the smallest normal float32 bounds its cost.
+        cost = -np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()
+        return cls(float(cost), class_ids, confusion)
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

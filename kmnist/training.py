@@ -14,12 +14,13 @@ import tensorflow as tf
 from kmnist.checkpoints import Checkpoint
 from kmnist.datasets import Dataset, Split
 from kmnist.errors import InputError
-from kmnist.pipeline import batches, training_blocks
+from kmnist.pipeline import training_blocks
 from kmnist.results import Epoch, Evaluation
 
 __all__ = ["Run", "evaluate", "train", "weights_digest"]
 
-_EVALUATION_BATCH = 1_000
+# How many images are evaluated at once: their float32 pixels should not fill the memory.
+_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,11 @@ def evaluate(model: keras.Sequential, split: Split) -> Evaluation:
     """
     if not len(split):
         raise InputError("received an empty split; expected at least one example to evaluate on")
-    costs, class_ids = [], []
-    for images, labels in batches(split, _EVALUATION_BATCH):
-        cost, ids = _judge(model, images, labels)
-        costs.append(float(cost))
-        class_ids.append(ids.numpy())
-    return Evaluation.of(
-        split.labels, np.concatenate(class_ids), model.output_shape[-1], sum(costs) / len(split)
-    )
+    probabilities = [
+        _probabilities(model, np.ascontiguousarray(split.images[start : start + _AT_ONCE])).numpy()
+        for start in range(0, len(split), _AT_ONCE)
+    ]
+    return Evaluation.of(split.labels, np.concatenate(probabilities))
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -232,7 +230,8 @@ class _Learner:
             images, labels = images[share], labels[share]
         with tf.GradientTape() as tape:
             probabilities = self._model(images, training=True)
-            cost = tf.reduce_sum(_cross_entropy(labels, probabilities))
+            one_hot = tf.one_hot(labels, probabilities.shape[-1])
+            cost = tf.reduce_sum(keras.losses.categorical_crossentropy(one_hot, probabilities))
             mean = cost / size
         variables = self._model.trainable_variables
         self._optimizer.apply(tape.gradient(mean, variables), variables)
@@ -240,17 +239,8 @@ class _Learner:
 
 
 @tf.function(reduce_retracing=True)
-def _judge(
-    model: keras.Sequential, images: tf.Tensor, labels: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    probabilities = model(images, training=False)
-    cost = tf.reduce_sum(_cross_entropy(labels, probabilities))
-    return cost, tf.argmax(probabilities, axis=1)
-
-
-def _cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    one_hot = tf.one_hot(labels, probabilities.shape[-1])
-    return keras.losses.categorical_crossentropy(one_hot, probabilities)
+def _probabilities(model: keras.Sequential, images: tf.Tensor) -> tf.Tensor:
+    return model(images, training=False)
 
 
 def _hits(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:

@@ -59,8 +59,10 @@ class _OneLineErrors(click.Command):
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
-        except (KeyboardInterrupt, click.Abort):
-            _fail("interrupted", INTERRUPTED)
+        except (KeyboardInterrupt, click.Abort) as error:
+            if debug:
+                raise
+            _fail(str(error) or "interrupted", INTERRUPTED)
         except BrokenPipeError:
             # The reader of our output left (`| head`): nobody is there to be told.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
