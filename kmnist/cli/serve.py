@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from kmnist.cli.command import Command, json_option
+from kmnist.cli.command import INTERRUPTED, Command, json_option
 from kmnist.errors import InputError
 
 __all__ = ["command"]
@@ -143,6 +143,8 @@ def _serve(base: Path, as_json: bool, **settings: Any) -> None:
         )
         server.wait()
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _exit_at_once)
         click.echo("stopping: finishing what is under way; once more ends it at once", err=True)
     finally:
         server.stop()
@@ -160,6 +162,11 @@ def _say(as_json: bool, *, note: str, **facts: str) -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    # Not sys.exit, which would wait for the very threads that are still busy.
+    os._exit(INTERRUPTED)
 
 
 def _become(binary: str, flags: list[str]) -> NoReturn:

@@ -41,7 +41,8 @@ def read_page_file(path: str) -> tuple[bytes, str] | None:
         return None
     wanted = unquote(path.partition("?")[0]).removeprefix("/") or "index.html"
     for file in folder.rglob("*"):
-        if file.relative_to(folder).as_posix() == wanted and file.is_file():
+        named = file.relative_to(folder).as_posix() == wanted
+        if named and file.is_file() and not file.is_symlink():
             media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
             return file.read_bytes(), media_type
     return None

@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -33,6 +34,7 @@ _NOT_FOUND_PAGE: Final = (
     "<p>The API is under /v1/models.</p>\n"
 )
 _BODY_SECONDS: Final = 30.0
+_IDLE_SECONDS: Final = 75.0
 _log = logging.getLogger(__name__)
 
 
@@ -65,17 +67,30 @@ class RestServer:
         self._grace = grace
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="kmnist-rest")
         self._runner: web.ServerRunner | None = None
+        self._site: web.SockSite | None = None
+        self._stopping = False
+        self._under_way = 0
+        self._idle = asyncio.Event()
 
     async def start(self) -> None:
         """Listens and answers from now on."""
         server = _HttpServer(self._handle, request_factory=self._request)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=self._grace)
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener).start()
+        self._site = web.SockSite(self._runner, self._listener)
+        await self._site.start()
 
     async def stop(self) -> None:
         """Takes no new request, lets those under way finish."""
-        if self._runner is not None:
+        self._stopping = True
+        if self._site is not None and self._runner is not None:
+            await self._site.stop()
+            # aiohttp's own shutdown would no longer read the bodies that are still arriving.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._grace):
+                    while self._under_way:
+                        self._idle.clear()
+                        await self._idle.wait()
             await self._runner.cleanup()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -86,6 +101,18 @@ class RestServer:
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._stopping:  # a connection from before that is still open
+            response = _error(503, "the server is stopping")
+            response.force_close()
+            return response
+        self._under_way += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._under_way -= 1
+            self._idle.set()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         # As it came: upstream takes a query string for a part of the model's name.
         path = request.raw_path
         try:
@@ -173,10 +200,10 @@ class RestServer:
         )
         if (request.content_length or 0) > self._max_bytes:
             raise too_large
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with asyncio.timeout(_BODY_SECONDS):
+                if request.headers.get("Expect", "").lower() == "100-continue":
+                    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 return await request.read()
         except web.HTTPRequestEntityTooLarge:
             raise too_large from None
@@ -209,8 +236,12 @@ class _Connection(web.RequestHandler):
 
 class _HttpServer(web.Server):
     def __call__(self) -> web.RequestHandler:
-        # None is what aiohttp itself passes for "no access log"; its types do not know.
-        return _Connection(self, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_IDLE_SECONDS,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to have none
+        )
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str | None]:

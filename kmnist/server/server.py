@@ -63,7 +63,12 @@ class Server:
         grace: float = 30.0,
         poll_seconds: float = 1.0,
     ) -> None:
-        self.base = Path(base).absolute()
+        self.base = Path(os.path.abspath(base))
+        if any(self.base.glob("saved_model.pb*")):
+            raise InputError(
+                f"{base} is a version; give the folder above it, which holds the versions: "
+                f"{self.base.parent}"
+            )
         self.name = name or self.base.name
         if not self.name or "/" in self.name or ":" in self.name:
             raise InputError(f"{self.name!r} cannot be a model's name; give one without / and :")
@@ -118,6 +123,7 @@ class Server:
             KmnistError: there are versions, and none of them can be loaded; or somebody else
                 listens on one of the ports by now.
         """
+        self._wait_for_folder()
         # TensorFlow takes seconds to import; by now the ports are ours.
         from kmnist.server.manager import Manager
         from kmnist.server.metrics import Metrics
@@ -164,8 +170,17 @@ class Server:
         self._stopping.set()
         self._cleanup.close()
 
+    def _wait_for_folder(self) -> None:
+        if not list_versions(self.base):
+            _log.warning(
+                "no version in %s yet; waiting for one: kmnist-train --output %s",
+                self.base,
+                self.base,
+            )
+        while not list_versions(self.base):
+            time.sleep(self._poll_seconds)
+
     def _wait_for_version(self, manager: "Manager") -> None:
-        said = False
         while True:
             manager.poll()
             if manager.available():
@@ -174,13 +189,6 @@ class Server:
             if failures:
                 reasons = "; ".join(f"version {n}: {why}" for n, why in sorted(failures.items()))
                 raise KmnistError(f"no version in {self.base} can be loaded: {reasons}")
-            if not said:
-                _log.warning(
-                    "no version in %s yet; waiting for one: kmnist-train --output %s",
-                    self.base,
-                    self.base,
-                )
-                said = True
             time.sleep(self._poll_seconds)
 
     def _run_loop(self) -> asyncio.AbstractEventLoop:

@@ -18,7 +18,7 @@ from kmnist.server import Server
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory) -> Path:
     """A folder with version 1 of the digit model; copy before changing."""
-    base = tmp_path_factory.mktemp("saved") / "kmnist"
+    base: Path = tmp_path_factory.mktemp("saved") / "kmnist"
     base.mkdir()
     save_digits(base, 1)
     return base
@@ -27,7 +27,9 @@ def saved(tmp_path_factory) -> Path:
 @pytest.fixture
 def base(saved, tmp_path) -> Path:
     """A copy of ``saved`` to change."""
-    return Path(shutil.copytree(saved, tmp_path / "models" / "kmnist"))
+    copy: Path = tmp_path / "models" / "kmnist"
+    shutil.copytree(saved, copy)
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,7 @@ def ask():
     """``ask(server, path, body)`` → status, content type and (parsed, if JSON) body."""
 
     def ask(server, path, body=None, method=None, headers=()):
-        if body is not None and not isinstance(body, bytes):
+        if isinstance(body, dict):
             body = json.dumps(body).encode()
         request = urllib.request.Request(
             server.rest_url + path, data=body, method=method, headers=dict(headers)

@@ -86,21 +86,11 @@ class Oddities(tf.Module):
             )
         }
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.float32, name="seconds")])
-    def sleep(self, seconds):
-        import time
-
-        def wait(seconds):
-            time.sleep(float(seconds))
-            return seconds
-
-        return {"slept": tf.py_function(wait, [seconds], tf.float32)}
-
 
 def save_oddities(base: Path, version: int = 1) -> Path:
     model = Oddities()
     folder = base / str(version)
-    names = ["double", "add", "shout", "invert", "total", "uneven", "kinds", "sleep"]
+    names = ["double", "add", "shout", "invert", "total", "uneven", "kinds"]
     signatures = {name: getattr(model, name) for name in names}
     tf.saved_model.save(model, str(folder), signatures=signatures)
     return folder

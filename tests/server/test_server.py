@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
+from kmnist import Client
 from kmnist.errors import KmnistError, MissingError
 from kmnist.server import Server
 
@@ -24,6 +25,21 @@ def test_both_transports_answer_alike(server, ask, stubs):
         over_grpc["probabilities"],
         np.float32(over_rest["outputs"]["probabilities"]),
     )
+
+
+@pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
+def test_an_exported_model_is_served_to_our_own_client(models, tiny_dataset, transport):
+    images = tiny_dataset.test.images[:20]
+    with (
+        Server(models, rest_port=0, grpc_port=0) as server,
+        Client(getattr(server, transport)) as client,
+    ):
+        predictions = client.predict(images)
+    expected = tf.saved_model.load(str(models / "1")).signatures["serving_default"](
+        images=tf.constant(images)
+    )
+    np.testing.assert_array_equal(predictions.class_ids, expected["class_ids"])
+    np.testing.assert_allclose(predictions.probabilities, expected["probabilities"], rtol=1e-5)
 
 
 def test_no_version_is_said_at_once(tmp_path):

@@ -1,0 +1,222 @@
+"""``kmnist serve`` as a person or a supervisor runs it."""
+
+import errno
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from kmnist.cli.serve import command
+
+SERVE = [sys.executable, "-m", "kmnist", "serve"]
+PORTS = ["--rest-port", "0", "--grpc-port", "0"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    base = tmp_path_factory.mktemp("models") / "double"
+    module = tf.Module()
+    module.double = tf.function(
+        lambda x: {"y": x * 2.0}, input_signature=[tf.TensorSpec((None,), tf.float32, name="x")]
+    )
+    tf.saved_model.save(module, str(base / "1"), signatures=module.double)
+    return base
+
+
+@pytest.fixture
+def start(tmp_path):
+    """``start(*arguments)`` → the running command; killed at the end if need be."""
+    started = []
+
+    def start(*arguments, **environment):
+        process = subprocess.Popen(
+            [*SERVE, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [*SERVE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def refuses(port):
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_sigterm_lets_a_request_finish(start, base, binary):
+    process = start("--base", base, "--engine", "embedded", "--json", *PORTS, **binary)
+    facts = json.loads(process.stdout.readline())
+    assert facts.keys() == {"engine", "model", "grpc", "rest"}
+    assert (facts["engine"], facts["model"]) == ("embedded", "double")
+    with urllib.request.urlopen(f"{facts['rest']}/v1/models/double") as response:
+        assert b'"state": "AVAILABLE"' in response.read()
+    port = int(facts["rest"].rpartition(":")[2])
+    body = b'{"instances": [1, 2]}'
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(
+            b"POST /v1/models/double:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # it is being worked on
+        process.send_signal(signal.SIGTERM)
+        while "stopping" not in process.stderr.readline():
+            pass
+        while not refuses(port):
+            pass
+        connection.sendall(body)
+        assert b'{"predictions": [2.0, 4.0]}' in connection.recv(1000)
+    assert process.wait(30) == 0
+
+
+def test_ctrl_c_while_there_is_no_version_yet(start, tmp_path):
+    process = start("--base", tmp_path / "none", "--engine", "embedded", *PORTS)
+    for line in process.stderr:
+        if "waiting for one: kmnist-train --output" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (0, "")
+    assert "Traceback" not in stderr
+
+
+def test_a_taken_port(base):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = run("--base", base, "--engine", "embedded", "--rest-port", port, "--grpc-port", 0)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "stop what does, or choose another port\n"
+    )
+
+
+def test_a_model_that_cannot_be_loaded(tmp_path, capsys, monkeypatch):
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"\xff")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--base", str(tmp_path / "broken"), "--engine", "embedded", *PORTS])
+    assert ended.value.code == 1
+    [error] = [line for line in capsys.readouterr().err.splitlines() if "Error: " in line]
+    assert "can be loaded: version 1:" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--base", __file__], "is a file; expected a folder of versions"),
+        (["--rest-port", "70000"], "70000 is not in the range"),
+        (["--engine", "tensorflow_model_server"], "is not on PATH"),
+        (["--host", "no such host", "--engine", "embedded"], "not an address of this machine"),
+        (["--name", "a/b", "--engine", "embedded"], "cannot be a model's name"),
+    ],
+)
+def test_bad_usage(arguments, message):
+    result = run(*arguments, *(PORTS if "--rest-port" not in arguments else []))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def binary(tmp_path):
+    """A stand-in for TensorFlow Serving on PATH; tells its arguments, then waits for a signal."""
+    script = tmp_path / "bin" / "tensorflow_model_server"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, signal, sys\n"
+        "def end(*_):\n"
+        "    print('terminated', flush=True)\n"
+        "    sys.exit(7)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print(json.dumps({'pid': os.getpid(), 'flags': sys.argv[1:]}), flush=True)\n"
+        "signal.pause()\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return {"PATH": f"{script.parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+
+
+def flags_of(process):
+    told = json.loads(process.stdout.readline())
+    # The binary took the place of the command, so a supervisor's signals reach it.
+    assert told["pid"] == process.pid
+    return dict(flag.removeprefix("--").split("=", 1) for flag in told["flags"])
+
+
+def test_the_real_binary_takes_over(start, base, binary):
+    process = start("--base", base, "--json", "--timeout", "2", "--concurrency", "9", **binary)
+    assert json.loads(process.stdout.readline()) == {
+        "engine": "tensorflow_model_server",
+        "model": "double",
+        "grpc": "grpc://localhost:8500",
+        "rest": "http://localhost:8501",
+    }
+    flags = flags_of(process)
+    assert flags["port"] == "8500"
+    assert flags["rest_api_port"] == "8501"
+    assert flags["rest_api_timeout_in_ms"] == "2000"
+    assert flags["grpc_max_threads"] == flags["rest_api_num_threads"] == "9"
+    config = text_format.Parse(Path(flags["model_config_file"]).read_text(), ModelServerConfig())
+    [entry] = config.model_config_list.config
+    assert (entry.name, entry.base_path, entry.model_platform) == (
+        "double",
+        str(base),
+        "tensorflow",
+    )
+    assert entry.model_version_policy.latest.num_versions == 1
+    assert "/monitoring/prometheus/metrics" in Path(flags["monitoring_config_file"]).read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 7
+    assert process.stdout.read() == "terminated\n"
+
+
+def test_the_real_binary_gets_policy_and_labels(start, tmp_path, binary):
+    (tmp_path / "models" / "double").mkdir(parents=True)
+    (tmp_path / "models" / "models.config").write_text(
+        'model_config_list { config { name: "double" base_path: "/models/double" '
+        'model_version_policy { all {} } version_labels { key: "stable" value: 3 } } }'
+    )
+    process = start("--base", tmp_path / "models" / "double", "--json", **binary)
+    process.stdout.readline()
+    flags = flags_of(process)
+    config = text_format.Parse(Path(flags["model_config_file"]).read_text(), ModelServerConfig())
+    [entry] = config.model_config_list.config
+    assert entry.base_path == str(tmp_path / "models" / "double")
+    assert entry.model_version_policy.WhichOneof("policy_choice") == "all"
+    assert dict(entry.version_labels) == {"stable": 3}
+    assert flags["allow_version_labels_for_unavailable_models"] == "true"
+
+
+def test_the_real_binary_needs_two_ports(binary):
+    result = run(*PORTS, **binary)
+    assert result.returncode == 2
+    assert "needs two ports that differ" in result.stderr

@@ -1,0 +1,171 @@
+"""JSON bodies to arrays and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kmnist.server.errors import ServingError
+from kmnist.server.json_tensors import encode, parse
+
+STRING = np.dtype(object)
+
+
+def read(body, **dtypes):
+    """The inputs that ``body`` gives a signature with these inputs."""
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse(body).inputs({name: np.dtype(dtype) for name, dtype in dtypes.items()})
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"instances": [[1, 2], [3, 4]]}, [[1, 2], [3, 4]]),
+        ({"inputs": [[1, 2], [3, 4]]}, [[1, 2], [3, 4]]),
+        ({"inputs": {"x": [[1, 2], [3, 4]]}}, [[1, 2], [3, 4]]),
+        ({"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}, [[1, 2], [3, 4]]),
+        ({"inputs": 5}, 5),
+        ({"inputs": []}, []),
+        ({"instances": [5]}, [5]),
+    ],
+)
+def test_rows_and_columns(body, expected):
+    array = read(body, x="int32")["x"]
+    assert array.dtype == np.int32
+    np.testing.assert_array_equal(array, expected)
+
+
+def test_several_inputs():
+    rows = {"instances": [{"a": 1, "b": [1.5]}, {"a": 2, "b": [2]}]}
+    columns = {"inputs": {"a": [1, 2], "b": [[1.5], [2]]}}
+    for body in (rows, columns):
+        arrays = read(body, a="int64", b="float32")
+        assert arrays["a"].tolist() == [1, 2]
+        assert arrays["b"].tolist() == [[1.5], [2.0]]
+
+
+def test_strings_are_text_or_base64_with_or_without_padding():
+    body = {"instances": ["é", {"b64": "AP8="}, {"b64": "AP8"}, {"b64": ""}]}
+    assert read(body, x=STRING)["x"].tolist() == ["é".encode(), b"\0\xff", b"\0\xff", b""]
+
+
+def test_floats_may_be_whole_or_not_a_number():
+    array = read(b'{"inputs": [1, 2.5, NaN, Infinity, -Infinity]}', x="float32")["x"]
+    np.testing.assert_array_equal(array, np.array([1, 2.5, np.nan, np.inf, -np.inf], np.float32))
+
+
+def test_a_byte_order_mark_is_no_error():
+    assert read(b'\xef\xbb\xbf{"inputs": [1]}', x="int32")["x"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("body", "dtype", "message"),
+    [
+        ({"inputs": [1.0]}, "int32", "Type: Number is not of expected type: int32"),
+        ({"inputs": [True]}, "uint8", "Type: Bool is not of expected type: uint8"),
+        ({"inputs": ["1"]}, "float32", "Type: String is not of expected type: float32"),
+        ({"inputs": [None]}, "float32", "Type: Null is not of expected type: float32"),
+        ({"inputs": [1]}, "bool", "Type: Number is not of expected type: bool"),
+        ({"inputs": [1]}, STRING, "Type: Number is not of expected type: string"),
+        ({"inputs": [{"b64": "AA=="}]}, "uint8", "Type: Object is not of expected type: uint8"),
+        ({"inputs": [256]}, "uint8", "256 out of bounds for uint8"),
+        ({"inputs": [-1]}, "uint8", "-1 out of bounds for uint8"),
+        ({"inputs": [2**63]}, "int64", "too large"),
+        ({"inputs": [10**400]}, "float64", "too large"),
+        ({"inputs": [1e39]}, "float32", "without loss of precision"),
+        (b'{"inputs": [NaN]}', "uint8", "NaN Type: Number is not of expected type: uint8"),
+        ({"inputs": [{"b64": "*"}]}, STRING, "Unable to base64 decode"),
+        ({"inputs": [{"b64": 1}]}, STRING, "not formatted correctly for base64 data"),
+        (b'{"inputs": ["\\ud800"]}', STRING, "surrogates not allowed"),
+        ({"inputs": [[1], 2]}, "int32", "found at incorrect level"),
+        ({"inputs": [1, [2]]}, "int32", "Encountered list at unexpected level"),
+        ({"inputs": [[1], [2, 3]]}, "int32", "unexpected size: 2"),
+        ({"inputs": {"y": [1]}}, "int32", "Missing named input: x"),
+        ({"inputs": {"x": [1], "y": [1]}}, "int32", "Unknown input: y"),
+        ({"instances": [{"y": 1}]}, "int32", "keys must be equal to: x"),
+        ({"instances": [{"x": 1}, 2]}, "int32", "Expecting object but got list at item 1"),
+        ({"instances": [1, {"x": 2}]}, "int32", "Type: Object is not of expected type: int32"),
+        ({"instances": 1}, "int32", "Excepting 'instances' to be an list/array"),
+        ({"instances": [1], "inputs": [1]}, "int32", "expecting only one of"),
+        ({"signature_name": 1, "inputs": [1]}, "int32", "key must be a string value"),
+        (b'{"inputs": [1', "int32", "JSON Parse error"),
+        (b'{"inputs": "\xff"}', STRING, "JSON Parse error"),
+        (b'{"inputs": ' + b"9" * 5000 + b"}", "int64", "JSON Parse error"),
+        (b'{"inputs": ' + b"[" * 100 + b"]" * 100 + b"}", "int64", "more than 32 dimensions"),
+        (b'{"inputs": ' + b"[" * 100_000, "int64", "nested too deeply"),
+        (b'{"a":' * 100_000, "int64", "nested too deeply"),
+    ],
+)
+def test_what_cannot_be_used(body, dtype, message):
+    with pytest.raises(ServingError) as caught:
+        read(body, x=dtype)
+    assert message in caught.value.message
+    assert caught.value.http_status == 400
+
+
+@pytest.mark.parametrize("body", [{"inputs": [1]}, {"instances": [1]}])
+def test_several_inputs_have_to_be_named(body):
+    with pytest.raises(ServingError, match="multiple input tensors required"):
+        read(body, a="int32", b="int32")
+
+
+def written(outputs, *, by_row):
+    return json.loads(encode(outputs, by_row=by_row))
+
+
+def test_one_output_comes_bare():
+    outputs = {"y": np.array([[1, 2], [3, 4]], np.int64)}
+    assert written(outputs, by_row=True) == {"predictions": [[1, 2], [3, 4]]}
+    assert written(outputs, by_row=False) == {"outputs": [[1, 2], [3, 4]]}
+
+
+def test_several_outputs_come_by_name():
+    names = np.array([b"one", b"two"], dtype=object)
+    outputs = {"id": np.array([1, 2], np.int64), "name": names, "name_bytes": names}
+    assert written(outputs, by_row=True) == {
+        "predictions": [
+            {"id": 1, "name": "one", "name_bytes": {"b64": "b25l"}},
+            {"id": 2, "name": "two", "name_bytes": {"b64": "dHdv"}},
+        ]
+    }
+    assert written(outputs, by_row=False) == {
+        "outputs": {
+            "id": [1, 2],
+            "name": ["one", "two"],
+            "name_bytes": [{"b64": "b25l"}, {"b64": "dHdv"}],
+        }
+    }
+
+
+def test_floats_have_the_shortest_digits_that_give_them_back():
+    assert encode({"y": np.array([0.1, 1, 1e-10], np.float32)}, by_row=False) == (
+        b'{"outputs": [0.1, 1.0, 1e-10]}'
+    )
+
+
+def test_what_is_no_number_is_written_as_upstream_does():
+    outputs = {"y": np.array([np.nan, np.inf, -np.inf], np.float32)}
+    assert encode(outputs, by_row=True) == b'{"predictions": [NaN, Infinity, -Infinity]}'
+
+
+def test_text_that_is_not_utf8_is_replaced():
+    outputs = {"y": np.array([b"\xff"], dtype=object)}
+    assert written(outputs, by_row=True) == {"predictions": ["�"]}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"y": np.array(1.0)}, "has no shape information"),
+        ({"y": np.zeros(2), "z": np.zeros(3)}, "has inconsistent batch size: 3 expecting: 2"),
+    ],
+)
+def test_rows_need_one_first_dimension(outputs, message):
+    with pytest.raises(ServingError, match=message):
+        encode(outputs, by_row=True)
+    encode(outputs, by_row=False)
+
+
+def test_complex_numbers_have_no_json():
+    with pytest.raises(ServingError, match="Failed to write JSON value"):
+        encode({"y": np.array([1j], np.complex64)}, by_row=False)

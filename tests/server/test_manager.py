@@ -1,0 +1,205 @@
+"""Which versions are loaded, and which a request gets. The servables are stand-ins."""
+
+import os
+from pathlib import Path
+
+import grpc
+import pytest
+
+from kmnist.server.errors import ServingError
+from kmnist.server.manager import Manager, State
+
+
+class Stub:
+    """Loads where ``saved_model.pb`` says ``fine``."""
+
+    def __init__(self, folder: Path) -> None:
+        content = (folder / "saved_model.pb").read_text()
+        if content != "fine":
+            raise ServingError(grpc.StatusCode.DATA_LOSS, content)
+        self.version = int(folder.name)
+        self.closed = False
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+@pytest.fixture
+def base(tmp_path):
+    base = tmp_path / "kmnist"
+    base.mkdir()
+    return base
+
+
+@pytest.fixture
+def manager(base):
+    return Manager(base, "kmnist", Stub)
+
+
+def publish(base, *versions, content="fine"):
+    for version in versions:
+        folder = base / str(version)
+        folder.mkdir(exist_ok=True)
+        (folder / "saved_model.pb").write_text(content)
+
+
+def configure(base, text):
+    (base.parent / "models.config").write_text(
+        f'model_config_list {{ config {{ name: "kmnist" base_path: "/models/kmnist" {text} }} }}'
+    )
+
+
+def states(manager):
+    return {
+        status.version: State.Name(status.state)
+        for status in manager.status("kmnist").model_version_status
+    }
+
+
+def test_the_latest_version_takes_over_from_the_one_before(base, manager):
+    publish(base, 1)
+    manager.poll()
+    assert manager.available() == [1]
+    publish(base, 2, 10)
+    manager.poll()
+    assert states(manager) == {10: "AVAILABLE", 1: "END"}
+    with manager.use("kmnist") as servable:
+        assert servable.version == 10
+
+
+def test_a_version_is_freed_when_its_last_request_has_ended(base, manager):
+    publish(base, 1)
+    manager.poll()
+    with manager.use("kmnist") as first, manager.use("kmnist", 1) as second:
+        assert first is second
+        publish(base, 2)
+        manager.poll()
+        assert states(manager) == {2: "AVAILABLE", 1: "UNLOADING"}
+        assert not first.closed
+        with manager.use("kmnist") as newest:
+            assert newest.version == 2
+        with pytest.raises(ServingError, match="not found"):
+            manager.use("kmnist", 1).__enter__()
+    assert first.closed
+    assert states(manager) == {2: "AVAILABLE", 1: "END"}
+
+
+def test_the_old_version_stays_while_the_new_one_fails(base, manager):
+    publish(base, 1)
+    manager.poll()
+    publish(base, 2, content="broken")
+    manager.poll()
+    assert states(manager) == {2: "END", 1: "AVAILABLE"}
+    status = manager.status("kmnist", 2).model_version_status[0].status
+    assert (status.error_code, status.error_message) == (15, "broken")
+    assert manager.failures() == {}
+    publish(base, 2)  # somebody mended it
+    manager.poll()
+    assert states(manager) == {2: "AVAILABLE", 1: "END"}
+
+
+def test_a_failed_version_is_not_tried_again_until_it_changes(base):
+    attempts = []
+    manager = Manager(base, "kmnist", Stub, loaded=lambda *attempt: attempts.append(attempt))
+    publish(base, 1, content="broken")
+    for _ in range(3):
+        manager.poll()
+    assert len(attempts) == 1
+    assert manager.failures() == {1: "broken"}
+
+
+def test_an_error_that_nobody_foresaw_fails_the_version_only(base):
+    def load(folder):
+        raise RecursionError("too deep")
+
+    manager = Manager(base, "kmnist", load)
+    publish(base, 1)
+    manager.poll()
+    assert manager.failures() == {1: "RecursionError: too deep"}
+
+
+def test_a_version_that_is_still_copied_is_loading(base, manager):
+    (base / "3" / "variables").mkdir(parents=True)
+    manager.poll()
+    assert states(manager) == {3: "LOADING"}
+    assert manager.failures() == {}
+    publish(base, 3)
+    manager.poll()
+    assert states(manager) == {3: "AVAILABLE"}
+
+
+def test_names_that_are_no_numbers_are_not_versions(base, manager):
+    publish(base, 1)
+    for name in (".staging-5", "v2", "latest"):
+        (base / name).mkdir()
+    manager.poll()
+    assert states(manager) == {1: "AVAILABLE"}
+
+
+def test_a_removed_version_is_unloaded(base, manager):
+    publish(base, 1, 2)
+    configure(base, "model_version_policy { all {} }")
+    manager.poll()
+    assert manager.available() == [1, 2]
+    os.rename(base / "2", base / "gone")
+    manager.poll()
+    assert states(manager) == {2: "END", 1: "AVAILABLE"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("", [3]),
+        ("model_version_policy { all {} }", [1, 2, 3]),
+        ("model_version_policy { latest { num_versions: 2 } }", [2, 3]),
+        ("model_version_policy { specific { versions: 1 versions: 2 } }", [1, 2]),
+    ],
+)
+def test_policies(base, manager, policy, expected):
+    publish(base, 1, 2, 3)
+    configure(base, policy)
+    manager.poll()
+    assert manager.available() == expected
+
+
+def test_labels_follow_the_file(base, manager):
+    publish(base, 1, 2)
+    policy = "model_version_policy { all {} }"
+    label = 'version_labels {{ key: "stable" value: {} }}'
+    for version in (1, 2, 1):
+        configure(base, policy + label.format(version))
+        manager.poll()
+        with manager.use("kmnist", label="stable") as servable:
+            assert servable.version == version
+    configure(base, policy + label.format(7))
+    manager.poll()
+    with pytest.raises(ServingError, match=r"Servable not found for request: Specific\(kmnist, 7"):
+        manager.use("kmnist", label="stable").__enter__()
+    configure(base, policy)
+    manager.poll()
+    with pytest.raises(ServingError, match="Unrecognized servable version label: stable"):
+        manager.use("kmnist", label="stable").__enter__()
+
+
+def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, caplog):
+    publish(base, 1)
+    configure(base, 'version_labels { key: "stable" value: 1 }')
+    manager.poll()
+    (base.parent / "models.config").write_text("model_config_list {")
+    publish(base, 2)
+    manager.poll()
+    manager.poll()
+    assert states(manager) == {1: "AVAILABLE"}
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+    with manager.use("kmnist", label="stable") as servable:
+        assert servable.version == 1
+
+
+def test_close_frees_what_is_idle_now_and_the_rest_later(base, manager):
+    publish(base, 1)
+    manager.poll()
+    with manager.use("kmnist") as servable:
+        manager.close()
+        assert not servable.closed
+    assert servable.closed
