@@ -195,12 +195,14 @@ def _entry(config: ModelServerConfig, name: str) -> _ModelConfig:
 
 
 def _parse(text: str, path: str | os.PathLike[str], *, strict: bool) -> ModelServerConfig:
+    expected = "expected a model_config_list of TensorFlow Serving"
     try:
-        return text_format.Parse(text, ModelServerConfig(), allow_unknown_field=not strict)
+        config = text_format.Parse(text, ModelServerConfig(), allow_unknown_field=not strict)
     except text_format.ParseError as error:
-        raise InputError(
-            f"{path} cannot be read: {error}; expected a model_config_list of TensorFlow Serving"
-        ) from None
+        raise InputError(f"{path} cannot be read: {error}; {expected}") from None
+    if not config.HasField("model_config_list") and text.removeprefix(_leading_comments(text)):
+        raise InputError(f"{path} cannot be read: it has no such list; {expected}")
+    return config
 
 
 def _format(config: ModelServerConfig) -> str:

@@ -143,7 +143,7 @@ def test_a_change_that_fails_writes_nothing(base):
 
 
 @pytest.mark.parametrize(
-    "text", [b"model_config_list {", b"\xff\xfe", b"{}", b'{"model_config_list": {}}']
+    "text", [b"model_config_list {", b"\xff\xfe", b"{}", b'{"model_config_list": {}}', b"models: 1"]
 )
 def test_a_file_of_another_format_is_refused_in_one_line(base, text):
     config_path(base).write_bytes(text)
