@@ -42,11 +42,17 @@ def write_warmup(
 def read_warmup(
     folder: str | os.PathLike[str],
 ) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
-    """The signature and the inputs of each record of a version folder; none without a file."""
+    """The signature and the inputs of each record of a version folder; none without a file.
+
+    Records of calls other than predict, which other people's models may have, are passed over.
+    """
     path = Path(folder) / _PATH
     if not path.exists():
         return
     for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
-        request = PredictionLog.FromString(record).predict_log.request
+        log = PredictionLog.FromString(record)
+        if not log.HasField("predict_log"):
+            continue
+        request = log.predict_log.request
         inputs = {name: to_array(tensor) for name, tensor in request.inputs.items()}
         yield request.model_spec.signature_name, inputs

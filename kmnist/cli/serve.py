@@ -124,6 +124,7 @@ def command(
 
 
 def _serve(base: Path, as_json: bool, **settings: Any) -> None:
+    from kmnist.cli.quiet import starting_tensorflow
     from kmnist.server import Server
 
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -132,6 +133,9 @@ def _serve(base: Path, as_json: bool, **settings: Any) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     server = Server(base, **settings)
     try:
+        server.wait_for_folder()
+        with starting_tensorflow():
+            pass
         server.start()
         _say(
             as_json,

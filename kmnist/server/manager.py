@@ -171,7 +171,7 @@ class Manager:
     def _read_config(self) -> None:
         path = config_path(self.base)
         try:
-            config = read_model_config(path, self.name)
+            config = read_model_config(path, self.base.name)
         except MissingError:
             self._labels, self._policy = {}, VersionPolicy()
         else:

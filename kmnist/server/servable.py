@@ -21,11 +21,10 @@ from tensorflow.core.protobuf import config_pb2
 
 from kmnist.client.wire import serving_pb2 as pb
 from kmnist.server.errors import ServingError, from_tensorflow, invalid
-from kmnist.server.tensors import arrays
+from kmnist.warmup import read_warmup
 
 __all__ = ["Servable", "Signature"]
 
-_WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _RUN_IN_CALLING_THREAD = -1
 
 
@@ -91,7 +90,9 @@ class Servable:
                 for name, definition in definitions.items()
                 if _is_callable(definition)
             }
-            self._warm_up(folder / _WARMUP_FILE)
+            # So that the first caller does not wait for what TensorFlow does but once.
+            for name, inputs in read_warmup(folder):
+                self.signature(name)(inputs)
         except tf.errors.OpError as error:
             self.close()
             raise from_tensorflow(error) from None
@@ -134,17 +135,6 @@ class Servable:
         # The public make_callable does the same at four times the price of a small request.
         run = self._session._make_callable_from_options(options)  # noqa: SLF001
         return Signature(name, inputs, tuple(definition.outputs), run)
-
-    def _warm_up(self, file: Path) -> None:
-        """Answers the requests of the warm-up file, so that the first caller does not wait."""
-        if not file.exists():
-            return
-        for record in tf.data.TFRecordDataset(os.fspath(file)).as_numpy_iterator():
-            log = pb.PredictionLog.FromString(record)
-            if log.WhichOneof("log_type") != "predict_log":
-                continue
-            request = log.predict_log.request
-            self.signature(request.model_spec.signature_name)(arrays(request.inputs))
 
 
 def _session_config() -> Any:

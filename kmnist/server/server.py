@@ -116,6 +116,17 @@ class Server:
     ) -> None:
         self.stop()
 
+    def wait_for_folder(self) -> None:
+        """Until there is a version to try; needs no TensorFlow yet."""
+        if not list_versions(self.base):
+            _log.warning(
+                "no version in %s yet; waiting for one: kmnist-train --output %s",
+                self.base,
+                self.base,
+            )
+        while not list_versions(self.base):
+            time.sleep(self._poll_seconds)
+
     def start(self) -> None:
         """Waits for a version that can be loaded, for ever if need be; then takes requests.
 
@@ -123,7 +134,7 @@ class Server:
             KmnistError: there are versions, and none of them can be loaded; or somebody else
                 listens on one of the ports by now.
         """
-        self._wait_for_folder()
+        self.wait_for_folder()
         # TensorFlow takes seconds to import; by now the ports are ours.
         from kmnist.server.manager import Manager
         from kmnist.server.metrics import Metrics
@@ -169,16 +180,6 @@ class Server:
         """Takes no new request, lets those under way finish, and frees the model."""
         self._stopping.set()
         self._cleanup.close()
-
-    def _wait_for_folder(self) -> None:
-        if not list_versions(self.base):
-            _log.warning(
-                "no version in %s yet; waiting for one: kmnist-train --output %s",
-                self.base,
-                self.base,
-            )
-        while not list_versions(self.base):
-            time.sleep(self._poll_seconds)
 
     def _wait_for_version(self, manager: "Manager") -> None:
         while True:

@@ -14,20 +14,20 @@ from kmnist.server.errors import ServingError, invalid
 __all__ = ["arrays", "typed"]
 
 # numpy dtype → DataType and the field that TensorFlow Serving answers in.
-_FIELDS: Final[dict[str, tuple[Any, str]]] = {
-    "float32": (pb.DT_FLOAT, "float_val"),
-    "float64": (pb.DT_DOUBLE, "double_val"),
-    "float16": (pb.DT_HALF, "half_val"),
-    "int8": (pb.DT_INT8, "int_val"),
-    "int16": (pb.DT_INT16, "int_val"),
-    "int32": (pb.DT_INT32, "int_val"),
-    "int64": (pb.DT_INT64, "int64_val"),
-    "uint8": (pb.DT_UINT8, "int_val"),
-    "uint16": (pb.DT_UINT16, "int_val"),
-    "uint32": (pb.DT_UINT32, "uint32_val"),
-    "uint64": (pb.DT_UINT64, "uint64_val"),
-    "bool": (pb.DT_BOOL, "bool_val"),
-    "object": (pb.DT_STRING, "string_val"),
+_FIELDS: Final[dict[np.dtype[Any], tuple[Any, str]]] = {
+    np.dtype(np.float32): (pb.DT_FLOAT, "float_val"),
+    np.dtype(np.float64): (pb.DT_DOUBLE, "double_val"),
+    np.dtype(np.float16): (pb.DT_HALF, "half_val"),
+    np.dtype(np.int8): (pb.DT_INT8, "int_val"),
+    np.dtype(np.int16): (pb.DT_INT16, "int_val"),
+    np.dtype(np.int32): (pb.DT_INT32, "int_val"),
+    np.dtype(np.int64): (pb.DT_INT64, "int64_val"),
+    np.dtype(np.uint8): (pb.DT_UINT8, "int_val"),
+    np.dtype(np.uint16): (pb.DT_UINT16, "int_val"),
+    np.dtype(np.uint32): (pb.DT_UINT32, "uint32_val"),
+    np.dtype(np.uint64): (pb.DT_UINT64, "uint64_val"),
+    np.dtype(np.bool_): (pb.DT_BOOL, "bool_val"),
+    np.dtype(np.object_): (pb.DT_STRING, "string_val"),
 }
 
 
@@ -56,7 +56,7 @@ def typed(array: NDArray[Any]) -> pb.TensorProto:
         ServingError: TensorFlow has the dtype but the API has no field for it that we know.
     """
     try:
-        data_type, field = _FIELDS[array.dtype.name]
+        data_type, field = _FIELDS[array.dtype]
     except KeyError:
         raise ServingError(
             grpc.StatusCode.UNIMPLEMENTED, f"outputs of type {array.dtype} are not supported"

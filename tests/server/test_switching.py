@@ -1,6 +1,7 @@
 """Versions change under load, and no request notices."""
 
 import json
+import logging
 import os
 import threading
 import time
@@ -85,7 +86,7 @@ class Callers:
 
 
 @pytest.mark.timeout(600)
-def test_no_request_fails_while_versions_change(base, stubs, ask, record_property):
+def test_no_request_fails_while_versions_change(base, stubs, ask):
     with (
         Server(base, rest_port=0, grpc_port=0, poll_seconds=0.05) as server,
         Callers(server, stubs(server).predict) as callers,
@@ -98,9 +99,11 @@ def test_no_request_fails_while_versions_change(base, stubs, ask, record_propert
                 time.sleep(0.01)
         callers.wait_for_more(REQUESTS // SWITCHES)
         states = ask(server, "/v1/models/kmnist").body["model_version_status"]
+    logging.getLogger(__name__).info(
+        "%d requests, %d failed", len(callers.answers), len(callers.failures)
+    )
     assert not callers.failures
     assert len(callers.answers) >= REQUESTS
-    record_property("requests", len(callers.answers))
     assert {answer % 10 for answer in callers.answers} == set(range(10))
     assert [state["version"] for state in states if state["state"] == "AVAILABLE"] == ["11"]
 
