@@ -1,0 +1,224 @@
+/** A sheet to draw on with mouse, finger, pen or arrow keys, or to lay a picture on, with undo. */
+
+const PEN = 36; // width of a line, of the sheet's 560
+const STEP = 14; // how far an arrow key moves the pen
+const LARGEST = 1024; // longer side of a picture that is sent; the model reduces it to that anyway
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** A sheet is { strokes: [[{ x, y, width }]], picture: ImageBitmap or null }; it never changes. */
+const EMPTY = { strokes: [], picture: null };
+
+export class Paper {
+  #canvas;
+  #nib;
+  #changed;
+  #sheet = EMPTY;
+  #earlier = [];
+  #stroke = null; // the points of the stroke being drawn: the last of the sheet
+  #pointer = null; // what draws it: a pointer's id, or "keys"
+  #pen = { x: 280, y: 280 }; // where the keys hold it
+  #arrows = new Set();
+
+  /**
+   * @param {HTMLCanvasElement} canvas where to draw, square
+   * @param {HTMLElement} nib shows where the keys hold the pen
+   * @param {(grown: boolean) => void} changed called after each change; grown: by ink alone
+   */
+  constructor(canvas, nib, changed) {
+    this.#canvas = canvas;
+    this.#nib = nib;
+    this.#changed = changed;
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    canvas.addEventListener("pointerup", (event) => this.#up(event));
+    canvas.addEventListener("pointercancel", (event) => this.#up(event));
+    canvas.addEventListener("keydown", (event) => this.#keyDown(event));
+    canvas.addEventListener("keyup", (event) => this.#arrows.delete(event.key));
+    canvas.addEventListener("blur", () => {
+      this.#arrows.clear();
+      this.#lift();
+    });
+    this.#moveNib();
+  }
+
+  get isEmpty() {
+    return this.#sheet === EMPTY;
+  }
+
+  get canUndo() {
+    return this.#earlier.length > 0;
+  }
+
+  get isDrawing() {
+    return this.#stroke !== null;
+  }
+
+  undo() {
+    if (!this.canUndo) return;
+    this.#lift();
+    this.#sheet = this.#earlier.pop();
+    this.paint();
+    this.#changed(false);
+  }
+
+  clear() {
+    if (!this.isEmpty) this.#become(EMPTY);
+  }
+
+  /** Lays a picture on the sheet, instead of what is there. Rejects what the browser can't decode. */
+  async lay(file) {
+    this.#become({ strokes: [], picture: await createImageBitmap(file) });
+  }
+
+  /** What is on the sheet as PNG: ink on nothing, or the picture as it is. */
+  toBlob() {
+    const { picture } = this.#sheet;
+    let canvas = this.#canvas;
+    if (picture) {
+      const scale = Math.min(1, LARGEST / Math.max(picture.width, picture.height));
+      canvas = document.createElement("canvas");
+      canvas.width = Math.max(1, Math.round(picture.width * scale));
+      canvas.height = Math.max(1, Math.round(picture.height * scale));
+      canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    }
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  }
+
+  /** Draws the sheet again, in the colour that the style sheet gives ink. */
+  paint() {
+    const { width, height } = this.#canvas;
+    const context = this.#canvas.getContext("2d");
+    const { strokes, picture } = this.#sheet;
+    context.clearRect(0, 0, width, height);
+    if (picture) {
+      const scale = Math.min(width / picture.width, height / picture.height);
+      const size = [picture.width * scale, picture.height * scale];
+      const corner = [(width - size[0]) / 2, (height - size[1]) / 2];
+      context.fillStyle = "white"; // behind the ink of a transparent picture
+      context.fillRect(...corner, ...size);
+      context.drawImage(picture, ...corner, ...size);
+    }
+    context.strokeStyle = context.fillStyle = getComputedStyle(this.#canvas).color;
+    context.lineCap = context.lineJoin = "round";
+    for (const stroke of strokes) paintStroke(context, stroke);
+  }
+
+  #become(sheet) {
+    this.#lift();
+    this.#earlier.push(this.#sheet);
+    this.#sheet = sheet;
+    this.paint();
+    this.#changed(false);
+  }
+
+  #begin(pointer, point) {
+    this.#lift();
+    this.#pointer = pointer;
+    this.#stroke = [point];
+    this.#earlier.push(this.#sheet);
+    const restarts = this.#sheet.picture !== null; // ink on a photograph is a new drawing
+    this.#sheet = { strokes: [...(restarts ? [] : this.#sheet.strokes), this.#stroke], picture: null };
+    this.paint();
+    this.#changed(!restarts);
+  }
+
+  #add(points) {
+    this.#stroke.push(...points);
+    this.paint();
+    this.#changed(true);
+  }
+
+  #lift() {
+    if (!this.isDrawing) return;
+    this.#stroke = this.#pointer = null;
+    this.#moveNib();
+    this.#changed(true);
+  }
+
+  #down(event) {
+    // A second finger is a palm; when the pen comes, the first one was a palm, too.
+    if (event.button !== 0) return;
+    if (this.isDrawing && event.pointerType !== "pen" && this.#pointer !== "keys") return;
+    if (this.isDrawing && event.pointerType === "pen") this.undo();
+    this.#canvas.setPointerCapture(event.pointerId);
+    this.#begin(event.pointerId, this.#point(event));
+  }
+
+  #move(event) {
+    if (event.pointerId !== this.#pointer) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    this.#add((events.length ? events : [event]).map((each) => this.#point(each)));
+  }
+
+  #up(event) {
+    if (event.pointerId !== this.#pointer) return;
+    if (event.type === "pointercancel") this.undo(); // the system took it for something else
+    else this.#lift();
+  }
+
+  /** A pen's line is as wide as it is pressed; others are a little thinner where they are fast. */
+  #point(event) {
+    const box = this.#canvas.getBoundingClientRect();
+    const scale = this.#canvas.width / box.width;
+    const point = {
+      x: (event.clientX - box.left) * scale,
+      y: (event.clientY - box.top) * scale,
+      time: event.timeStamp,
+    };
+    const last = this.#stroke?.at(-1);
+    let width = 1;
+    if (event.pointerType === "pen" && event.pressure) width = 0.55 + 0.9 * event.pressure;
+    else if (last && point.time > last.time) {
+      const speed = Math.hypot(point.x - last.x, point.y - last.y) / (point.time - last.time);
+      width = 1.1 - 0.3 * Math.min(1, speed / 4);
+    }
+    point.width = last ? 0.8 * last.width + 0.2 * width : width;
+    return point;
+  }
+
+  #keyDown(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " ") {
+      if (event.repeat) return event.preventDefault();
+      if (this.isDrawing) this.#lift();
+      else this.#begin("keys", { ...this.#pen, width: 1 });
+    } else if (event.key in ARROWS) {
+      this.#arrows.add(event.key);
+      for (const arrow of this.#arrows) {
+        this.#pen.x = within(this.#pen.x + STEP * ARROWS[arrow][0], this.#canvas.width);
+        this.#pen.y = within(this.#pen.y + STEP * ARROWS[arrow][1], this.#canvas.height);
+      }
+      if (this.#pointer === "keys") this.#add([{ ...this.#pen, width: 1 }]);
+    } else return;
+    event.preventDefault(); // or the page would scroll
+    this.#moveNib();
+  }
+
+  #moveNib() {
+    this.#nib.style.left = `${(100 * this.#pen.x) / this.#canvas.width}%`;
+    this.#nib.style.top = `${(100 * this.#pen.y) / this.#canvas.height}%`;
+    this.#nib.classList.toggle("down", this.#pointer === "keys");
+  }
+}
+
+/** Curves from the middle between two points to the next, so that a line has no corners. */
+function paintStroke(context, points) {
+  let from = points[0];
+  context.beginPath();
+  context.arc(from.x, from.y, (PEN * from.width) / 2, 0, 2 * Math.PI);
+  context.fill(); // a dot, all that there is of a tap
+  for (const [i, point] of points.entries()) {
+    const next = points[i + 1] ?? point;
+    const to = { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 };
+    context.lineWidth = PEN * point.width;
+    context.beginPath();
+    context.moveTo(from.x, from.y);
+    context.quadraticCurveTo(point.x, point.y, to.x, to.y);
+    context.stroke();
+    from = to;
+  }
+}
+
+function within(value, size) {
+  return Math.max(PEN / 2, Math.min(size - PEN / 2, value));
+}
