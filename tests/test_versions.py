@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -135,7 +134,7 @@ class _Stager:
         self.folder = self._here.recv()
 
     def kill(self) -> None:
-        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.join()
 
     def finish(self) -> None:

@@ -62,6 +62,16 @@ class _ModelServer(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class _WebServer(http.server.BaseHTTPRequestHandler):
+    """Knows no path."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
 def examine():
     """Examines a server that has these versions, in these states, with these signatures."""
@@ -103,10 +113,7 @@ class TestReached:
         assert "holds the port and does not answer" in finding.why
 
     def test_another_web_server(self):
-        with http.server.HTTPServer(
-            ("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler
-        ) as server:
-            server.RequestHandlerClass.log_message = lambda *_: None
+        with http.server.HTTPServer(("127.0.0.1", 0), _WebServer) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             finding = only_finding(examine_server(f"http://127.0.0.1:{server.server_address[1]}"))
             server.shutdown()

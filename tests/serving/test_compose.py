@@ -7,6 +7,7 @@ import socketserver
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
 
 
-def _load(name: str) -> dict:
+def _load(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text())
 
 
@@ -48,6 +49,17 @@ def test_it_parses(files):
     assert services["serving"]["image"] == f"tensorflow/serving:{tag}"
 
 
+def test_the_gpu_s_server_differs_in_batching_alone(services):
+    gpu = _load("docker-compose.gpu.yml")["services"]["serving"]
+    flags = services["serving"]["command"]
+    assert gpu["command"][: len(flags)] == flags
+    assert gpu["command"][len(flags) :] == [
+        # Each needs the other: TensorFlow Serving does not start with the second alone.
+        "--enable_batching=true",
+        "--batching_parameters_file=/etc/tensorflow_serving/batching.config",
+    ]
+
+
 def test_every_service_is_confined_and_bounded(services):
     for name, service in services.items():
         assert service["init"], name
@@ -64,7 +76,7 @@ def test_every_service_is_confined_and_bounded(services):
             assert all(_read_only(volume) for volume in service["volumes"]), name
 
 
-def _read_only(volume) -> bool:
+def _read_only(volume):
     if isinstance(volume, dict):
         return volume["read_only"]
     is_folder_of_the_project = volume.startswith("./")
@@ -123,7 +135,7 @@ def test_the_health_check_reads_the_state(services, state, healthy):
 
 
 def test_the_health_check_fails_where_nothing_listens(services):
-    with socketserver.TCPServer(("127.0.0.1", 0), None) as server:
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler) as server:
         port = server.server_address[1]
     assert not _check(services, port)
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ FOLDER = Path(__file__).parents[2] / "serving" / "kubernetes"
 validator = pytest.importorskip("kubernetes_validate")
 
 
-def _objects(path: Path) -> list[dict]:
+def _objects(path: Path) -> list[dict[str, Any]]:
     return [manifest for manifest in yaml.safe_load_all(path.read_text()) if manifest]
 
 
@@ -97,14 +98,14 @@ def test_kserve_serves_the_same_volume():
 @pytest.mark.docker
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 def test_kustomize_builds_all_of_it_with_the_server_s_files():
-    command = ["kubectl", "kustomize", FOLDER]
+    command = ["kubectl", "kustomize", str(FOLDER)]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     built = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(run.stdout)}
     for manifest in built.values():
         validator.validate(manifest, "1.34", strict=True)
     config = built["ConfigMap"]
-    assert set(config["data"]) == {"batching.config", "monitoring.config"}
+    assert set(config["data"]) == {"monitoring.config"}
     pod = built["Deployment"]["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]

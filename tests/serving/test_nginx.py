@@ -62,7 +62,7 @@ def start(tmp_path_factory):
         (folder / "page.js").write_text("")
         (folder / ".hidden").write_text("")
         with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+            port: int = free.getsockname()[1]
         text = CONFIG.read_text()
         for pattern, value in {
             r"/tmp/": f"{folder}/",

@@ -1,6 +1,7 @@
 """The text files of TensorFlow Serving parse with its schema."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import (
@@ -17,7 +18,7 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 _WRAPPER = ".google.protobuf."
 # tensorflow-serving-api leaves these two messages out, so here they are: name, number, type, as in
 # servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto.
-_SCHEMA = {
+_SCHEMA: dict[str, list[tuple[str, int, Any]]] = {
     "BatchingParameters": [
         ("max_batch_size", 1, _WRAPPER + "Int64Value"),
         ("batch_timeout_micros", 2, _WRAPPER + "Int64Value"),
