@@ -87,7 +87,7 @@ class Checkpoint:
 
     def _read(self) -> tuple[list[NDArray[Any]], dict[str, Any]]:
         try:
-            with np.load(self.path) as arrays:
+            with self.path.open("rb") as file, np.load(file) as arrays:
                 state = json.loads(str(arrays["state"]))
                 weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

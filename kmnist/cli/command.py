@@ -16,8 +16,6 @@ from kmnist.errors import KmnistError
 
 __all__ = ["Command", "Group", "LazyGroup", "json_option"]
 
-INTERRUPTED = 130
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
 )
@@ -41,8 +39,20 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class _InterruptedError(click.ClickException):
+    """Ctrl-C, with what the command says of it; click's own Abort would lose that."""
+
+    exit_code = 130
+
+
 class _OneLineErrors(click.Command):
     """Turns every failure into one line on stderr and the right exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise _InterruptedError(str(interrupt) or "interrupted") from interrupt
 
     def main(
         self,
@@ -59,10 +69,8 @@ class _OneLineErrors(click.Command):
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
-        except (KeyboardInterrupt, click.Abort) as error:
-            if debug:
-                raise
-            _fail(str(error) or "interrupted", INTERRUPTED)
+        except click.Abort:  # interrupted before the command began
+            _fail("interrupted", _InterruptedError.exit_code)
         except BrokenPipeError:
             # The reader of our output left (`| head`): nobody is there to be told.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,16 +1,18 @@
 """``kmnist evaluate``: how good a version is, from its folder or through a server."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from kmnist.cli.command import Command, json_option
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from kmnist.results import Evaluation
 
 __all__ = ["command"]
@@ -84,8 +86,10 @@ def command(
 
 
 def _ask_folder(
-    base: Path, version: int | None, images: NDArray[np.uint8]
-) -> tuple[str, NDArray[np.float32]]:
+    base: Path, version: int | None, images: "NDArray[np.uint8]"
+) -> tuple[str, "NDArray[np.float32]"]:
+    import numpy as np
+
     from kmnist.cli.quiet import starting_tensorflow
     from kmnist.versions import version_folder
 
@@ -101,8 +105,8 @@ def _ask_folder(
 
 
 def _ask_server(
-    url: str, name: str, version: int | None, label: str | None, images: NDArray[np.uint8]
-) -> tuple[str, NDArray[np.float32]]:
+    url: str, name: str, version: int | None, label: str | None, images: "NDArray[np.uint8]"
+) -> tuple[str, "NDArray[np.float32]"]:
     from kmnist.client import Client
 
     with Client(url, model=name, version=version, label=label) as client:
@@ -113,7 +117,7 @@ def _as_json(
     source: str, dataset: str, class_names: tuple[str, ...], evaluation: "Evaluation"
 ) -> dict[str, Any]:
     precision, recall = (
-        [None if np.isnan(value) else float(value) for value in values]
+        [None if math.isnan(value) else float(value) for value in values]
         for values in (evaluation.precision, evaluation.recall)
     )
     return {

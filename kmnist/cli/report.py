@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kmnist.terminal import draw_image
-
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -87,6 +85,8 @@ class Report:
 
     def evaluated(self, run: "Run", evaluation: "Evaluation") -> None:
         """Prints how the model does on the test split, and one of its images."""
+        from kmnist.terminal import draw_image
+
         names, test = run.dataset.class_names, run.dataset.test
         chosen = random.randrange(len(test))  # noqa: S311 - to look at, not to guard
         self._print(

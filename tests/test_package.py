@@ -1,0 +1,53 @@
+"""The package: its public names, and that what is light stays light."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kmnist
+
+HEAVY = ("tensorflow", "keras", "grpc", "matplotlib", "tensorflow_datasets", "numpy", "aiohttp")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Which of the heavy modules a new Python has loaded after ``code``."""
+    code += f"\nimport sys; print('LOADED', *[m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+def test_every_public_name_is_there():
+    for name in kmnist.__all__:
+        assert getattr(kmnist, name) is not None
+    assert set(kmnist.__all__) <= set(dir(kmnist))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'kmnist' has no attribute 'Clinet'"):
+        kmnist.Clinet  # noqa: B018
+
+
+def test_importing_it_loads_nothing_heavy():
+    assert loaded_after("import kmnist") == set()
+
+
+def test_the_client_loads_neither_tensorflow_nor_keras():
+    assert not loaded_after("from kmnist import Client, AsyncClient") & {
+        "tensorflow", "keras", "matplotlib", "tensorflow_datasets",
+    }  # fmt: skip
+
+
+def test_reading_idx_files_needs_no_tensorflow(tiny: Path):
+    code = f"from kmnist import load_dataset; load_dataset({str(tiny)!r}, validation_size=0)"
+    assert loaded_after(code) == {"numpy"}
+
+
+@pytest.mark.parametrize(
+    "command", ["", *"train evaluate serve predict status versions doctor bench".split()]
+)
+def test_help_loads_nothing_heavy(command: str):
+    arguments = [*command.split(), "--help"]
+    code = f"from kmnist.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
+    assert loaded_after(code) == set()
