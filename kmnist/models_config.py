@@ -18,7 +18,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.locks import locked
 from kmnist.models_config_pb2 import ModelConfig as _ModelConfig
 from kmnist.models_config_pb2 import ModelServerConfig, ServableVersionPolicy
@@ -118,6 +118,7 @@ def ensure_model_config(base: str | os.PathLike[str]) -> Path:
 
     Raises:
         InputError: the file there is not what TensorFlow Serving reads, or ``base`` has no name.
+        KmnistError: the file cannot be written.
     """
     with _edited(base):
         return config_path(base)
@@ -130,7 +131,7 @@ def edit_labels(base: str | os.PathLike[str]) -> Iterator[dict[str, int]]:
     Holds the lock of the file, so that what was checked inside still holds when it is saved.
 
     Raises:
-        InputError: as :func:`ensure_model_config`.
+        InputError, KmnistError: as :func:`ensure_model_config`.
     """
     with _edited(base) as entry:
         # A copy: reading a key that is not there would add it to protobuf's own map.
@@ -242,5 +243,9 @@ def _replace(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.rename(new, path)
+    except OSError as error:
+        raise KmnistError(
+            f"{path} stays as it was, it cannot be written: {error.strerror}"
+        ) from None
     finally:
         new.unlink(missing_ok=True)

@@ -69,19 +69,10 @@ def stage(base: str | os.PathLike[str]) -> Iterator[Path]:
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{base} is a file; expected a folder to write versions into") from None
     _sweep(base)
-    with ExitStack() as held:
-        while True:
-            folder = base / f"{_STAGING_PREFIX}{secrets.token_hex(8)}"
-            lock = held.enter_context(locked(_lock_of(folder)))
-            # A sweeper may have taken the file between its making and its locking.
-            if os.fstat(lock).st_nlink:
-                break
-        try:
-            # Not tempfile.mkdtemp: its mode 0700 would keep a server of another user out.
-            folder.mkdir()
-            yield folder
-        finally:
-            _remove(folder)
+    with _staging_folder(base) as folder:
+        # Not tempfile.mkdtemp: its mode 0700 would keep a server of another user out.
+        folder.mkdir()
+        yield folder
 
 
 def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int:
@@ -162,11 +153,13 @@ def prune(base: str | os.PathLike[str], keep: int) -> list[int]:
         raise InputError(f"cannot keep {keep} versions; expected 1 or more")
     version_folder(base)
     # The lock keeps a label from being put on a version that is about to go.
-    with pinned_versions(base) as pinned, stage(base) as bin_:
+    with pinned_versions(base) as pinned:
         folders = _folders(base)
         doomed = [version for version in sorted(folders)[:-keep] if version not in pinned]
         for version in doomed:
-            os.rename(Path(base) / folders[version], bin_ / str(version))
+            with _staging_folder(Path(base)) as bin_:
+                os.rename(Path(base) / folders[version], bin_)
+        _sweep(Path(base))
     return doomed
 
 
@@ -189,6 +182,22 @@ def _missing(version: int, base: str | os.PathLike[str], there: Mapping[int, str
     return MissingError(
         f"no version {version} in {base}; there are: {', '.join(map(str, sorted(there)))}"
     )
+
+
+@contextmanager
+def _staging_folder(base: Path) -> Iterator[Path]:
+    """A path under ``base`` that no sweep touches, nothing there yet; what comes there is deleted."""
+    with ExitStack() as held:
+        while True:
+            folder = base / f"{_STAGING_PREFIX}{secrets.token_hex(8)}"
+            lock = held.enter_context(locked(_lock_of(folder)))
+            # A sweeper may have taken the file between its making and its locking.
+            if os.fstat(lock).st_nlink:
+                break
+        try:
+            yield folder
+        finally:
+            _remove(folder)
 
 
 def _sweep(base: Path) -> None:

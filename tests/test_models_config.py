@@ -1,5 +1,6 @@
 """models.config is read as TensorFlow Serving reads it, and written so that nothing is lost."""
 
+import errno
 import multiprocessing
 import os
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.models_config import (
     VersionPolicy,
     config_path,
@@ -142,6 +143,25 @@ def test_a_change_that_fails_writes_nothing(base):
     assert read_model_config(config_path(base)).labels == {}
 
 
+def test_a_full_disk_keeps_the_file(base, monkeypatch):
+    ensure_model_config(base)
+    before = config_path(base).read_text()
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KmnistError, match=r"stays as it was.* No space left"):
+        label(base)
+    assert config_path(base).read_text() == before
+    assert sorted(os.listdir(base.parent)) == [".models.config.lock", "kmnist", "models.config"]
+
+
+def label(base):
+    with edit_labels(base) as labels:
+        labels["stable"] = 1
+
+
 @pytest.mark.parametrize(
     "text", [b"model_config_list {", b"\xff\xfe", b"{}", b'{"model_config_list": {}}', b"models: 1"]
 )
@@ -178,12 +198,12 @@ def test_two_writers_lose_no_label_and_a_reader_sees_whole_files(base):
         assert writer.exitcode == 0
 
     labels = read_model_config(config_path(base)).labels
-    assert labels == {f"{name}{n}": n for name in ("left", "right") for n in range(50)}
+    assert labels == {f"{name}{n}": n for name in ("left", "right") for n in range(25)}
     assert sorted(os.listdir(base.parent)) == [".models.config.lock", "kmnist", "models.config"]
 
 
 def _label(base: Path, name: str) -> None:
-    for n in range(50):
+    for n in range(25):
         with edit_labels(base) as labels:
             labels[f"{name}{n}"] = n
 

@@ -93,13 +93,13 @@ class TestPublish:
         assert (base / "5").stat().st_mode & 0o005 == 0o005
 
     def test_two_processes_publish_every_version_once(self, base):
-        publishers = [_SPAWN.Process(target=_publish_many, args=(base, n)) for n in (20, 20)]
+        publishers = [_SPAWN.Process(target=_publish_many, args=(base, n)) for n in (10, 10)]
         for publisher in publishers:
             publisher.start()
         for publisher in publishers:
             publisher.join()
             assert publisher.exitcode == 0
-        assert list_versions(base) == list(range(1, 45))
+        assert list_versions(base) == list(range(1, 25))
         assert all((base / str(n) / "saved_model.pb").exists() for n in list_versions(base))
         assert _staged(base) == []
 
@@ -231,7 +231,7 @@ class TestPrune:
 
 def _label_oldest(base):
     done = 0
-    while done < 30:
+    while done < 15:
         try:
             label(base, {"stable": list_versions(base)[0]})
         except MissingError:
