@@ -3,13 +3,17 @@
 The tiny data set is real: the first 500 training and 200 test images of MNIST.
 """
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmnist import Dataset, Evaluation, Run
+    from kmnist.server import Server
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +56,16 @@ def models(
     base = tmp_path_factory.mktemp("exported") / "models" / "kmnist"
     export_model(trained, evaluation, base)
     return base
+
+
+@pytest.fixture(scope="session")
+def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
+    """The embedded server with a copy of ``models``, whose version 1 has the label stable."""
+    from kmnist.server import Server
+    from kmnist.versions import label
+
+    base = tmp_path_factory.mktemp("served") / models.name
+    shutil.copytree(models, base)
+    label(base, {"stable": 1})
+    with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
+        yield server

@@ -63,6 +63,16 @@ class AsyncClient:
             transport=transport,
         )
 
+    @property
+    def address(self) -> str:
+        """Where it asks, without anything secret."""
+        return self._calls.address
+
+    @property
+    def model(self) -> str:
+        """The name of the model it asks for."""
+        return self._calls.spec.name
+
     async def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images: uint8 (n, h, w) or (h, w). See :meth:`Client.predict`."""
         return await self._run(self._calls.predict(images, timeout))

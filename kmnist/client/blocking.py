@@ -80,6 +80,16 @@ class Client:
             transport=transport,
         )
 
+    @property
+    def address(self) -> str:
+        """Where it asks, without anything secret."""
+        return self._calls.address
+
+    @property
+    def model(self) -> str:
+        """The name of the model it asks for."""
+        return self._calls.spec.name
+
     def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images.
 

@@ -24,7 +24,7 @@ from kmnist.client.errors import (
     VersionNotFoundError,
 )
 
-__all__ = ["brief", "failure", "not_reached", "tls_failed"]
+__all__ = ["brief", "failure", "not_reached", "refused", "tls_failed"]
 
 # REST status → the gRPC code TensorFlow Serving had before it made this status from it.
 _CODES: Final = {
@@ -62,7 +62,7 @@ def brief(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def failure(code: str | int, text: str) -> ClientError:
+def failure(code: str | int, text: str, host: object = "the server") -> ClientError:
     """The error for a gRPC code name or a REST status, and the text that came with it."""
     name = code if isinstance(code, str) else _CODES.get(code, "")
     said = brief(text) or (f"HTTP status {code}" if isinstance(code, int) else code)
@@ -78,9 +78,9 @@ def failure(code: str | int, text: str) -> ClientError:
         if _NOT_THE_PROTOCOL.search(text):
             return _not_serving(said, text)
         if _TLS.search(text):
-            return tls_failed(text)
+            return tls_failed(f"{host}: {_reason(text)}")
         if _NETWORK.search(text):
-            return not_reached(text)
+            return not_reached(f"{host}: {_reason(text)}")
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         if _TOO_LARGE.search(text):
             return RequestTooLargeError(
@@ -103,6 +103,11 @@ def failure(code: str | int, text: str) -> ClientError:
     return BadAnswerError(f"unexpected HTTP status {code}: {said}", detail=text)
 
 
+def refused(text: str) -> InvalidInputError:
+    """The error for an input that the model itself refused."""
+    return InvalidInputError(f"the model refused the input: {_core(text)}", detail=text)
+
+
 def not_reached(text: str) -> NotReachableError:
     """The error for a connection that could not be made, or was lost."""
     return NotReachableError(
@@ -120,6 +125,17 @@ def tls_failed(text: str) -> NotReachableError:
     )
 
 
+def _reason(text: str) -> str:
+    """The last link of gRPC's chain of reasons, without the address it names again."""
+    return re.sub(r"^.*(?:last error: \w+: \S+?:\d+: |to remote host: )", "", text, flags=re.DOTALL)
+
+
+def _core(text: str) -> str:
+    """What a check in the model's graph says, without TensorFlow's trail to it."""
+    found = re.search(r"assertion failed: \[(.+?)\](?: \[\[|$)", " ".join(text.split()))
+    return found[1].replace("\\'", "'") if found else brief(text)
+
+
 def _refused(text: str, said: str) -> ClientError:
     if "Unrecognized servable version label" in text:
         return LabelNotFoundError(f"no version has this label: {said}", detail=text)
@@ -135,7 +151,7 @@ def _refused(text: str, said: str) -> ClientError:
             limit=int(limit) if limit else None,
             detail=text,
         )
-    return InvalidInputError(f"the server refused the input: {said}", detail=text)
+    return refused(text)
 
 
 def _not_found(text: str, said: str) -> ClientError:

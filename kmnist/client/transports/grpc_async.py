@@ -70,7 +70,7 @@ class AsyncGrpcTransport:
         try:
             return await method(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
-            raise messages.call_failed(error, closed=self._closed) from None
+            raise messages.call_failed(error, self._host, closed=self._closed) from None
         except grpc.aio.UsageError:
             raise ClosedError("the client was closed while it waited for an answer") from None
 

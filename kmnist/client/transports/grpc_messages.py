@@ -42,9 +42,9 @@ def channel_options(address: Address) -> list[tuple[str, Any]]:
         ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
-        # A restarted server is found again within a second, not after gRPC's two minutes.
+        # A restarted server is found again within the default retries, not after two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 250),
         # As over REST: only the address decides where a request goes.
         ("grpc.enable_http_proxy", 0),
     ]
@@ -124,7 +124,7 @@ def statuses(response: pb.GetModelStatusResponse) -> Sequence[VersionStatus]:
     ]
 
 
-def call_failed(error: grpc.RpcError, *, closed: bool) -> ClientError:
+def call_failed(error: grpc.RpcError, host: Host, *, closed: bool) -> ClientError:
     """What a failed call means; ``closed`` tells whether the client itself was closed."""
     code = error.code()
     text = error.details() or ""
@@ -132,7 +132,7 @@ def call_failed(error: grpc.RpcError, *, closed: bool) -> ClientError:
         return ClosedError("the client was closed while it waited for an answer")
     if code is grpc.StatusCode.INTERNAL and "deserializing response" in text:
         return BadAnswerError(f"the server's answer cannot be read: {text}", detail=text)
-    return failure(code.name, text)
+    return failure(code.name, text, host)
 
 
 def _model_spec(spec: ModelSpec, signature: str = "") -> pb.ModelSpec:

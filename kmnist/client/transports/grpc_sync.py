@@ -28,6 +28,7 @@ class GrpcTransport:
             if secret is None
             else grpc.secure_channel(messages.target(host), secret, options)
         )
+        self._host = host
         self._headers = tuple(headers.items())
         self._closed = False
         self._predict = self._method(wire.PREDICT, pb.PredictRequest, pb.PredictResponse)
@@ -68,7 +69,7 @@ class GrpcTransport:
         try:
             return method(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
-            raise messages.call_failed(error, closed=self._closed) from None
+            raise messages.call_failed(error, self._host, closed=self._closed) from None
         except ValueError:
             if not self._closed:
                 raise
