@@ -95,6 +95,8 @@ class Calls:
         self._retries = retries
         self._batch_size = batch_size
         self._metadata: Metadata | None = None
+        # The last images that were found to fit: by which metadata, their shape, the signature.
+        self._accepted: tuple[Metadata | None, tuple[int, ...], str] = (None, (), "")
 
     def __str__(self) -> str:
         version = "" if self.spec.version is None else f", version={self.spec.version}"
@@ -112,7 +114,7 @@ class Calls:
         deadline = self._deadline(timeout)
         signature = yield from self._checked(array, deadline)
         sends_bytes = signature == PIXELS
-        sizes = [array[0].nbytes] * len(array)
+        sizes = array.nbytes // len(array)
         return (
             yield from self._in_pieces(
                 signature, array, sizes, deadline, _rows_of_bytes if sends_bytes else None
@@ -126,7 +128,7 @@ class Calls:
         deadline = self._deadline(timeout)
         metadata = yield from self._known_metadata(deadline)
         self._signature(metadata, PICTURES)
-        sizes = [len(content) for content in contents]
+        sizes = np.array([len(content) for content in contents])
         return (yield from self._in_pieces(PICTURES, contents, sizes, deadline, None))
 
     def status(self, timeout: float | None) -> Flow[list[VersionStatus]]:
@@ -247,6 +249,9 @@ class Calls:
 
     def _checked(self, array: NDArray[np.uint8], deadline: Deadline) -> Flow[str]:
         """The signature to use; images that the model cannot take are refused here."""
+        accepted, shape, signature = self._accepted
+        if accepted is not None and accepted is self._metadata and shape == array.shape[1:]:
+            return signature
         remembered = self._metadata is not None
         metadata = yield from self._known_metadata(deadline)
         try:
@@ -263,10 +268,13 @@ class Calls:
         images = self._signature(metadata, IMAGES)
         check_shape(array, _only(images, IMAGES), f"model {self.spec.name!r}")
         pixels = metadata.signatures.get(PIXELS)
-        if not self._servers.members[0].sends_bytes_best or pixels is None:
-            return IMAGES
-        spec = _only(pixels, PIXELS)
-        return PIXELS if (spec.dtype, spec.shape) == ("DT_STRING", (None,)) else IMAGES
+        signature = IMAGES
+        if self._servers.members[0].sends_bytes_best and pixels is not None:
+            spec = _only(pixels, PIXELS)
+            if (spec.dtype, spec.shape) == ("DT_STRING", (None,)):
+                signature = PIXELS
+        self._accepted = (metadata, array.shape[1:], signature)
+        return signature
 
     def _known_metadata(self, deadline: Deadline) -> Flow[Metadata]:
         if self._metadata is None:
@@ -292,7 +300,7 @@ class Calls:
         self,
         signature: str,
         values: NDArray[Any],
-        sizes: Sequence[int],
+        sizes: NDArray[np.int64] | int,
         deadline: Deadline,
         convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
     ) -> Flow[Predictions]:
@@ -300,7 +308,10 @@ class Calls:
         parts: list[Predictions] = []
         start = 0
         while start < len(values):
-            stop = start + first_piece(sizes[start : start + self._batch_size], self._batch_size)
+            stop = start + first_piece(
+                sizes if isinstance(sizes, int) else sizes[start:],
+                min(self._batch_size, len(values) - start),
+            )
             try:
                 piece = values[start:stop]
                 part = yield from self._one(

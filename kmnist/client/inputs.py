@@ -1,7 +1,7 @@
 """What a caller may hand over: images as numbers, pictures as files or bytes."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -85,14 +85,17 @@ def check_shape(images: NDArray[np.uint8], spec: TensorSpec, of: str) -> None:
         raise InvalidInputError(f"received uint8 {images.shape}; {of} takes {spec}")
 
 
-def first_piece(sizes: Sequence[int], batch_size: int) -> int:
-    """How many of the values, whose sizes in bytes these are, go into the next request."""
-    total = 0
-    for index, size in enumerate(sizes[:batch_size]):
-        total += size
-        if index and total > MAX_REQUEST_BYTES:
-            return index
-    return min(len(sizes), batch_size)
+def first_piece(sizes: NDArray[np.int64] | int, count: int) -> int:
+    """How many of at most ``count`` values go into the next request.
+
+    Args:
+        sizes: Bytes of each value, or of every one.
+    """
+    if isinstance(sizes, int):
+        fitting = MAX_REQUEST_BYTES // max(sizes, 1)
+    else:
+        fitting = int(np.searchsorted(np.cumsum(sizes[:count]), MAX_REQUEST_BYTES, side="right"))
+    return max(1, min(fitting, count))
 
 
 def _as_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """From the tensors of an answer to predictions, with every promise of the model checked."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,21 +24,22 @@ def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -
     class_ids = _tensor(outputs, "class_ids", "iu")
     names = _tensor(outputs, "class_names", "OSU")
     classes = _classes(specs.get("probabilities"), probabilities)
-    _require_shape("probabilities", probabilities, (count, classes))
-    _require_shape("class_ids", class_ids, (count,))
-    _require_shape("class_names", names, (count,))
-    if not np.isfinite(probabilities).all():
+    shapes = (probabilities.shape, class_ids.shape, names.shape)
+    if shapes != ((count, classes), (count,), (count,)):
+        raise BadAnswerError(
+            f"the answer's probabilities, class_ids and class_names have shapes {shapes}, expected "
+            f"{((count, classes), (count,), (count,))}"
+        )
+    # One sum finds a NaN or an infinity anywhere, for half the time of a look at each.
+    if not math.isfinite(probabilities.sum()):
         raise BadAnswerError("the server answered with NaN or infinite probabilities")
-    if class_ids.min() < 0 or class_ids.max() >= classes:
+    class_ids = class_ids.astype(np.int64, copy=False)
+    if class_ids.view(np.uint64).max() >= classes:  # a negative one is a huge one
         raise BadAnswerError(
             f"the server answered with classes {class_ids.min()} to {class_ids.max()}; "
             f"the model has {classes}"
         )
-    return Predictions(
-        class_ids.astype(np.int64, copy=False),
-        _text(names),
-        probabilities.astype(np.float32, copy=False),
-    )
+    return Predictions(class_ids, _text(names), probabilities.astype(np.float32, copy=False))
 
 
 def empty(spec: TensorSpec | None) -> Predictions:
@@ -81,15 +83,11 @@ def _classes(spec: TensorSpec | None, probabilities: NDArray[Any]) -> int:
     return declared or (probabilities.shape[-1] if probabilities.ndim else 0)
 
 
-def _require_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise BadAnswerError(f"the answer's {name!r} has shape {array.shape}, expected {shape}")
-
-
 def _text(names: NDArray[Any]) -> NDArray[np.str_]:
+    given = names.tolist()
     try:
-        return np.array(
-            [name if isinstance(name, str) else bytes(name).decode() for name in names.tolist()]
-        )
+        # Many images have few classes: each name is decoded once.
+        text = {name: name if isinstance(name, str) else name.decode() for name in set(given)}
+        return np.array([text[name] for name in given])
     except UnicodeDecodeError as error:
         raise BadAnswerError(f"the answer's class names are not UTF-8: {error}") from None

@@ -343,7 +343,7 @@ def test_retries_share_one_deadline(make, url, server, images):
     client = make(url, retries=1000, timeout=0.5)
     client.metadata()
     server.fail = [("UNAVAILABLE", "queue full")] * 1000
-    with pytest.raises(OverloadedError):
+    with pytest.raises((OverloadedError, DeadlineExceededError)):
         client.predict(images)
     assert 1 < len(server.requests) < 10
 
@@ -415,13 +415,19 @@ def test_headers_are_sent_and_never_shown(make, url, server, images):
     [
         ({"probabilities": None}, "lacks 'probabilities'; received class_ids, class_names"),
         ({"class_names": None}, "lacks 'class_names'"),
-        ({"probabilities": np.zeros((3, 9), np.float32)}, r"shape \(3, 9\), expected \(3, 10\)"),
-        ({"probabilities": np.zeros((2, 10), np.float32)}, r"shape \(2, 10\), expected \(3, 10\)"),
+        (
+            {"probabilities": np.zeros((3, 9), np.float32)},
+            r"shapes \(\(3, 9\), .* expected \(\(3, 10\)",
+        ),
+        (
+            {"probabilities": np.zeros((2, 10), np.float32)},
+            r"shapes \(\(2, 10\), .* expected \(\(3, 10\)",
+        ),
         ({"probabilities": np.full((3, 10), np.nan, np.float32)}, "NaN or infinite"),
         ({"probabilities": np.full((3, 10), np.inf, np.float32)}, "NaN or infinite"),
         ({"class_ids": np.array([0, 1, 10])}, "classes 0 to 10; the model has 10"),
         ({"class_ids": np.array([0, -1, 1])}, "classes -1 to 1"),
-        ({"class_ids": np.zeros((3, 1), np.int64)}, r"shape \(3, 1\), expected \(3,\)"),
+        ({"class_ids": np.zeros((3, 1), np.int64)}, r"\(3, 1\), \(3,\)\), expected"),
         ({"class_ids": np.zeros(3, np.float32)}, "'class_ids' is float32"),
     ],
 )

@@ -1,5 +1,6 @@
 import socket
 
+import numpy as np
 import pytest
 
 from kmnist.client.address import Host
@@ -62,7 +63,7 @@ def test_backoff_grows_to_a_limit_and_is_random():
 
 
 def test_a_request_holds_at_least_one_value_and_no_more_than_the_limits_allow():
-    assert first_piece([1] * 5, 3) == 3
-    assert first_piece([1] * 5, 9) == 5
-    assert first_piece([MAX_REQUEST_BYTES * 2] * 5, 9) == 1
-    assert first_piece([MAX_REQUEST_BYTES // 2] * 5, 9) == 2
+    assert first_piece(np.ones(5, int), 3) == 3
+    for size, fitting in ((1, 5), (MAX_REQUEST_BYTES * 2, 1), (MAX_REQUEST_BYTES // 2, 2)):
+        assert first_piece(np.full(5, size), 5) == fitting
+        assert first_piece(size, 5) == fitting

@@ -77,7 +77,7 @@ def outputs(response: pb.PredictResponse) -> Outputs:
         BadAnswerError: One of them cannot be read.
     """
     try:
-        arrays = {name: tensors.to_array(tensor) for name, tensor in response.outputs.items()}
+        arrays = {name: tensors.to_array(response.outputs[name]) for name in response.outputs}
     except tensors.TensorError as error:
         raise BadAnswerError(f"the server's answer cannot be read: {error}") from None
     spec = response.model_spec

@@ -14,10 +14,10 @@ ever allocated, whatever its shape says.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from google.protobuf.message import Message
 from numpy.typing import ArrayLike, NDArray
 
 from kmnist.client.wire import serving_pb2 as pb
@@ -35,25 +35,7 @@ __all__ = [
 #: No protobuf message is larger than this, so no honest tensor is either.
 MAX_BYTES: Final = 2**31
 
-# DataType → the numpy dtype, little-endian as on the wire, and the field of its values.
-_TYPES: Final[dict[int, tuple[np.dtype[Any], str]]] = {
-    pb.DT_FLOAT: (np.dtype("<f4"), "float_val"),
-    pb.DT_DOUBLE: (np.dtype("<f8"), "double_val"),
-    pb.DT_INT32: (np.dtype("<i4"), "int_val"),
-    pb.DT_UINT8: (np.dtype("u1"), "int_val"),
-    pb.DT_INT16: (np.dtype("<i2"), "int_val"),
-    pb.DT_INT8: (np.dtype("i1"), "int_val"),
-    pb.DT_UINT16: (np.dtype("<u2"), "int_val"),
-    pb.DT_INT64: (np.dtype("<i8"), "int64_val"),
-    pb.DT_UINT32: (np.dtype("<u4"), "uint32_val"),
-    pb.DT_UINT64: (np.dtype("<u8"), "uint64_val"),
-    pb.DT_BOOL: (np.dtype("?"), "bool_val"),
-    pb.DT_HALF: (np.dtype("<f2"), "half_val"),
-    pb.DT_COMPLEX64: (np.dtype("<c8"), "scomplex_val"),
-    pb.DT_COMPLEX128: (np.dtype("<c16"), "dcomplex_val"),
-    pb.DT_STRING: (np.dtype(object), "string_val"),
-}
-_DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _) in _TYPES.items()}
+_Reader = Callable[[Any, np.dtype[Any]], NDArray[Any]]
 
 
 class TensorError(ValueError):
@@ -124,21 +106,24 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
         TensorError: The dtype has no numpy equivalent, the shape is not fully known or larger
             than ``limit``, or the number of values does not fit it.
     """
-    dtype, field = numpy_dtype(tensor.dtype), _TYPES[tensor.dtype][1]
+    dtype = numpy_dtype(tensor.dtype)
     shape = _known_shape(tensor.tensor_shape)
     count = math.prod(shape)
     if count * dtype.itemsize > limit:
         raise TensorError(f"shape {shape} of {dtype} is larger than the limit of {limit:,} bytes")
-    if not tensor.tensor_content:
-        return _fill(_typed_values(tensor, dtype, field), count, dtype).reshape(shape)
+    content = tensor.tensor_content
+    if not content:
+        _, field, read = _TYPES[tensor.dtype]
+        values = read(getattr(tensor, field), dtype)
+        return (values if len(values) == count else _filled(values, count)).reshape(shape)
     if dtype.kind == "O":
-        return _string_content(tensor.tensor_content, count).reshape(shape)
-    if len(tensor.tensor_content) != count * dtype.itemsize:
+        return _string_content(content, count).reshape(shape)
+    if len(content) != count * dtype.itemsize:
         raise TensorError(
-            f"tensor_content has {len(tensor.tensor_content):,} bytes, expected "
-            f"{count * dtype.itemsize:,} for shape {shape} of {dtype}"
+            f"tensor_content has {len(content):,} bytes, expected {count * dtype.itemsize:,} for "
+            f"shape {shape} of {dtype}"
         )
-    return np.frombuffer(tensor.tensor_content, dtype=dtype).reshape(shape)
+    return np.frombuffer(content, dtype=dtype).reshape(shape)
 
 
 def _encoded(value: object) -> bytes:
@@ -150,30 +135,23 @@ def _encoded(value: object) -> bytes:
 
 
 def _known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
-    shape = shape_of(proto)
-    if shape is None or None in shape:
-        raise TensorError(f"a tensor's shape must be fully known, received {shape}")
-    return tuple(size for size in shape if size is not None)
+    shape = tuple([dim.size for dim in proto.dim])
+    if proto.unknown_rank or (shape and min(shape) < 0):
+        raise TensorError(f"a tensor's shape must be fully known, received {shape_of(proto)}")
+    return shape
 
 
-def _typed_values(tensor: Message, dtype: np.dtype[Any], field: str) -> NDArray[Any]:
-    values = getattr(tensor, field)
-    if field == "string_val":
-        strings = np.empty(len(values), dtype=object)
-        strings[:] = values
-        return strings
-    if field == "half_val":  # the bits of each number, as an int
-        return _checked_ints(values, np.dtype("<u2")).view(dtype)
-    if field == "scomplex_val":  # real and imaginary parts in turn
-        return _pairs(np.array(values, dtype="<f4")).view(dtype)
-    if field == "dcomplex_val":
-        return _pairs(np.array(values, dtype="<f8")).view(dtype)
-    if field == "int_val" and dtype.itemsize < 4:
-        return _checked_ints(values, dtype)
+def _read_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.array(values, dtype=dtype)
 
 
-def _checked_ints(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _read_strings(values: Any, _dtype: np.dtype[Any]) -> NDArray[Any]:
+    strings = np.empty(len(values), dtype=object)
+    strings[:] = values
+    return strings
+
+
+def _read_small_ints(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     wide = np.array(values, dtype="<i4")
     narrow = wide.astype(dtype)
     if not np.array_equal(wide, narrow):
@@ -181,20 +159,24 @@ def _checked_ints(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     return narrow
 
 
-def _pairs(parts: NDArray[Any]) -> NDArray[Any]:
-    if len(parts) % 2:
-        raise TensorError(f"complex numbers come as pairs, received {len(parts)} parts")
-    return parts
+def _read_halves(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Each number comes as its bits, in an int."""
+    return _read_small_ints(values, np.dtype("<u2")).view(dtype)
 
 
-def _fill(values: NDArray[Any], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if len(values) == count:
-        return values
+def _read_complex(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Real and imaginary parts come in turn."""
+    if len(values) % 2:
+        raise TensorError(f"complex numbers come as pairs, received {len(values)} parts")
+    return np.array(values, dtype=f"<f{dtype.itemsize // 2}").view(dtype)
+
+
+def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
     if len(values) > count:
         raise TensorError(f"the tensor has {len(values):,} values, expected at most {count:,}")
-    filled = np.empty(count, dtype=dtype)
+    filled = np.empty(count, dtype=values.dtype)
     filled[: len(values)] = values
-    filled[len(values) :] = values[-1] if len(values) else (b"" if dtype.kind == "O" else 0)
+    filled[len(values) :] = values[-1] if len(values) else (b"" if values.dtype.kind == "O" else 0)
     return filled
 
 
@@ -227,3 +209,24 @@ def _varint(content: bytes, offset: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, offset
     raise TensorError("tensor_content ends inside the length of a string")
+
+
+# DataType → the numpy dtype, little-endian as on the wire; the field of its values; its reader.
+_TYPES: Final[dict[int, tuple[np.dtype[Any], str, _Reader]]] = {
+    pb.DT_FLOAT: (np.dtype("<f4"), "float_val", _read_values),
+    pb.DT_DOUBLE: (np.dtype("<f8"), "double_val", _read_values),
+    pb.DT_INT32: (np.dtype("<i4"), "int_val", _read_values),
+    pb.DT_UINT8: (np.dtype("u1"), "int_val", _read_small_ints),
+    pb.DT_INT16: (np.dtype("<i2"), "int_val", _read_small_ints),
+    pb.DT_INT8: (np.dtype("i1"), "int_val", _read_small_ints),
+    pb.DT_UINT16: (np.dtype("<u2"), "int_val", _read_small_ints),
+    pb.DT_INT64: (np.dtype("<i8"), "int64_val", _read_values),
+    pb.DT_UINT32: (np.dtype("<u4"), "uint32_val", _read_values),
+    pb.DT_UINT64: (np.dtype("<u8"), "uint64_val", _read_values),
+    pb.DT_BOOL: (np.dtype("?"), "bool_val", _read_values),
+    pb.DT_HALF: (np.dtype("<f2"), "half_val", _read_halves),
+    pb.DT_COMPLEX64: (np.dtype("<c8"), "scomplex_val", _read_complex),
+    pb.DT_COMPLEX128: (np.dtype("<c16"), "dcomplex_val", _read_complex),
+    pb.DT_STRING: (np.dtype(object), "string_val", _read_strings),
+}
+_DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _, _) in _TYPES.items()}
