@@ -142,3 +142,6 @@ class AsyncClient:
         except StopIteration as stop:
             answer: T = stop.value
             return answer
+        except ClientError as error:
+            self._calls.about(error)
+            raise

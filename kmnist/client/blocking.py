@@ -183,3 +183,6 @@ class Client:
         except StopIteration as stop:
             answer: T = stop.value
             return answer
+        except ClientError as error:
+            self._calls.about(error)
+            raise

@@ -107,29 +107,32 @@ class Calls:
     def transports(self) -> tuple[Any, ...]:
         return self._servers.members
 
+    def about(self, error: ClientError) -> None:
+        """Tell an error what was asked, and where."""
+        error.about(
+            address=self.address,
+            model=self.spec.name,
+            version=self.spec.version,
+            label=self.spec.label,
+        )
+
     def predict(self, images: ArrayLike, timeout: float | None) -> Flow[Predictions]:
-        array = self._local(as_images, images)
+        array = as_images(images)
         if not len(array):
             return empty(self._output_spec(IMAGES))
         deadline = self._deadline(timeout)
-        signature = yield from self._checked(array, deadline)
-        sends_bytes = signature == PIXELS
-        sizes = array.nbytes // len(array)
-        return (
-            yield from self._in_pieces(
-                signature, array, sizes, deadline, _rows_of_bytes if sends_bytes else None
-            )
-        )
+        metadata, name = yield from self._checked(array, deadline)
+        return (yield from self._in_pieces(metadata, name, array, array[0].nbytes, deadline))
 
     def predict_pictures(self, pictures: PicturesLike, timeout: float | None) -> Flow[Predictions]:
-        contents = self._local(as_pictures, pictures)
+        contents = as_pictures(pictures)
         if not len(contents):
             return empty(self._output_spec(PICTURES))
         deadline = self._deadline(timeout)
         metadata = yield from self._known_metadata(deadline)
         self._signature(metadata, PICTURES)
         sizes = np.array([len(content) for content in contents])
-        return (yield from self._in_pieces(PICTURES, contents, sizes, deadline, None))
+        return (yield from self._in_pieces(metadata, PICTURES, contents, sizes, deadline))
 
     def status(self, timeout: float | None) -> Flow[list[VersionStatus]]:
         deadline = self._deadline(timeout)
@@ -178,12 +181,16 @@ class Calls:
             try:
                 left = deadline.check()
                 return (yield Send(getattr(transport, method), (spec, *args, left)))
+            except ModelNotFoundError as error:
+                if method == "status":
+                    raise
+                raise (yield from self._explained(error, deadline)) from None
             except ClientError as error:
                 unreachable = isinstance(error, NotReachableError)
                 another = self._servers.failed(transport) if unreachable else False
                 pause = 0.0 if another else backoff(attempt)
                 if not error.retryable or attempt >= self._retries or pause >= deadline.left():
-                    raise self._about(error) from None
+                    raise
             attempt += 1
             if pause:
                 yield Sleep(pause)
@@ -203,7 +210,7 @@ class Calls:
         except ClientError as error:
             if isinstance(error, NotReachableError):
                 self._servers.failed(transport)
-            raise self._about(error) from None
+            raise
 
     def _require_available(self, found: Sequence[VersionStatus]) -> None:
         if any(status.is_available for status in found):
@@ -247,105 +254,89 @@ class Calls:
 
     # Prediction.
 
-    def _checked(self, array: NDArray[np.uint8], deadline: Deadline) -> Flow[str]:
+    def _checked(self, array: NDArray[np.uint8], deadline: Deadline) -> Flow[tuple[Metadata, str]]:
         """The signature to use; images that the model cannot take are refused here."""
-        accepted, shape, signature = self._accepted
-        if accepted is not None and accepted is self._metadata and shape == array.shape[1:]:
-            return signature
+        metadata, shape, name = self._accepted
+        if metadata is not None and metadata is self._metadata and shape == array.shape[1:]:
+            return metadata, name
         remembered = self._metadata is not None
         metadata = yield from self._known_metadata(deadline)
         try:
-            return self._chosen(metadata, array)
-        except ClientError as error:
+            name = self._chosen(metadata, array)
+        except ClientError:
             if not remembered:
-                raise self._about(error) from None
-        # The model may have changed since: only what it says now counts as a refusal.
-        self._metadata = None
-        metadata = yield from self._known_metadata(deadline)
-        return self._local(self._chosen, metadata, array)
+                raise
+            # The model may have changed since: only what it says now counts as a refusal.
+            self._metadata = None
+            metadata = yield from self._known_metadata(deadline)
+            name = self._chosen(metadata, array)
+        self._accepted = (metadata, array.shape[1:], name)
+        return metadata, name
 
     def _chosen(self, metadata: Metadata, array: NDArray[np.uint8]) -> str:
         images = self._signature(metadata, IMAGES)
         check_shape(array, _only(images, IMAGES), f"model {self.spec.name!r}")
         pixels = metadata.signatures.get(PIXELS)
-        signature = IMAGES
         if self._servers.members[0].sends_bytes_best and pixels is not None:
             spec = _only(pixels, PIXELS)
             if (spec.dtype, spec.shape) == ("DT_STRING", (None,)):
-                signature = PIXELS
-        self._accepted = (metadata, array.shape[1:], signature)
-        return signature
+                return PIXELS
+        return IMAGES
 
     def _known_metadata(self, deadline: Deadline) -> Flow[Metadata]:
-        if self._metadata is None:
-            try:
-                self._metadata = yield from self._attempts("metadata", self.spec, (), deadline)
-            except ModelNotFoundError as error:
-                raise self._about((yield from self._explained(error, deadline))) from None
-        assert self._metadata is not None
-        return self._metadata
+        known = self._metadata
+        if known is None:
+            known = yield from self._attempts("metadata", self.spec, (), deadline)
+            self._metadata = known
+        return known
 
     def _signature(self, metadata: Metadata, name: str) -> Signature:
         try:
             return metadata.signatures[name]
         except KeyError:
-            raise self._about(
-                SignatureNotFoundError(
-                    f"model {self.spec.name!r} has no signature {name!r}; it has "
-                    f"{', '.join(sorted(metadata.signatures)) or 'none'}"
-                )
+            raise SignatureNotFoundError(
+                f"model {self.spec.name!r} has no signature {name!r}; it has "
+                f"{', '.join(sorted(metadata.signatures)) or 'none'}"
             ) from None
 
     def _in_pieces(
         self,
-        signature: str,
+        metadata: Metadata,
+        name: str,
         values: NDArray[Any],
         sizes: NDArray[np.int64] | int,
         deadline: Deadline,
-        convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
     ) -> Flow[Predictions]:
         """All values in as few requests as the server's limits allow, answered in order."""
+        signature = metadata.signatures[name]
+        (input_name,) = signature.inputs
         parts: list[Predictions] = []
         start = 0
         while start < len(values):
-            stop = start + first_piece(
+            count = first_piece(
                 sizes if isinstance(sizes, int) else sizes[start:],
                 min(self._batch_size, len(values) - start),
             )
+            piece = values[start : start + count]
+            tensor = _rows_of_bytes(piece) if name == PIXELS else piece
             try:
-                piece = values[start:stop]
-                part = yield from self._one(
-                    signature, convert(piece) if convert else piece, deadline
+                outputs: Outputs = yield from self._attempts(
+                    "predict", self.spec, (name, {input_name: tensor}), deadline
                 )
             except RequestTooLargeError as error:
-                if stop - start == 1:
+                if count == 1:
                     raise
-                sent = stop - start
-                limit = error.limit or sent
-                self._batch_size = limit if limit < sent else sent // 2
+                limit = error.limit or count
+                self._batch_size = limit if limit < count else count // 2
                 continue
-            parts.append(part)
-            start = stop
+            except (InvalidInputError, SignatureNotFoundError):
+                self._metadata = None  # it may have changed: ask again before the next request
+                raise
+            if outputs.version is not None and outputs.version != metadata.version:
+                self._metadata = None
+            parts.append(predictions(outputs, count, signature.outputs))
+            start += count
         return joined(parts)
-
-    def _one(self, signature: str, values: NDArray[Any], deadline: Deadline) -> Flow[Predictions]:
-        metadata = yield from self._known_metadata(deadline)
-        spec = metadata.signatures[signature]
-        name = next(iter(spec.inputs))
-        try:
-            outputs: Outputs = yield from self._attempts(
-                "predict", self.spec, (signature, {name: values}), deadline
-            )
-        except ModelNotFoundError as error:
-            raise self._about((yield from self._explained(error, deadline))) from None
-        except RequestTooLargeError:
-            raise
-        except (InvalidInputError, SignatureNotFoundError):
-            self._metadata = None  # it may have changed: ask again before the next request
-            raise
-        if outputs.version is not None and outputs.version != metadata.version:
-            self._metadata = None
-        return self._local(predictions, outputs, len(values), spec.outputs)
 
     # Small things.
 
@@ -354,21 +345,6 @@ class Calls:
         if not seconds > 0:
             raise InvalidInputError(f"received a timeout of {seconds} s; expected more than 0")
         return Deadline(seconds)
-
-    def _local(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function whose errors do not know yet what was asked and where."""
-        try:
-            return function(*args)
-        except ClientError as error:
-            raise self._about(error) from None
-
-    def _about(self, error: ClientError) -> ClientError:
-        return error.about(
-            address=self.address,
-            model=self.spec.name,
-            version=self.spec.version,
-            label=self.spec.label,
-        )
 
     def _output_spec(self, signature: str) -> TensorSpec | None:
         if self._metadata is None or signature not in self._metadata.signatures:

@@ -215,8 +215,6 @@ def test_a_version_or_a_label_can_be_asked(make, url, server, images):
 @pytest.mark.parametrize("call", ["predict", "predict_pictures", "metadata", "wait_until_ready"])
 def test_not_found(make, url, server, images, options, error, message, call):
     argument = {"predict": (images,), "predict_pictures": (b"x",)}.get(call, ())
-    if call == "metadata" and error is VersionNotFoundError:
-        error, message = ModelNotFoundError, "no such model"
     if call == "wait_until_ready" and error is VersionNotFoundError:
         message = "no such version"
     with pytest.raises(error, match=message) as info:
