@@ -6,7 +6,8 @@ import os
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -72,6 +73,10 @@ class Server:
         self.name = name or self.base.name
         if not self.name or "/" in self.name or ":" in self.name:
             raise InputError(f"{self.name!r} cannot be a model's name; give one without / and :")
+        if rest_port == grpc_port != 0:
+            raise InputError(
+                f"the ports of REST and gRPC have to differ, received {rest_port} twice"
+            )
         self.host = host
         self._concurrency = concurrency
         self._max_bytes = max_bytes
@@ -150,8 +155,8 @@ class Server:
             self._wait_for_version(manager)
             service = Service(manager, metrics, self._concurrency)
             self._grpc_socket.close()
-            address = _authority(self.host, self.grpc_port)
-            grpc_server = GrpcServer(service, address, self._concurrency, self._max_bytes)
+            with _listening(self.host, self.grpc_port) as address:
+                grpc_server = GrpcServer(service, address, self._concurrency, self._max_bytes)
             rest_server = RestServer(
                 service,
                 self._rest_socket,
@@ -162,12 +167,10 @@ class Server:
             )
             loop = self._run_loop()
             self._cleanup.callback(self._stop_transports, loop, rest_server, grpc_server)
-            asyncio.run_coroutine_threadsafe(rest_server.start(), loop).result()
+            with _listening(self.host, self.rest_port):
+                asyncio.run_coroutine_threadsafe(rest_server.start(), loop).result()
             grpc_server.start()
             self._run_poller(manager)
-        except OSError as error:
-            self.stop()
-            raise KmnistError(f"cannot listen: {error}") from None
         except BaseException:
             self.stop()
             raise
@@ -234,18 +237,26 @@ def _bound(host: str, port: int) -> socket.socket:
         )[0]
     except socket.gaierror as error:
         raise InputError(f"--host {host!r} is not an address of this machine: {error}") from None
-    bound = socket.socket(family, kind, protocol)
-    try:
+    with _listening(host, port), ExitStack() as cleanup:
+        bound = cleanup.enter_context(socket.socket(family, kind, protocol))
         # Or a restart would have to wait for minutes until the kernel forgets old connections.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise KmnistError(
-            f"cannot listen on {_authority(host, port)}: {os.strerror(error.errno or 0)}; "
-            "stop what does, or choose another port"
-        ) from None
+        cleanup.pop_all()
     return bound
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[str]:
+    """Says in our words why the address cannot be listened on; yields it as ``host:port``."""
+    address = _authority(host, port)
+    try:
+        yield address
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise KmnistError(
+            f"cannot listen on {address}: {reason}; stop what does, or choose another port"
+        ) from None
 
 
 def _authority(host: str, port: int) -> str:

@@ -1,12 +1,17 @@
 """From start to stop."""
 
+import socket
+import threading
+
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist import Client
-from kmnist.errors import KmnistError, MissingError
+from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server import Server
 
 
@@ -55,3 +60,47 @@ def test_a_taken_port_is_said_in_one_line(server, saved, taken):
     ports = {"rest_port": 0, "grpc_port": 0} | {taken: getattr(server, taken)}
     with pytest.raises(KmnistError, match=f"cannot listen on 127.0.0.1:{ports[taken]}: .*in use"):
         Server(saved, **ports)
+
+
+def test_one_port_for_both(saved):
+    with pytest.raises(InputError, match="have to differ, received 8500 twice"):
+        Server(saved, rest_port=8500, grpc_port=8500)
+
+
+def test_a_port_that_is_taken_while_the_model_loads(saved):
+    server = Server(saved, rest_port=0, grpc_port=0)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", server.rest_port))
+        other.listen()
+        with pytest.raises(KmnistError, match=f"127.0.0.1:{server.rest_port}: .*in use"):
+            server.start()
+
+
+def test_stopping_twice_or_before_the_start_is_no_error(saved):
+    server = Server(saved, rest_port=0, grpc_port=0)
+    server.stop()
+    server.stop()
+    server.wait()
+
+
+def test_health(server, stubs):
+    health = health_pb2_grpc.HealthStub(stubs(server).channel)
+    for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
+        response = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
+        assert response.status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        health.Check(health_pb2.HealthCheckRequest(service="other"), timeout=30)
+
+
+def test_health_checks_learn_that_the_server_stops(base, stubs):
+    with Server(base, rest_port=0, grpc_port=0) as server:
+        watch = health_pb2_grpc.HealthStub(stubs(server).channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=30
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        stop = threading.Thread(target=server.stop)
+        stop.start()
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
+        stop.join()
