@@ -13,12 +13,13 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from kmnist.cli.command import INTERRUPTED, Command, json_option
+from kmnist.cli.command import Command, json_option
 from kmnist.errors import InputError
 
 __all__ = ["command"]
 
 _BINARY: Final = "tensorflow_model_server"
+_INTERRUPTED: Final = 130
 _PORT: Final = click.IntRange(0, 65535)
 
 
@@ -170,7 +171,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
     # Not sys.exit, which would wait for the very threads that are still busy.
-    os._exit(INTERRUPTED)
+    os._exit(_INTERRUPTED)
 
 
 def _become(binary: str, flags: list[str]) -> NoReturn:

@@ -1,6 +1,7 @@
 """The embedded server: both transports over one model, from start to stop."""
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -254,9 +255,10 @@ def _listening(host: str, port: int) -> Iterator[str]:
         yield address
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise KmnistError(
-            f"cannot listen on {address}: {reason}; stop what does, or choose another port"
-        ) from None
+        advice = "stop what does, or choose another port"
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
+            advice = "choose another address or port"
+        raise KmnistError(f"cannot listen on {address}: {reason}; {advice}") from None
 
 
 def _authority(host: str, port: int) -> str:

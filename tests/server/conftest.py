@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from served_models import save_digits, save_oddities
+from served_models import save_digits, save_oddities  # type: ignore[import-not-found]
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from kmnist.server import Server

@@ -7,7 +7,7 @@ import tensorflow as tf
 NAMES = [str(digit) for digit in range(10)]
 
 
-class Digits(tf.Module):
+class Digits(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     """The signatures of an exported model; says that every image shows ``favourite``."""
 
     def __init__(self, favourite: int) -> None:
@@ -43,7 +43,7 @@ def save_digits(base: Path, version: int, favourite: int | None = None) -> Path:
     return staged.rename(base / str(version))
 
 
-class Oddities(tf.Module):
+class Oddities(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     """Inputs and outputs that a digit model does not have."""
 
     @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="x")])

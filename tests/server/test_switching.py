@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import urllib3
-from served_models import save_digits
+from served_models import save_digits  # type: ignore[import-not-found]
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.client.wire import serving_pb2 as pb
