@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +79,9 @@ def command(
     """
     if plot is not None and not plot.parent.is_dir():
         raise InputError(f"there is no folder {plot.parent} for --plot {plot}; make it first")
-    _require_histogram()
+    _require("hdrh.histogram", "hdrhistogram", "kmnist bench")
+    if plot is not None:
+        _require("matplotlib.figure", "matplotlib", "--plot")
     load = _Load(images, concurrency, duration, rate)
     results = []
     for server in servers or (DEFAULT_SERVER, "http://localhost:8501"):
@@ -136,11 +139,12 @@ class _Result:
         }
 
 
-def _require_histogram() -> None:
+def _require(module: str, package: str, what: str) -> None:
+    """Tells before anything is measured what has to be installed."""
     try:
-        import hdrh.histogram  # noqa: F401
+        import_module(module)
     except ImportError:
-        raise KmnistError("kmnist bench needs hdrhistogram; pip install hdrhistogram") from None
+        raise KmnistError(f"{what} needs {package}; pip install {package}") from None
 
 
 def _new_histogram() -> Any:
@@ -272,10 +276,7 @@ def _print(results: list[_Result]) -> None:
 
 def _draw(results: list[_Result], load: _Load, path: Path) -> None:
     """Latency over percentile, the tail drawn out, one line a server."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise KmnistError("--plot needs matplotlib; pip install matplotlib") from None
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()

@@ -10,7 +10,7 @@ import click
 
 from kmnist.cli.command import Command, json_option
 from kmnist.cli.connection import Connection, connection_options, server_option
-from kmnist.errors import InputError
+from kmnist.errors import InputError, KmnistError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,12 @@ def _open(server: str, model: Path | None, connection: Connection) -> "Client":
         return connection.open(server)
     if connection.label is not None:
         raise InputError("received --label with --model; a folder has versions only: --version N")
-    from kmnist.cli.local_model import LocalModel
+    try:
+        from kmnist.cli.local_model import LocalModel
+    except ModuleNotFoundError as error:
+        raise KmnistError(
+            f"--model needs {error.name}; pip install kmnist, or use --server"
+        ) from None
 
     return connection.open(
         "grpc://localhost", version=None, transport=LocalModel(model, connection.version)
