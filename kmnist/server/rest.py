@@ -27,12 +27,15 @@ METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 _TARGET: Final = (
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 )
-_PREDICT_PATH: Final = re.compile(rf"{_TARGET}:(?P<verb>classify|regress|predict)", re.IGNORECASE)
-_STATUS_PATH: Final = re.compile(rf"{_TARGET}(?P<metadata>/metadata)?", re.IGNORECASE)
+_FLAGS: Final = re.ASCII | re.IGNORECASE
+_PREDICT_PATH: Final = re.compile(rf"{_TARGET}:(?P<verb>classify|regress|predict)", _FLAGS)
+_STATUS_PATH: Final = re.compile(rf"{_TARGET}(?P<metadata>/metadata)?", _FLAGS)
 _NOT_FOUND_PAGE: Final = (
     "<!doctype html>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
     "<p>The API is under /v1/models.</p>\n"
 )
+# Requests whose bodies are held in memory, for each one that may be worked on.
+_BODIES: Final = 4
 _BODY_SECONDS: Final = 30.0
 _IDLE_SECONDS: Final = 75.0
 _log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class RestServer:
         self._site: web.SockSite | None = None
         self._stopping = False
         self._under_way = 0
+        self._most_under_way = _BODIES * concurrency
         self._idle = asyncio.Event()
 
     async def start(self) -> None:
@@ -102,9 +106,9 @@ class RestServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._stopping:  # a connection from before that is still open
-            response = _error(503, "the server is stopping")
-            response.force_close()
-            return response
+            return _refusal("the server is stopping")
+        if self._under_way >= self._most_under_way:
+            return _refusal("Server Threadpool Exhausted")
         self._under_way += 1
         try:
             return await self._answer(request)
@@ -248,10 +252,11 @@ def _target(match: re.Match[str]) -> tuple[str, int | None, str | None]:
     """Model name, version and label that a path names."""
     version = None
     if match["version"] is not None:
-        # int() itself refuses thousands of digits.
-        if len(match["version"].lstrip("0")) > 19 or int(match["version"]) >= 2**63:
-            raise invalid(f"Failed to convert version: {match['version'][:40]} to numeric.")
-        version = int(match["version"])
+        digits = match["version"].lstrip("0") or "0"
+        # The length first: int() refuses thousands of digits in its own words.
+        if len(digits) > 19 or int(digits) >= 2**63:
+            raise invalid(f"Failed to convert version: {digits[:40]} to numeric.")
+        version = int(digits)
     label = None if match["label"] is None else unquote(match["label"])
     return unquote(match["name"]), version, label
 
@@ -278,3 +283,10 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 def _error(status: int, message: str) -> web.Response:
     return _json({"error": message}, status)
+
+
+def _refusal(message: str) -> web.Response:
+    """503 to a request whose body was not read, which ends the connection."""
+    response = _error(503, message)
+    response.force_close()
+    return response

@@ -85,7 +85,6 @@ class Server:
         self._grace = grace
         self._poll_seconds = poll_seconds
         self._stopping = threading.Event()
-        self._cleanup = ExitStack()
         # Bound but not listening: the ports are ours, and until a version answers the connection
         # is refused, which is how clients of TensorFlow Serving tell that it is still loading.
         with ExitStack() as cleanup:
@@ -154,6 +153,7 @@ class Server:
             manager = Manager(self.base, self.name, Servable, loaded=metrics.load)
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)
+            self._run_poller(manager)
             service = Service(manager, metrics, self._concurrency)
             self._grpc_socket.close()
             with _listening(self.host, self.grpc_port) as address:
@@ -171,7 +171,6 @@ class Server:
             with _listening(self.host, self.rest_port):
                 asyncio.run_coroutine_threadsafe(rest_server.start(), loop).result()
             grpc_server.start()
-            self._run_poller(manager)
         except BaseException:
             self.stop()
             raise

@@ -78,6 +78,7 @@ def test_bodies(server, ask, caplog, body):
         (f"/v1/models/kmnist/versions/{2**63}:predict", 400),
         (f"/v1/models/kmnist/versions/{'9' * 5000}:predict", 400),
         (f"/v1/models/kmnist/versions/{2**63 - 1}:predict", 404),
+        (f"/v1/models/kmnist/versions/{'0' * 5000}:predict", 404),
         ("/v1/models/kmnist/versions/0000000000000000000000001:predict", 200),
         ("/v1/models/%2e%2e:predict", 404),
         ("/v1/models/../../etc/passwd:predict", 400),
@@ -175,6 +176,25 @@ def test_connections_that_say_nothing_more(saved, ask):
         assert ask(server, PREDICT, GOOD).status == 200
     for connection in connections:  # and none of them keeps the server from stopping
         connection.close()
+
+
+def test_more_uploads_than_may_be_held(saved, ask):
+    with Server(saved, rest_port=0, grpc_port=0, concurrency=1) as server:
+        address = ("127.0.0.1", server.rest_port)
+        uploads = [socket.create_connection(address, timeout=10) for _ in range(4)]
+        for upload in uploads:
+            upload.sendall(
+                f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                f"Content-Length: 1000\r\n\r\n".encode()
+            )
+            assert upload.recv(100).startswith(b"HTTP/1.1 100")
+        answer = ask(server, PREDICT, GOOD)
+        assert (answer.status, answer.body) == (503, {"error": "Server Threadpool Exhausted"})
+        for upload in uploads:
+            upload.close()
+        while ask(server, PREDICT, GOOD).status == 503:
+            pass
+        assert ask(server, PREDICT, GOOD).status == 200
 
 
 def test_bytes_that_are_no_message(server, stubs):
