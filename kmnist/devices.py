@@ -1,12 +1,18 @@
-"""The devices that TensorFlow is to use."""
+"""What TensorFlow is to compute with: devices and threads. To be chosen before it starts."""
+
+from contextlib import suppress
 
 import tensorflow as tf
 
 from kmnist.errors import InputError, MissingError
 
-__all__ = ["DEVICES", "choose_device"]
+__all__ = ["DEVICES", "choose_device", "choose_threads"]
 
 DEVICES = ("auto", "cpu", "gpu")
+
+# An operation of fewer multiplications than this is over before a second thread has woken up
+# (measured with benchmarks/training.py; MNIST's largest, 100 × 784 × 10, takes a tenth of it).
+_WORTH_SHARING = 10_000_000
 
 
 def choose_device(device: str) -> str:
@@ -39,3 +45,14 @@ def choose_device(device: str) -> str:
             ) from error
         gpus = []
     return "cpu" if not gpus else "gpu" if len(gpus) == 1 else f"{len(gpus)} gpus"
+
+
+def choose_threads(multiplications: int) -> None:
+    """Keeps each operation on one thread if its largest is too small to be shared.
+
+    Args:
+        multiplications: Of a step's largest matrix product: batch × pixels × classes.
+    """
+    if multiplications < _WORTH_SHARING:
+        with suppress(RuntimeError):  # TensorFlow has started already, with the threads it has
+            tf.config.threading.set_intra_op_parallelism_threads(1)

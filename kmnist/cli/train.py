@@ -97,13 +97,15 @@ def command(
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     signal.signal(signal.SIGTERM, _interrupt)
     data = _load_beside_tensorflow(dataset, validation_size, data_dir)
-    from kmnist.devices import choose_device
+    from kmnist.devices import choose_device, choose_threads
     from kmnist.export import export_model
     from kmnist.model import build_model
     from kmnist.training import evaluate, train
 
     report = Report(settings["epochs"], quiet=as_json)
     report.begin(data, choose_device(device))
+    height, width = data.image_shape
+    choose_threads(settings["batch_size"] * height * width * len(data.class_names))
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
     try:
         with report.training():
