@@ -5,6 +5,7 @@ They are drawn by another process while TensorFlow writes and checks the SavedMo
 """
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,7 @@ def drawing_plots(
     )
     with subprocess.Popen(  # noqa: S603 - this Python, this module
         [sys.executable, "-m", "kmnist.plots", str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # to find what we found
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
