@@ -6,8 +6,7 @@ one; :mod:`kmnist.client.asynchronous` awaits them.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,16 +46,14 @@ PICTURES: Final = "pictures"
 _POLL_SECONDS: Final = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Call a transport's method and give back what it returns or raises."""
 
     method: Callable[..., Any]
     args: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Wait that many seconds."""
 
     seconds: float
@@ -122,7 +119,9 @@ class Calls:
             return empty(self._output_spec(IMAGES))
         deadline = self._deadline(timeout)
         metadata, name = yield from self._checked(array, deadline)
-        return (yield from self._in_pieces(metadata, name, array, array[0].nbytes, deadline))
+        return (
+            yield from self._in_pieces(metadata, name, array, array.nbytes // len(array), deadline)
+        )
 
     def predict_pictures(self, pictures: PicturesLike, timeout: float | None) -> Flow[Predictions]:
         contents = as_pictures(pictures)

@@ -30,16 +30,19 @@ def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -
             f"the answer's probabilities, class_ids and class_names have shapes {shapes}, expected "
             f"{((count, classes), (count,), (count,))}"
         )
-    # One sum finds a NaN or an infinity anywhere, for half the time of a look at each.
-    if not math.isfinite(probabilities.sum()):
+    # A product with itself finds a NaN or an infinity anywhere, faster than a look at each.
+    if not math.isfinite(np.vdot(probabilities, probabilities)):
         raise BadAnswerError("the server answered with NaN or infinite probabilities")
-    class_ids = class_ids.astype(np.int64, copy=False)
-    if class_ids.view(np.uint64).max() >= classes:  # a negative one is a huge one
+    ids = class_ids.tolist()
+    if min(ids) < 0 or max(ids) >= classes:
         raise BadAnswerError(
-            f"the server answered with classes {class_ids.min()} to {class_ids.max()}; "
-            f"the model has {classes}"
+            f"the server answered with classes {min(ids)} to {max(ids)}; the model has {classes}"
         )
-    return Predictions(class_ids, _text(names), probabilities.astype(np.float32, copy=False))
+    return Predictions(
+        class_ids.astype(np.int64, copy=False),
+        _text(names),
+        probabilities.astype(np.float32, copy=False),
+    )
 
 
 def empty(spec: TensorSpec | None) -> Predictions:

@@ -1,5 +1,6 @@
 """What a client promises, over both transports, blocking and with asyncio."""
 
+import asyncio
 import threading
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from standin import Model
 
 from kmnist.client import (
+    AsyncClient,
     BadAnswerError,
     Client,
     ClosedError,
@@ -339,7 +341,7 @@ def test_what_repeating_cannot_help_is_not_retried(client, server, images):
 
 def test_retries_share_one_deadline(make, url, server, images):
     client = make(url, retries=1000, timeout=0.5)
-    client.metadata()
+    client.metadata(timeout=10)
     server.fail = [("UNAVAILABLE", "queue full")] * 1000
     with pytest.raises((OverloadedError, DeadlineExceededError)):
         client.predict(images)
@@ -358,7 +360,7 @@ def test_the_deadline_ends_a_call(client, server, images):
 
 def test_all_pieces_share_one_deadline(make, url, server, images):
     client = make(url, batch_size=10, timeout=0.5)
-    client.metadata()
+    client.metadata(timeout=10)
     server.delay = 0.1
     with pytest.raises(DeadlineExceededError):
         client.predict(images)
@@ -435,3 +437,45 @@ def test_an_answer_that_contradicts_the_model(client, server, images, change, me
     }
     with pytest.raises(BadAnswerError, match=message):
         client.predict(images[:3])
+
+
+# Giving up on a call.
+
+
+def test_a_cancelled_task_cancels_its_request(url, server, images):
+    async def ask():
+        async with AsyncClient(url) as client:
+            await client.metadata()
+            server.delay = 0.5
+            task = asyncio.create_task(client.predict(images))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            server.delay = 0
+            return await client.predict(images[:2])
+
+    assert len(asyncio.run(ask())) == 2
+
+
+def test_closing_ends_the_calls_that_wait_over_grpc(server, images):
+    with Client(f"grpc://127.0.0.1:{server.grpc_port}") as client:
+        client.metadata()
+        server.delay = 1
+        threading.Timer(0.2, client.close).start()
+        with pytest.raises(ClosedError, match="was closed while it waited"):
+            client.predict(images)
+
+
+def test_closing_ends_the_calls_that_wait_with_asyncio(url, server, images):
+    async def ask():
+        client = AsyncClient(url)
+        await client.metadata()
+        server.delay = 1
+        task = asyncio.create_task(client.predict(images))
+        await asyncio.sleep(0.2)
+        await client.close()
+        with pytest.raises(ClosedError):
+            await task
+
+    asyncio.run(ask())

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ASYNC109 - the timeout is part of what a transport is
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,12 @@ class AsyncGrpcTransport:
         except grpc.RpcError as error:
             raise messages.call_failed(error, self._host, closed=self._closed) from None
         except grpc.aio.UsageError:
+            raise ClosedError("the client was closed while it waited for an answer") from None
+        except asyncio.CancelledError:
+            # A channel that closes cancels its calls; a task that is cancelled has to stay so.
+            task = asyncio.current_task()
+            if not self._closed or task is None or task.cancelling():
+                raise
             raise ClosedError("the client was closed while it waited for an answer") from None
 
     def _open(self) -> Any:

@@ -64,10 +64,12 @@ def credentials(address: Address) -> grpc.ChannelCredentials | None:
 def predict_request(
     spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]]
 ) -> pb.PredictRequest:
-    return pb.PredictRequest(
-        model_spec=_model_spec(spec, signature),
-        inputs={name: tensors.from_array(values) for name, values in inputs.items()},
-    )
+    request = pb.PredictRequest()
+    _specify(request.model_spec, spec)
+    request.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        tensors.from_array(values, request.inputs[name])
+    return request
 
 
 def outputs(response: pb.PredictResponse) -> Outputs:
@@ -85,11 +87,15 @@ def outputs(response: pb.PredictResponse) -> Outputs:
 
 
 def metadata_request(spec: ModelSpec) -> pb.GetModelMetadataRequest:
-    return pb.GetModelMetadataRequest(model_spec=_model_spec(spec), metadata_field=[_SIGNATURES])
+    request = pb.GetModelMetadataRequest(metadata_field=[_SIGNATURES])
+    _specify(request.model_spec, spec)
+    return request
 
 
 def status_request(spec: ModelSpec) -> pb.GetModelStatusRequest:
-    return pb.GetModelStatusRequest(model_spec=_model_spec(spec))
+    request = pb.GetModelStatusRequest()
+    _specify(request.model_spec, spec)
+    return request
 
 
 def metadata(response: pb.GetModelMetadataResponse) -> Metadata:
@@ -135,13 +141,12 @@ def call_failed(error: grpc.RpcError, host: Host, *, closed: bool) -> ClientErro
     return failure(code.name, text, host)
 
 
-def _model_spec(spec: ModelSpec, signature: str = "") -> pb.ModelSpec:
-    message = pb.ModelSpec(name=spec.name, signature_name=signature)
+def _specify(message: pb.ModelSpec, spec: ModelSpec) -> None:
+    message.name = spec.name
     if spec.version is not None:
         message.version.value = spec.version
     if spec.label is not None:
         message.version_label = spec.label
-    return message
 
 
 def _specs(infos: Mapping[str, pb.TensorInfo]) -> dict[str, TensorSpec]:

@@ -35,6 +35,8 @@ __all__ = [
 #: No protobuf message is larger than this, so no honest tensor is either.
 MAX_BYTES: Final = 2**31
 
+_FEW: Final = 64
+
 _Reader = Callable[[Any, np.dtype[Any]], NDArray[Any]]
 
 
@@ -57,10 +59,7 @@ def numpy_dtype(data_type: int) -> np.dtype[Any]:
     Raises:
         TensorError: No numpy dtype stands for it (bfloat16, quantised types, resources).
     """
-    try:
-        return _TYPES[data_type][0]
-    except KeyError:
-        raise TensorError(f"dtype {dtype_name(data_type)} has no numpy equivalent") from None
+    return _type(data_type)[0]
 
 
 def shape_of(shape: pb.TensorShapeProto) -> tuple[int | None, ...] | None:
@@ -70,26 +69,31 @@ def shape_of(shape: pb.TensorShapeProto) -> tuple[int | None, ...] | None:
     return tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
 
 
-def from_array(values: ArrayLike) -> pb.TensorProto:
+def from_array(values: ArrayLike, into: pb.TensorProto | None = None) -> pb.TensorProto:
     """An array as a TensorProto: numbers in ``tensor_content``, strings in ``string_val``.
 
     Args:
         values: Any shape and any dtype of the table above; str and bytes become DT_STRING (UTF-8).
+        into: The empty message to fill, of a request say, which spares a copy; a new one if None.
 
     Raises:
         TensorError: The dtype has no counterpart, or an object array holds something not a string.
     """
     array = np.asarray(values)
-    shape = pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=size) for size in array.shape])
+    tensor = pb.TensorProto() if into is None else into
     if array.dtype.kind in "OSU":
-        strings = [_encoded(value) for value in array.ravel().tolist()]
-        return pb.TensorProto(dtype=pb.DT_STRING, tensor_shape=shape, string_val=strings)
-    little = array.dtype.newbyteorder("<")
-    data_type = _DATA_TYPES.get(little)
-    if data_type is None:
-        raise TensorError(f"an array of dtype {array.dtype} cannot be sent")
-    content = array.astype(little, copy=False).tobytes()
-    return pb.TensorProto(dtype=data_type, tensor_shape=shape, tensor_content=content)  # type: ignore[arg-type]
+        tensor.dtype = pb.DT_STRING
+        tensor.string_val.extend([_encoded(value) for value in array.ravel().tolist()])
+    else:
+        little = array.dtype.newbyteorder("<")
+        if little not in _DATA_TYPES:
+            raise TensorError(f"an array of dtype {array.dtype} cannot be sent")
+        tensor.dtype = _DATA_TYPES[little]  # type: ignore[assignment]
+        tensor.tensor_content = array.astype(little, copy=False).tobytes()
+    add_dim = tensor.tensor_shape.dim.add
+    for size in array.shape:
+        add_dim(size=size)
+    return tensor
 
 
 def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
@@ -106,14 +110,13 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
         TensorError: The dtype has no numpy equivalent, the shape is not fully known or larger
             than ``limit``, or the number of values does not fit it.
     """
-    dtype = numpy_dtype(tensor.dtype)
+    dtype, field, read = _type(tensor.dtype)
     shape = _known_shape(tensor.tensor_shape)
     count = math.prod(shape)
     if count * dtype.itemsize > limit:
         raise TensorError(f"shape {shape} of {dtype} is larger than the limit of {limit:,} bytes")
     content = tensor.tensor_content
     if not content:
-        _, field, read = _TYPES[tensor.dtype]
         values = read(getattr(tensor, field), dtype)
         return (values if len(values) == count else _filled(values, count)).reshape(shape)
     if dtype.kind == "O":
@@ -124,6 +127,13 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
             f"shape {shape} of {dtype}"
         )
     return np.frombuffer(content, dtype=dtype).reshape(shape)
+
+
+def _type(data_type: int) -> tuple[np.dtype[Any], str, _Reader]:
+    try:
+        return _TYPES[data_type]
+    except KeyError:
+        raise TensorError(f"dtype {dtype_name(data_type)} has no numpy equivalent") from None
 
 
 def _encoded(value: object) -> bytes:
@@ -142,13 +152,12 @@ def _known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
 
 
 def _read_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.array(values, dtype=dtype)
+    # numpy reads protobuf's container fast, but a list is ready sooner: 25 of a call's microseconds.
+    return np.array(values if len(values) > _FEW else values[:], dtype=dtype)
 
 
 def _read_strings(values: Any, _dtype: np.dtype[Any]) -> NDArray[Any]:
-    strings = np.empty(len(values), dtype=object)
-    strings[:] = values
-    return strings
+    return np.array(values[:], dtype=object)
 
 
 def _read_small_ints(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
