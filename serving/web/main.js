@@ -13,6 +13,7 @@ const asking = newest(ask, { pause: 120, patience: 1000 });
 
 let version = null; // of the model, once it was described
 let classes = { names: [], weights: [] };
+let questions = 0; // how often the question has changed
 let trouble = null; // what keeps the answer from being that to the drawing
 let speech;
 
@@ -36,7 +37,7 @@ async function check() {
       showClasses(classes);
     }
     if (paper.isEmpty) settle();
-    else if (isNew || trouble?.temporary) asking.request();
+    else if (isNew || trouble?.temporary) renew();
   } catch (error) {
     fail(error);
   }
@@ -44,6 +45,7 @@ async function check() {
 
 async function ask(signal) {
   if (paper.isEmpty || version === null) return;
+  const about = questions;
   try {
     const answer = await model.ask(await paper.toBlob(), signal);
     if (signal.aborted) return;
@@ -51,8 +53,10 @@ async function ask(signal) {
     settle();
     byId("latency").textContent = `${Math.max(1, Math.round(answer.milliseconds))} ms`;
     const sentence = showAnswer(answer, classes.names);
-    clearTimeout(speech); // until the answers have come to rest
-    speech = setTimeout(() => (byId("spoken").textContent = sentence), 700);
+    if (about === questions) {
+      byId("answer").ariaBusy = "false";
+      speech = setTimeout(() => (byId("spoken").textContent = sentence), 700); // once it is at rest
+    }
   } catch (error) {
     if (!signal.aborted) fail(error);
   }
@@ -69,13 +73,20 @@ function learnNames({ probabilities, id, name }) {
 function drawn(grown) {
   if (!grown) asking.cancel(); // it was about what is no longer there
   if (trouble && !trouble.temporary) settle();
-  clearTimeout(speech);
-  byId("spoken").textContent = "";
   byId("paper").classList.toggle("empty", paper.isEmpty);
   byId("undo").ariaDisabled = String(!paper.canUndo);
   byId("clear").ariaDisabled = String(paper.isEmpty);
   if (paper.isEmpty) showNothing();
-  else asking.request();
+  renew();
+}
+
+/** Asks, as the answer on the page is to another drawing or from another version. */
+function renew() {
+  questions += 1;
+  clearTimeout(speech);
+  byId("spoken").textContent = "";
+  byId("answer").ariaBusy = String(!paper.isEmpty);
+  if (!paper.isEmpty) asking.request();
 }
 
 function settle() {

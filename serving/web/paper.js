@@ -49,10 +49,6 @@ export class Paper {
     return this.#earlier.length > 0;
   }
 
-  get isDrawing() {
-    return this.#stroke !== null;
-  }
-
   undo() {
     if (!this.canUndo) return;
     this.#lift();
@@ -122,24 +118,22 @@ export class Paper {
     this.#changed(!restarts);
   }
 
-  #add(points) {
-    this.#stroke.push(...points);
+  #grow() {
     this.paint();
     this.#changed(true);
   }
 
   #lift() {
-    if (!this.isDrawing) return;
     this.#stroke = this.#pointer = null;
     this.#moveNib();
-    this.#changed(true);
   }
 
   #down(event) {
     // A second finger is a palm; when the pen comes, the first one was a palm, too.
     if (event.button !== 0) return;
-    if (this.isDrawing && event.pointerType !== "pen" && this.#pointer !== "keys") return;
-    if (this.isDrawing && event.pointerType === "pen") this.undo();
+    const drawing = this.#stroke && this.#pointer !== "keys";
+    if (drawing && event.pointerType !== "pen") return;
+    if (drawing) this.undo();
     this.#canvas.setPointerCapture(event.pointerId);
     this.#begin(event.pointerId, this.#point(event));
   }
@@ -147,7 +141,8 @@ export class Paper {
   #move(event) {
     if (event.pointerId !== this.#pointer) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    this.#add((events.length ? events : [event]).map((each) => this.#point(each)));
+    for (const each of events.length ? events : [event]) this.#stroke.push(this.#point(each));
+    this.#grow();
   }
 
   #up(event) {
@@ -180,7 +175,7 @@ export class Paper {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === " ") {
       if (event.repeat) return event.preventDefault();
-      if (this.isDrawing) this.#lift();
+      if (this.#stroke) this.#lift();
       else this.#begin("keys", { ...this.#pen, width: 1 });
     } else if (event.key in ARROWS) {
       this.#arrows.add(event.key);
@@ -188,7 +183,10 @@ export class Paper {
         this.#pen.x = within(this.#pen.x + STEP * ARROWS[arrow][0], this.#canvas.width);
         this.#pen.y = within(this.#pen.y + STEP * ARROWS[arrow][1], this.#canvas.height);
       }
-      if (this.#pointer === "keys") this.#add([{ ...this.#pen, width: 1 }]);
+      if (this.#pointer === "keys") {
+        this.#stroke.push({ ...this.#pen, width: 1 });
+        this.#grow();
+      }
     } else return;
     event.preventDefault(); // or the page would scroll
     this.#moveNib();

@@ -26,7 +26,7 @@ export function showClasses({ names, weights }) {
   element.classes.classList.toggle("short", names.every((name) => name.length < 3));
   element.legend.hidden = weights.length === 0;
   repaint();
-  showNothing();
+  showBars(names.map(() => 0));
 }
 
 /** An answer of the model; returns it as a sentence. */
