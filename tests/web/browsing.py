@@ -55,7 +55,7 @@ def open_page(url: str) -> Iterator["Page"]:
 class Page:
     """The page as a person has it before them."""
 
-    def __init__(self, browser: webdriver.Chrome, url: str) -> None:
+    def __init__(self, browser: Any, url: str) -> None:
         self.browser = browser
         self.look(1280, 800)
         browser.get(url)
@@ -87,7 +87,7 @@ class Page:
         """One stroke through points of the sheet, which spans from (0, 0) to (1, 1)."""
         sheet = self.browser.find_element(By.ID, "sheet")
         side = sheet.rect["width"]
-        hand = PointerInput(pointer, pointer)
+        hand: Any = PointerInput(pointer, pointer)  # type: ignore[no-untyped-call]
         actions = ActionBuilder(self.browser, mouse=hand, duration=5)
         for number, (x, y) in enumerate(points):
             to = {"x": int((x - 0.5) * side), "y": int((y - 0.5) * side), "origin": sheet}
@@ -110,7 +110,8 @@ class Page:
         """Clicks the button of that name."""
         for button in self.browser.find_elements(By.TAG_NAME, "button"):
             if button.text == name:
-                return button.click()
+                button.click()
+                return
         raise AssertionError(f"there is no button {name!r}")
 
     def text(self, id: str) -> str:

@@ -1,6 +1,6 @@
 """The ten digits as a person writes them: strokes of points, which a smooth line runs through."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 __all__ = ["DIGITS", "smooth"]
 
@@ -34,20 +34,14 @@ def smooth(points: Sequence[Point], steps: int = 3) -> list[Point]:
     padded = [points[0], *points, points[-1]]
     line = [points[0]]
     for four in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        for step in range(1, steps + 1):
-            line.append(_between(zip(*four, strict=True), step / steps))
+        x, y = zip(*four, strict=True)
+        line += [
+            (_curve(*x, step / steps), _curve(*y, step / steps)) for step in range(1, steps + 1)
+        ]
     return line
 
 
-def _between(coordinates: Iterable[Sequence[float]], t: float) -> Point:
-    x, y = (
-        0.5
-        * (
-            2 * b
-            + (c - a) * t
-            + (2 * a - 5 * b + 4 * c - d) * t**2
-            + (3 * b - a - 3 * c + d) * t**3
-        )
-        for a, b, c, d in coordinates
-    )
-    return x, y
+def _curve(a: float, b: float, c: float, d: float, t: float) -> float:
+    """From ``b``, where t is 0, to ``c``, where it is 1."""
+    squared, cubed = 2 * a - 5 * b + 4 * c - d, 3 * b - a - 3 * c + d
+    return 0.5 * (2 * b + (c - a) * t + squared * t**2 + cubed * t**3)
