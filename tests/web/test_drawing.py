@@ -14,7 +14,7 @@ pytest.importorskip("selenium")
 from browsing import Page, open_page
 from selenium.webdriver.common.keys import Keys
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # the first one trains
 
 
 @pytest.fixture(scope="module")
