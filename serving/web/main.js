@@ -101,6 +101,7 @@ function fail(error) {
 
 function say(state, words) {
   document.body.dataset.state = state;
+  byId("state").classList.toggle("long", words.length > 70);
   if (byId("state").textContent !== words) byId("state").textContent = words; // not spoken twice
 }
 

@@ -28,7 +28,7 @@ export class Model {
     if (loading) throw new Trouble(`Version ${loading.version} of the model is loading.`);
     const { version, status } = byNumber[0];
     const why = status?.error_message;
-    if (why) throw new Trouble(`Version ${version} of the model could not be loaded: ${line(why)}`);
+    if (why) throw new Trouble(`Version ${version} of the model could not be loaded: ${sentence(why)}`);
     throw new Trouble("The server has taken the model down.");
   }
 
@@ -90,25 +90,25 @@ export class Model {
       if (!response) throw new Trouble("The server cannot be reached.");
     }
     if (response.ok && answer) return answer;
-    throw new Trouble(this.#words(response.status, line(answer?.error ?? "")), {
+    throw new Trouble(this.#words(response.status, sentence(answer?.error ?? "")), {
       temporary: response.status !== 400 && response.status !== 413,
     });
   }
 
   #words(status, error) {
     if (status === 404) {
-      return `The server has no model “${this.#name}”. The address of this page may name another: ?model=NAME.`;
+      return `The server has no model “${this.#name}”; the address of this page may name another: ?model=NAME.`;
     }
     if (status === 429) return "The server has too much to do.";
     if ([502, 503, 504].includes(status)) return "The model server cannot be reached; it may be starting.";
     if (status === 400) return `The server refuses this: ${error}`;
-    return `The server answered with an error, ${status}: ${error || "it did not say more"}`;
+    return `The server answered with an error, ${status}: ${error || "it says no more."}`;
   }
 }
 
-/** TensorFlow tells the node of the graph in further lines, or in brackets. */
-function line(text) {
-  return text.split(/\n|\s*\[\[/, 1)[0].trim();
+/** An error as a sentence. TensorFlow tells the node of the graph in further lines, or in brackets. */
+function sentence(error) {
+  return error.split(/\n|\s*\[\[/, 1)[0].trim().replace(/[^.!?…]$/, "$&.");
 }
 
 async function base64(blob) {

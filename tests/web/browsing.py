@@ -136,8 +136,11 @@ class Page:
 
     def answer(self) -> str:
         """The name of the class, once the page has the answer to what is drawn now."""
-        busy = "return document.getElementById('answer').ariaBusy"
-        WebDriverWait(self.browser, _SECONDS, 0.02).until(lambda _: self.run(busy) == "false")
+        answered = """
+            const { ariaBusy, classList } = document.getElementById("answer");
+            return ariaBusy === "false" && !classList.contains("empty");
+        """
+        WebDriverWait(self.browser, _SECONDS, 0.02).until(lambda _: self.run(answered))
         return self.text("winner")
 
     def bars(self) -> dict[str, str]:

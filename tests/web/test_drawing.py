@@ -243,20 +243,3 @@ def test_it_is_accessible_and_fits_the_window(page, size, scheme):
     page.look(1280, 800)
     assert violations == []
     assert width == size[0]
-
-
-def test_a_dead_server_is_told_in_words_and_the_page_recovers(base):
-    from kmnist.server import Server
-
-    with Server(base, rest_port=0, grpc_port=0) as first:
-        port = first.rest_port
-        with open_page(first.rest_url) as page:
-            page.wait_for("state", "Ready")
-            first.stop()
-            page.draw(7)
-            page.wait_for("state", "The server cannot be reached. Trying again …")
-            assert page.text("winner") == "–"
-            assert page.violations() == []
-            with Server(base, rest_port=port, grpc_port=0):
-                page.wait_for("state", "Ready")
-                assert page.answer() == "7"

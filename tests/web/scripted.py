@@ -1,0 +1,114 @@
+"""A server of the page whose model says what the test wants, or says nothing."""
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from kmnist.server.page import PAGE_HEADERS, read_page_file
+
+__all__ = ["ScriptedServer", "available"]
+
+Answer = tuple[int, Any]  # an HTTP status, and what to send as JSON
+
+_MODEL = "/v1/models/kmnist"
+
+
+def available(version: int, state: str = "AVAILABLE", error: str = "") -> dict[str, Any]:
+    """The status of a version as TensorFlow Serving tells it."""
+    code = "UNKNOWN" if error else "OK"
+    status = {"error_code": code, "error_message": error}
+    return {"version": str(version), "state": state, "status": status}
+
+
+class ScriptedServer:
+    """Serves the page from start to stop, on a port that it keeps.
+
+    Attributes:
+        status: What is answered about the model's versions.
+        signatures: What the model tells of itself.
+        predict: Answers a request; runs in a thread of its own, so it may wait.
+        csp: The Content-Security-Policy to send.
+    """
+
+    def __init__(self) -> None:
+        self.status: Answer = (200, {"model_version_status": [available(1)]})
+        self.signatures: dict[str, Any] = {"pictures": {}}
+        self.predict: Callable[[Any], Answer] = says("7", [0.0] * 7 + [1.0, 0.0, 0.0])
+        self.csp = PAGE_HEADERS["Content-Security-Policy"]
+        self._port = 0
+        self._http: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        script = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == _MODEL:
+                    self._json(*script.status)
+                elif self.path == f"{_MODEL}/metadata":
+                    signatures = {"signature_def": script.signatures}
+                    self._json(200, {"metadata": {"signature_def": signatures}})
+                elif file := read_page_file(self.path):
+                    self._send(200, *file)
+                else:
+                    self._json(404, {"error": "nothing here"})
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self._json(*script.predict(json.loads(body)))
+
+            def _json(self, status: int, value: Any) -> None:
+                self._send(status, json.dumps(value).encode(), "application/json")
+
+            def _send(self, status: int, body: bytes, media_type: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", media_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Security-Policy", script.csp)
+                self.end_headers()
+                with suppress(ConnectionError):  # the page no longer wants to know
+                    self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._port = self._http.server_port
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        if self._http is not None:
+            self._http.shutdown()
+            self._http.server_close()
+            self._http = None
+
+
+def says(name: str, probabilities: list[float], **more: Any) -> Callable[[Any], Answer]:
+    """Answers every picture with these probabilities; the likeliest class has this name."""
+    outputs = {
+        "probabilities": [probabilities],
+        "class_ids": [probabilities.index(max(probabilities))],
+        "class_names": [name],
+        **more,
+    }
+    return lambda _: (200, {"outputs": outputs})
