@@ -57,10 +57,9 @@ class AsyncGrpcTransport:
         self._closed = True
         if self._channel is not None:
             await self._channel.close()
+            self._channel = None
 
     async def _call(self, path: str, request: Any, response: Any, timeout: float) -> Any:
-        if self._closed:
-            raise ClosedError("the client is closed; make a new one")
         if self._channel is None:
             self._channel = self._open()
         method = self._channel.unary_unary(
@@ -82,6 +81,8 @@ class AsyncGrpcTransport:
             raise ClosedError("the client was closed while it waited for an answer") from None
 
     def _open(self) -> Any:
+        if self._closed:
+            raise ClosedError("the client is closed; make a new one")
         options, name = messages.channel_options(self._address), messages.target(self._host)
         if self._credentials is None:
             return grpc.aio.insecure_channel(name, options)

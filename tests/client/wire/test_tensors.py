@@ -97,7 +97,7 @@ def test_strings_in_tensor_content():
         (tensor(pb.DT_FLOAT, -1), "must be fully known"),
         (pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape={"unknown_rank": True}), "fully known"),
         (tensor(pb.DT_BFLOAT16, 1), "DT_BFLOAT16 has no numpy equivalent"),
-        (pb.TensorProto(dtype=99), "DataType 99 has no numpy equivalent"),
+        (pb.TensorProto.FromString(b"\x08\x63"), "DataType 99 has no numpy equivalent"),
         (tensor(pb.DT_FLOAT, 2**40, float_val=[1]), "larger than the limit of 2,147,483,648"),
         (tensor(pb.DT_FLOAT, 2**40, 2**40, 0, -1), "fully known"),
     ],

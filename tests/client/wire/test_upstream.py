@@ -13,7 +13,7 @@ from kmnist.client.wire.tensors import from_array, to_array
 
 serving = pytest.importorskip("tensorflow_serving.apis", reason="needs tensorflow-serving-api")
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor  # noqa: E402
+from google.protobuf.descriptor import FieldDescriptor  # noqa: E402
 from tensorflow_serving.apis import (  # noqa: E402
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -32,7 +32,7 @@ PAIRS = [
 ]
 
 
-def differences(ours: Descriptor, theirs: Descriptor):
+def differences(ours, theirs):
     """Every field of ours that means something else upstream, messages inside messages included."""
     for field in ours.fields:
         other = theirs.fields_by_number.get(field.number)
