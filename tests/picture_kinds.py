@@ -202,6 +202,13 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "GIF", "WEBP"])))
 
 
+def cropped(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Dark on light, cut out so that the ink touches the sides."""
+    margin = 8  # what stroke() leaves around the ink
+    ink = stroke(image, 80)[margin:-margin, margin:-margin]
+    return encode((235 - 200 * ink).round().astype(np.uint8))
+
+
 def ruled_paper(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     """Hard: written across the lines of an exercise book."""
     sheet = sheet_of(image, rng)
@@ -250,6 +257,7 @@ KINDS: dict[str, Kind] = {
     "black on transparent": black_on_transparent,
     "white on transparent": white_on_transparent,
     "any size and format": any_size,
+    "cropped to the ink": cropped,
 }
 
 HARD_KINDS: dict[str, Kind] = {

@@ -11,17 +11,20 @@ __all__ = ["centre_by_mass", "fit"]
 
 def centre_by_mass(ink: Any, height: int, width: int, extent: float) -> Any:
     """Scale ink, float32 (h, w), to its extent, its centre of mass in the middle: uint8 image."""
-    rows, columns = span(ink > 0.5)
-    longer = tf.maximum(rows[1] - rows[0], columns[1] - columns[0])
-    scale = extent * min(height, width) / tf.cast(longer, tf.float32)
+    (top, bottom), (left, right) = span(ink > 0.5)
+    longer = tf.cast(tf.maximum(bottom - top, right - left), tf.float32)
+    scale = extent * min(height, width) / longer
+    corner = scale * tf.cast(tf.stack([top, left]), tf.float32)
     mass = tf.maximum(tf.reduce_sum(ink), 1e-6)
 
     def centre(axis: int) -> Any:
         places = tf.range(tf.shape(ink)[axis], dtype=tf.float32) + 0.5
         return tf.reduce_sum(tf.reduce_sum(ink, 1 - axis) * places) / mass
 
-    middle = tf.stack([centre(0), centre(1)])
-    return _place(ink, height, width, scale, tf.constant([height / 2, width / 2]) - middle * scale)
+    # MNIST's boxes moved by whole pixels until the centre of mass was nearest to pixel (14, 14).
+    middle = tf.constant([height / 2 + 0.5, width / 2 + 0.5])
+    moved = tf.round(middle + corner - scale * tf.stack([centre(0), centre(1)]))
+    return _place(ink, height, width, scale, moved - corner)
 
 
 def fit(grey: Any, height: int, width: int) -> Any:
