@@ -20,6 +20,9 @@ BLUE_PEN = (38, 58, 150)
 BLACK_PEN = (35, 34, 38)
 PENCIL = (120, 120, 124)
 
+TILT = 0.06
+"""By how much of the shorter side a corner moves when a sheet is photographed from aside."""
+
 
 def encode(pixels: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:  # noqa: A002
     """The file of an image, uint8 (h, w) grey, (h, w, 3) RGB or (h, w, 4) RGBA."""
@@ -70,18 +73,21 @@ _RING = [(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)]
 
 
 def place(ink: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """The ink somewhere on an empty sheet, all of it on the sheet."""
+    """The ink somewhere on an empty sheet, where a tilt does not push it off."""
     sheet = np.zeros(shape)
-    top = rng.integers(0, max(1, shape[0] - ink.shape[0]))
-    left = rng.integers(0, max(1, shape[1] - ink.shape[1]))
+    margin = int(TILT * min(shape))
+    top, left = (
+        margin + rng.integers(0, max(1, sheet.shape[axis] - ink.shape[axis] - 2 * margin))
+        for axis in (0, 1)
+    )
     sheet[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
     return sheet
 
 
 def sheet_of(image: NDArray[np.uint8], rng: np.random.Generator, *, pen: Any = stroke) -> Floats:
-    """A digit a third to three quarters as tall as a sheet of 240 to 480 pixels."""
+    """A digit a third to seven tenths as tall as a sheet of 240 to 480 pixels."""
     shape = (int(rng.integers(240, 480)), int(rng.integers(240, 480)))
-    return place(pen(image, int(min(shape) * rng.uniform(0.33, 0.75))), shape, rng)
+    return place(pen(image, int(min(shape) * rng.uniform(0.33, 0.7))), shape, rng)
 
 
 def light(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
@@ -126,12 +132,12 @@ def rough(shape: tuple[int, int], rng: np.random.Generator, grain: float) -> Flo
 
 
 def tilt(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The photo seen from a little aside: each corner moves by up to 6 % of the side."""
+    """The photo seen from a little aside: each corner moves by up to ``TILT``."""
     w, h = photo.size
     seen = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=float)
     # Sampling inward keeps the table out of the picture.
     inward = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
-    there = seen + inward * rng.uniform(0, 0.06, (4, 2)) * min(w, h)
+    there = seen + inward * rng.uniform(0, TILT, (4, 2)) * min(w, h)
     rows = []
     for (x, y), (u, v) in zip(seen, there, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
@@ -197,7 +203,7 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     """Black on white from a drawing program, 40 to 1,200 pixels, in every format."""
     side = int(40 * 30 ** rng.uniform())
     shape = (side, max(40, int(side * rng.uniform(0.5, 1))))
-    ink = stroke(image, int(min(shape) * rng.uniform(0.4, 0.8)))
+    ink = stroke(image, int(min(shape) * rng.uniform(0.4, 0.7)))
     pixels = (255 * (1 - place(ink, shape, rng))).round().astype(np.uint8)
     return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "GIF", "WEBP"])))
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .decode import decode_picture, grey_of
-from .fit import centre_by_mass, fit
+from .fit import centre_by_mass, fit, is_fitted
 from .ink import find_ink
 
 __all__ = ["MNIST_EXTENT", "ink_extent", "read_pictures"]
@@ -32,8 +32,8 @@ def read_pictures(
 
     Args:
         pictures: string (n,), a PNG, JPEG, GIF, BMP or WebP file each, of any size and colours,
-            mixed as they come. Of an animation the first frame is read. TensorFlow before
-            2.20 has no WebP.
+            mixed as they come. Of an animation the first frame is read. A JPEG is turned upright
+            as its EXIF orientation says.
         image_shape: height and width of the images to make.
         extent: for a data set of ink on black, the longer side of the ink as a share of the
             shorter side of the image (see :func:`ink_extent`). ``None`` for any other data set:
@@ -41,7 +41,7 @@ def read_pictures(
 
     Returns:
         uint8 (n, height, width). With ``extent``, white ink on black; a picture of one colour
-        gives a black image.
+        gives a black image, and an image as the data set has them stays as it is.
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs: a picture is broken, of another
@@ -51,9 +51,14 @@ def read_pictures(
 
     def read(numbered: tuple[Any, Any]) -> Any:
         colours, alpha = decode_picture(*numbered)
+        grey = grey_of(colours) * alpha
         if extent is None:
-            return fit(grey_of(colours) * alpha, height, width)
-        return centre_by_mass(find_ink(colours, alpha), height, width, extent)
+            return fit(grey, height, width)
+        return tf.cond(
+            is_fitted(grey, height, width, extent),
+            lambda: fit(grey, height, width),
+            lambda: centre_by_mass(find_ink(colours, alpha), height, width, extent),
+        )
 
     pictures = tf.convert_to_tensor(pictures, tf.string)
     numbers = tf.range(tf.size(pictures))

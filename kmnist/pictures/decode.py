@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from .orientation import orientation, upright
+
 __all__ = ["MAX_PIXELS", "decode_picture", "grey_of", "resize"]
 
 MAX_PIXELS = 50_000_000
@@ -119,9 +121,10 @@ def _decode_jpeg(picture: Any, shape: Any) -> Any:
     fitting = tf.reduce_sum(
         tf.cast(longer >= LONGER_SIDE * tf.constant(ratios[1:], tf.int64), tf.int32)
     )
-    return tf.switch_case(
+    pixels = tf.switch_case(
         fitting, [lambda r=r: tf.io.decode_jpeg(picture, 3, ratio=r) for r in ratios]
     )
+    return upright(pixels, orientation(picture))
 
 
 def _reduce(pixels: Any) -> tuple[Any, Any]:

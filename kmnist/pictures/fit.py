@@ -6,7 +6,21 @@ import tensorflow as tf
 
 from .measure import span
 
-__all__ = ["centre_by_mass", "fit"]
+__all__ = ["centre_by_mass", "fit", "is_fitted"]
+
+
+def is_fitted(grey: Any, height: int, width: int, extent: float) -> Any:
+    """Whether a grey picture, float32 (h, w), already is an image as the data set has them."""
+    ink = grey >= 32 / 255
+    (top, bottom), (left, right) = span(ink)
+    longer = tf.cast(tf.maximum(bottom - top, right - left), tf.float32)
+    off_centre = _centre_of_mass(grey) - tf.constant([height / 2 + 0.5, width / 2 + 0.5])
+    return (
+        tf.reduce_all(tf.shape(grey) == [height, width])
+        & (tf.reduce_mean(tf.cast(ink, tf.float32)) < 0.5)
+        & (tf.abs(longer - extent * min(height, width)) < 1.5)
+        & (tf.reduce_max(tf.abs(off_centre)) < 0.6)
+    )
 
 
 def centre_by_mass(ink: Any, height: int, width: int, extent: float) -> Any:
@@ -15,15 +29,9 @@ def centre_by_mass(ink: Any, height: int, width: int, extent: float) -> Any:
     longer = tf.cast(tf.maximum(bottom - top, right - left), tf.float32)
     scale = extent * min(height, width) / longer
     corner = scale * tf.cast(tf.stack([top, left]), tf.float32)
-    mass = tf.maximum(tf.reduce_sum(ink), 1e-6)
-
-    def centre(axis: int) -> Any:
-        places = tf.range(tf.shape(ink)[axis], dtype=tf.float32) + 0.5
-        return tf.reduce_sum(tf.reduce_sum(ink, 1 - axis) * places) / mass
-
     # MNIST's boxes moved by whole pixels until the centre of mass was nearest to pixel (14, 14).
     middle = tf.constant([height / 2 + 0.5, width / 2 + 0.5])
-    moved = tf.round(middle + corner - scale * tf.stack([centre(0), centre(1)]))
+    moved = tf.round(middle + corner - scale * _centre_of_mass(ink))
     return _place(ink, height, width, scale, moved - corner)
 
 
@@ -34,6 +42,14 @@ def fit(grey: Any, height: int, width: int) -> Any:
     return _place(
         grey, height, width, scale, (tf.constant([height, width], tf.float32) - shape * scale) / 2
     )
+
+
+def _centre_of_mass(ink: Any) -> Any:
+    """Row and column, float32 (2,); the middle of pixel 0 is at 0.5."""
+    rows = tf.range(tf.shape(ink)[0], dtype=tf.float32) + 0.5
+    columns = tf.range(tf.shape(ink)[1], dtype=tf.float32) + 0.5
+    moments = [tf.reduce_sum(ink * rows[:, None]), tf.reduce_sum(ink * columns)]
+    return tf.math.divide_no_nan(tf.stack(moments), tf.reduce_sum(ink))
 
 
 def _place(image: Any, height: int, width: int, scale: Any, offset: Any) -> Any:

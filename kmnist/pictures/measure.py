@@ -19,10 +19,11 @@ def span(mask: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     return ends(tf.reduce_any(mask, 1)), ends(tf.reduce_any(mask, 0))
 
 
-def maximum(image: Any, side: int) -> Any:
-    """The maximum of the square around each pixel."""
-    image = tf.nn.max_pool2d(image[None, ..., None], (side, 1), 1, "SAME")
-    return tf.nn.max_pool2d(image, (1, side), 1, "SAME")[0, ..., 0]
+def maximum(image: Any, side: int | tuple[int, int]) -> Any:
+    """The maximum of the square, or the rectangle of (height, width), around each pixel."""
+    height, width = (side, side) if isinstance(side, int) else side
+    image = tf.nn.max_pool2d(image[None, ..., None], (height, 1), 1, "SAME")
+    return tf.nn.max_pool2d(image, (1, width), 1, "SAME")[0, ..., 0]
 
 
 def blur(image: Any, side: int) -> Any:
