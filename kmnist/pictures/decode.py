@@ -62,14 +62,14 @@ def _kind(header: Any) -> Any:
 
 def _check_kind(kind: Any, name: Any, picture: Any) -> Any:
     size = tf.strings.as_string(tf.strings.length(picture))
-    message = " bytes, is no PNG, JPEG, GIF, BMP or WebP. Send the bytes of a picture's file."
+    message = " bytes, is no PNG, JPEG, GIF, BMP or WebP. Send the bytes of the file itself."
     return tf.debugging.Assert(kind < _UNKNOWN, [tf.strings.join([name, ", ", size, message])])
 
 
 def _check_shape(shape: Any, name: Any) -> Any:
     height, width = tf.unstack(tf.strings.as_string(shape))
     message = f" pixels; from 1 to {MAX_PIXELS:,} are read. Send a smaller picture."
-    text = tf.strings.join([name, " promises ", width, "×", height, message])
+    text = tf.strings.join([name, " promises ", width, " by ", height, message])
     pixels = tf.reduce_prod(shape)
     fits = (tf.reduce_min(shape) > 0) & (pixels <= MAX_PIXELS)
     return tf.debugging.Assert(fits, [text])
