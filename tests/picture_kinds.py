@@ -24,7 +24,7 @@ TILT = 0.06
 """By how much of the shorter side a corner moves when a sheet is photographed from aside."""
 
 
-def encode(pixels: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:  # noqa: A002
+def encode(pixels: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
     """The file of an image, uint8 (h, w) grey, (h, w, 3) RGB or (h, w, 4) RGBA."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format, **options)
@@ -85,8 +85,8 @@ def place(ink: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floa
 
 
 def sheet_of(image: NDArray[np.uint8], rng: np.random.Generator, *, pen: Any = stroke) -> Floats:
-    """A digit a third to seven tenths as tall as a sheet of 240 to 480 pixels."""
-    shape = (int(rng.integers(240, 480)), int(rng.integers(240, 480)))
+    """A digit a third to seven tenths as tall as a sheet of 200 to 360 pixels."""
+    shape = (int(rng.integers(200, 360)), int(rng.integers(200, 360)))
     return place(pen(image, int(min(shape) * rng.uniform(0.33, 0.7))), shape, rng)
 
 
@@ -170,7 +170,7 @@ def fine_pen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 def small_on_sheet(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     """A digit a fifteenth to a sixth as tall as the sheet, anywhere on it."""
-    sheet = place(stroke(image, int(rng.integers(40, 100))), (600, 600), rng)
+    sheet = place(stroke(image, int(rng.integers(30, 75))), (440, 440), rng)
     return jpeg(photograph(sheet, rng, ink=BLACK_PEN), rng)
 
 
