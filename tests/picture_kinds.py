@@ -92,7 +92,7 @@ def sheet_of(image: NDArray[np.uint8], rng: np.random.Generator, *, pen: Any = s
 
 def light(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     """A lamp to one side, a vignette and the soft shadow of a hand: 0.3 to 1 of full light."""
-    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     lamp = 1 - rng.uniform(0.1, 0.3) * (1 + np.cos(angle) * x + np.sin(angle) * y) / 2
     vignette = 1 - rng.uniform(0.05, 0.25) * (x**2 + y**2) / 2
@@ -119,7 +119,7 @@ def photograph(
     photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
     grain = rng.uniform(2, 6) * rng.standard_normal((*sheet.shape, 1), np.float32)
     grain = grain + 2 * rng.standard_normal(scene.shape, np.float32)
-    return np.clip(np.asarray(photo) + grain, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.asarray(photo) + grain, 0, 255).astype(np.uint8))
 
 
 def rough(shape: tuple[int, int], rng: np.random.Generator, grain: float) -> Floats:
@@ -238,7 +238,7 @@ def sheet_on_desk(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 def hand_shadow(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     """Hard: a shadow with an edge as sharp as a stroke's."""
     pixels = photograph(sheet_of(image, rng), rng).astype(float)
-    y, x = np.mgrid[-1 : 1 : pixels.shape[0] * 1j, -1 : 1 : pixels.shape[1] * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : pixels.shape[0] * 1j, -1 : 1 : pixels.shape[1] * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     dark = np.cos(angle) * x + np.sin(angle) * y > rng.uniform(-0.4, 0.6)
     edge = Image.fromarray((dark * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))

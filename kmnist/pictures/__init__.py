@@ -24,7 +24,7 @@ __all__ = ["MNIST_EXTENT", "ink_extent", "read_pictures"]
 MNIST_EXTENT = 20 / 28
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def read_pictures(
     pictures: Any, image_shape: tuple[int, int] = (28, 28), *, extent: float | None = MNIST_EXTENT
 ) -> Any:
