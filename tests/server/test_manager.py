@@ -182,6 +182,15 @@ def test_labels_follow_the_file(base, manager):
         manager.use("kmnist", label="stable").__enter__()
 
 
+def test_labels_are_the_folders_whatever_requests_call_the_model(base):
+    manager = Manager(base, "digits", Stub)
+    publish(base, 1)
+    configure(base, 'version_labels { key: "stable" value: 1 }')
+    manager.poll()
+    with manager.use("digits", label="stable") as servable:
+        assert servable.version == 1
+
+
 def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, caplog):
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
