@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -223,8 +225,11 @@ def _read_tfds(
             f"the TFDS data set {name!r} has images of {features['image'].shape}; expected grey "
             f"images of one size, (height, width, 1); {way_out}"
         )
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     try:
-        builder.download_and_prepare()
+        with redirect_stdout(sys.stderr):  # TFDS talks of its downloads; our callers own stdout
+            builder.download_and_prepare()
     except Exception as error:  # of the network, of the file system, or of a data set's own code
         raise MissingError(
             f"the TFDS data set {name!r} is not prepared in {builder.data_path} and cannot be "

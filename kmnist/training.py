@@ -89,7 +89,7 @@ def train(
         MissingError: ``resume`` without a checkpoint there.
     """
     _check(model, dataset, epochs, batch_size, learning_rate)
-    settings = {
+    settings: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -113,6 +113,7 @@ def train(
     writer = tf.summary.create_file_writer(os.fspath(tensorboard)) if tensorboard else None
     if devices is None:
         devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+    settings["devices"] = list(devices) or ["cpu"]
     learner = _Learner(model, learning_rate, devices)
     blocks, blocks_an_epoch = training_blocks(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs
