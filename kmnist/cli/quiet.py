@@ -27,7 +27,7 @@ def starting_tensorflow() -> Iterator[None]:
             yield
             tf.config.list_physical_devices("GPU")  # looking for one logs too
             tf.get_logger().setLevel("ERROR")
-        except BaseException:
+        except Exception:
             os.dup2(terminal, 2)
             kept.seek(0)
             os.write(2, kept.read())
