@@ -3,7 +3,7 @@
 import { Model, Trouble } from "./model.js";
 import { newest, sleep } from "./newest.js";
 import { Paper } from "./paper.js";
-import { repaint, showAnswer, showClasses, showNothing } from "./view.js";
+import { repaint, showAnswer, showClasses, showNothing, showWaiting } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -36,8 +36,9 @@ async function check() {
       byId("hint").textContent = invitation(classes.names);
       showClasses(classes);
     }
+    if (!isNew && !trouble?.temporary) return;
     if (paper.isEmpty) settle();
-    else if (isNew || trouble?.temporary) renew();
+    else renew();
   } catch (error) {
     fail(error);
   }
@@ -86,7 +87,9 @@ function renew() {
   clearTimeout(speech);
   byId("spoken").textContent = "";
   byId("answer").ariaBusy = String(!paper.isEmpty);
-  if (!paper.isEmpty) asking.request();
+  if (paper.isEmpty) return;
+  showWaiting();
+  asking.request();
 }
 
 function settle() {
@@ -106,10 +109,8 @@ function say(state, words) {
 }
 
 function invitation(names) {
-  if (names.every((name) => /^\d$/.test(name)) && names.length) {
-    return `Write a digit from ${names.at(0)} to ${names.at(-1)}`;
-  }
-  return "Draw here";
+  const areDigits = names.length > 0 && names.every((name) => /^\d$/.test(name));
+  return areDigits ? `Write a digit from ${names.at(0)} to ${names.at(-1)}` : "Draw here";
 }
 
 async function lay(file, otherwise) {

@@ -16,6 +16,7 @@ export class Paper {
   #earlier = [];
   #stroke = null; // the points of the stroke being drawn: the last of the sheet
   #pointer = null; // what draws it: a pointer's id, or "keys"
+  #box = null; // where the sheet was when the pointer came down, should the page move meanwhile
   #pen = { x: 280, y: 280 }; // where the keys hold it
   #arrows = new Set();
 
@@ -135,6 +136,7 @@ export class Paper {
     if (drawing && event.pointerType !== "pen") return;
     if (drawing) this.undo();
     this.#canvas.setPointerCapture(event.pointerId);
+    this.#box = this.#canvas.getBoundingClientRect();
     this.#begin(event.pointerId, this.#point(event));
   }
 
@@ -153,11 +155,10 @@ export class Paper {
 
   /** A pen's line is as wide as it is pressed; others are a little thinner where they are fast. */
   #point(event) {
-    const box = this.#canvas.getBoundingClientRect();
-    const scale = this.#canvas.width / box.width;
+    const scale = this.#canvas.width / this.#box.width;
     const point = {
-      x: (event.clientX - box.left) * scale,
-      y: (event.clientY - box.top) * scale,
+      x: (event.clientX - this.#box.left) * scale,
+      y: (event.clientY - this.#box.top) * scale,
       time: event.timeStamp,
     };
     const last = this.#stroke?.at(-1);

@@ -52,6 +52,11 @@ export function showNothing() {
   element.certainty.textContent = "Nothing drawn yet";
 }
 
+/** Something is drawn, and what is shown is not yet the answer to it. */
+export function showWaiting() {
+  if (element.answer.classList.contains("empty")) element.certainty.textContent = "No answer yet";
+}
+
 /** Draws the images again, in the colours of the style sheet. */
 export function repaint() {
   for (const row of rows) row.paint();

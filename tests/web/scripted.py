@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from kmnist.server.page import PAGE_HEADERS, read_page_file
 
-__all__ = ["ScriptedServer", "available"]
+__all__ = ["ScriptedServer", "available", "says"]
 
 Answer = tuple[int, Any]  # an HTTP status, and what to send as JSON
 

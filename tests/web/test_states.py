@@ -47,7 +47,7 @@ def test_a_dead_server_is_told_and_the_page_recovers_with_the_answer(page, serve
     server.stop()
     page.stroke(LINE)
     page.wait_for("state", "The server cannot be reached. Trying again …")
-    assert page.text("winner") == "–"
+    assert (page.text("winner"), page.text("certainty")) == ("–", "No answer yet")
     assert page.violations() == []
     server.start()
     assert page.answer() == "7"
