@@ -1,5 +1,6 @@
 """The options of every command that asks a server, and the client they make."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -48,6 +49,8 @@ class Connection:
         """
         from kmnist.client import TLS, Client
 
+        # gRPC would log what the one line of an error says already.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         given: dict[str, Any] = {
             "model": self.name,
             "version": self.version,

@@ -76,7 +76,7 @@ def failure(code: str | int, text: str, host: object = "the server") -> ClientEr
         return _not_found(text, said)
     if name == "UNAVAILABLE" and isinstance(code, str):
         if _NOT_THE_PROTOCOL.search(text):
-            return _not_serving(said, text)
+            return _not_serving(f"{host}: {_reason(text)}", text)
         if _TLS.search(text):
             return tls_failed(f"{host}: {_reason(text)}")
         if _NETWORK.search(text):
@@ -111,7 +111,8 @@ def refused(text: str) -> InvalidInputError:
 def not_reached(text: str) -> NotReachableError:
     """The error for a connection that could not be made, or was lost."""
     return NotReachableError(
-        f"no server could be reached: {brief(text)}; is it running, or still loading?", detail=text
+        f"no server could be reached: {brief(text)}; is it running (kmnist serve), or still loading?",
+        detail=text,
     )
 
 

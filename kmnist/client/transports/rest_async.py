@@ -92,7 +92,9 @@ class AsyncRestTransport:
         if self._closed:
             return ClosedError("the client was closed while it waited for an answer")
         if isinstance(error, TimeoutError):
-            return DeadlineExceededError(f"no answer from {self._host} within {timeout:.3g} s")
+            return DeadlineExceededError(
+                f"no answer from {self._host} within {timeout:.3g} s; raise timeout=, or ask for less"
+            )
         if isinstance(error, aiohttp.ClientPayloadError):
             return messages.cut_off(error)
         if isinstance(error, aiohttp.ClientResponseError):

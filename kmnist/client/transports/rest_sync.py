@@ -120,7 +120,9 @@ class RestTransport:
         if isinstance(error, NewConnectionError):
             return messages.connection_lost(error, self._host)
         if isinstance(error, UrllibTimeoutError):
-            return DeadlineExceededError(f"no answer from {self._host} within {timeout:.3g} s")
+            return DeadlineExceededError(
+                f"no answer from {self._host} within {timeout:.3g} s; raise timeout=, or ask for less"
+            )
         if isinstance(error, ProtocolError) and "Connection broken" in str(error):
             return messages.cut_off(error.args[-1])
         if isinstance(error, ProtocolError) and "BadStatusLine" in repr(error):
