@@ -11,6 +11,7 @@ from PIL import Image
 
 from kmnist import build_model, load_dataset, train
 from kmnist.pictures import MNIST_EXTENT, ink_extent, read_pictures
+from kmnist.pictures.measure import components
 from tests.picture_kinds import KINDS, encode, sheet_of
 
 
@@ -222,3 +223,22 @@ def test_the_extent_of_mnist(tiny_dataset):
 
 def test_what_is_not_ink_on_black_has_no_extent(tiny_dataset):
     assert ink_extent(255 - tiny_dataset.train.images) is None
+
+
+def test_components_are_told_apart():
+    mask = np.array(
+        [
+            [1, 1, 1, 1, 0, 1],
+            [0, 0, 0, 0, 0, 1],
+            [1, 0, 1, 1, 0, 1],
+            [1, 0, 1, 0, 0, 0],
+            [1, 1, 0, 0, 1, 1],
+        ],
+        dtype=bool,
+    )
+    labels = components(tf.constant(mask)).numpy()
+    parts = [np.unique(labels[part]) for part in (np.s_[0, :4], np.s_[:3, 5], np.s_[4, 4:])]
+    winding = np.unique(labels[[2, 3, 4, 4, 3, 2, 2], [0, 0, 0, 1, 2, 2, 3]])
+    assert [len(part) for part in (*parts, winding)] == [1, 1, 1, 1]
+    assert len({0, *np.concatenate([*parts, winding])}) == 5
+    assert not labels[~mask].any()

@@ -139,7 +139,13 @@ def _reduce(pixels: Any) -> tuple[Any, Any]:
     opaque = tf.cast(channels % 2, tf.float32)  # without an alpha channel
     alpha = tf.maximum(pixels[..., -1:], opaque)
     # What is transparent has no colour: it must not weigh in the averages.
-    reduced = resize(tf.concat([colours * alpha, alpha], 2), LONGER_SIDE, enlarge=False)
+    weighted = tf.concat([colours * alpha, alpha], 2)
+    reduced = tf.cond(
+        tf.maximum(height, width) > LONGER_SIDE,
+        lambda: resize(weighted, LONGER_SIDE),
+        lambda: weighted,
+    )
+    reduced.set_shape([None, None, 4])
     alpha = reduced[..., 3:]
     return reduced[..., :3] / tf.maximum(alpha, 1e-3), alpha[..., 0]
 
@@ -149,11 +155,8 @@ def grey_of(colours: Any) -> Any:
     return tf.linalg.matvec(colours, [0.299, 0.587, 0.114])
 
 
-def resize(image: Any, side: int, *, enlarge: bool = True, method: str = "area") -> Any:
+def resize(image: Any, side: int, method: str = "area") -> Any:
     """Scale float32 (h, w, c) to a longer side of ``side``, the aspect ratio kept."""
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = side / tf.reduce_max(shape)
-    if not enlarge:
-        scale = tf.minimum(scale, 1.0)
-    size = tf.maximum(1, tf.cast(tf.round(shape * scale), tf.int32))
+    size = tf.maximum(1, tf.cast(tf.round(shape * side / tf.reduce_max(shape)), tf.int32))
     return tf.image.resize(image, size, method=method, antialias=True)

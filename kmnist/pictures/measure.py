@@ -58,9 +58,11 @@ def components(mask: Any) -> Any:
     labels = tf.reshape(tf.range(1, tf.size(mask) + 1, dtype=tf.float32), shape) * inside
 
     def spread(labels: Any, _: Any) -> tuple[Any, Any]:
-        wider = labels
-        for _ in range(4):
-            wider = maximum(wider, 3) * inside
+        """Each pixel takes its neighbours' highest label, then what that label's pixel took."""
+        wider = maximum(labels, 3) * inside
+        for _ in range(2):
+            known = tf.concat([[0.0], tf.reshape(wider, [-1])], 0)
+            wider = tf.gather(known, tf.cast(wider, tf.int32))
         return wider, tf.reduce_any(wider != labels)
 
     labels, _ = tf.while_loop(lambda _, changed: changed, spread, (labels, True))
