@@ -1,15 +1,17 @@
 """The options of every command that asks a server, and the client they make."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from kmnist.errors import InputError
+from kmnist.cli.quiet import starting_tensorflow
+from kmnist.errors import InputError, KmnistError
 
 if TYPE_CHECKING:
+    from kmnist.cli.local_model import LocalModel
     from kmnist.client import Client
 
 __all__ = ["DEFAULT_SERVER", "Connection", "connection_options", "server_option"]
@@ -40,17 +42,18 @@ class Connection:
     headers: tuple[str, ...]
     ca: str | None
 
-    def open(self, server: str, **options: Any) -> "Client":
-        """A client of ``server``; ``options`` go before what the command line says.
+    def open(self, server: str, model: Path | None = None, **options: Any) -> "Client":
+        """A client of ``server`` or, if there is one, of the folder ``model`` without any server.
+
+        ``options`` go before what the command line says.
 
         Raises:
-            InputError: A header is not NAME:VALUE.
+            InputError: A header is not NAME:VALUE, or a label is asked of a folder.
+            MissingError: The folder has no such version.
             InvalidInputError: Another option cannot be used.
         """
         from kmnist.client import TLS, Client
 
-        # gRPC would log what the one line of an error says already.
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         given: dict[str, Any] = {
             "model": self.name,
             "version": self.version,
@@ -59,7 +62,21 @@ class Connection:
             "headers": dict(map(_header, self.headers)),
             "tls": TLS(ca=self.ca) if self.ca is not None else None,
         }
+        if model is not None:
+            given |= {"version": None, "transport": self._load(model)}
         return Client(server, **given | options)
+
+    def _load(self, model: Path) -> "LocalModel":
+        if self.label is not None:
+            raise InputError("received --label with a folder, which has versions only: --version N")
+        try:
+            with starting_tensorflow():
+                from kmnist.cli.local_model import LocalModel
+        except ModuleNotFoundError as error:
+            raise KmnistError(
+                f"--model needs {error.name}; pip install kmnist, or use --server"
+            ) from None
+        return LocalModel(model, self.version)
 
 
 def connection_options(function: F) -> F:

@@ -8,36 +8,29 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmnist.cli.command import Command, json_option
+from kmnist.cli.connection import DEFAULT_SERVER, Connection, connection_options
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from kmnist.results import Evaluation
 
 __all__ = ["command"]
 
-# Images a call of the loaded model: enough to be fast, few enough to stay small.
-_AT_ONCE = 1_000
+DEFAULT_MODEL = Path("models/kmnist")
 
 
 @click.command(cls=Command)
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    default=Path("models/kmnist"),
-    show_default=True,
-    help="A folder of versions, when there is no --server.",
+    help="A version folder, or the folder of versions.  [default: models/kmnist, without --server]",
 )
 @click.option(
     "--server",
-    envvar="KMNIST_SERVER",
     metavar="URL",
-    help="Ask a server instead: grpc://localhost:8500 or http://localhost:8501. [$KMNIST_SERVER]",
+    envvar="KMNIST_SERVER",
+    show_envvar=True,
+    help="Ask a server instead: grpc://, grpcs://, http:// or https://, host and port.",
 )
-@click.option("--name", default="kmnist", show_default=True, help="The server's name of the model.")
-@click.option("--version", type=click.IntRange(1), help="Which version; the newest without it.")
-@click.option("--label", help="The version with this label; needs --server.")
 @click.option(
     "--dataset",
     default="mnist",
@@ -47,15 +40,14 @@ _AT_ONCE = 1_000
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Where TFDS finds or puts prepared data."
 )
+@connection_options
 @json_option
 def command(
-    model: Path,
+    model: Path | None,
     server: str | None,
-    name: str,
-    version: int | None,
-    label: str | None,
     dataset: str,
     data_dir: Path | None,
+    connection: Connection,
     as_json: bool,
 ) -> None:
     """Measure a version on the whole test split.
@@ -63,16 +55,15 @@ def command(
     Prints the accuracy, the precision and recall of each class, and the confusion matrix. Through
     a server the figures are the same as from the folder that it serves.
     """
-    if label is not None and server is None:
-        raise click.UsageError("--label needs --server; a folder's versions have numbers")
     from kmnist.datasets import load_dataset
     from kmnist.results import Evaluation
 
     data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
-    if server is None:
-        source, probabilities = _ask_folder(model, version, data.test.images)
-    else:
-        source, probabilities = _ask_server(server, name, version, label, data.test.images)
+    if server is None or model is not None:
+        model = model or DEFAULT_MODEL
+    with connection.open(server or DEFAULT_SERVER, model) as client:
+        probabilities = client.predict(data.test.images).probabilities
+    source = str(model or server)
     if probabilities.shape[1] != len(data.class_names):
         raise click.UsageError(
             f"{source} tells {probabilities.shape[1]} classes apart, {data.name} has "
@@ -83,34 +74,6 @@ def command(
         click.echo(json.dumps(_as_json(source, data.name, data.class_names, evaluation)))
     else:
         _print(source, data.name, data.class_names, evaluation)
-
-
-def _ask_folder(
-    base: Path, version: int | None, images: "NDArray[np.uint8]"
-) -> tuple[str, "NDArray[np.float32]"]:
-    import numpy as np
-
-    from kmnist.cli.quiet import starting_tensorflow
-    from kmnist.versions import version_folder
-
-    folder = version_folder(base, version)
-    with starting_tensorflow():
-        import tensorflow as tf
-    predict = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    pieces = [
-        predict(images=tf.constant(images[start : start + _AT_ONCE]))["probabilities"].numpy()
-        for start in range(0, len(images), _AT_ONCE)
-    ]
-    return str(folder), np.concatenate(pieces)
-
-
-def _ask_server(
-    url: str, name: str, version: int | None, label: str | None, images: "NDArray[np.uint8]"
-) -> tuple[str, "NDArray[np.float32]"]:
-    from kmnist.client import Client
-
-    with Client(url, model=name, version=version, label=label) as client:
-        return url, client.predict(images).probabilities
 
 
 def _as_json(

@@ -10,7 +10,7 @@ import click
 
 from kmnist.cli.command import Command, json_option
 from kmnist.cli.connection import Connection, connection_options, server_option
-from kmnist.errors import InputError, KmnistError
+from kmnist.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,28 +59,11 @@ def command(
             f"received {len(pictures)} pictures{' and --random' if at_random else ''}; expected "
             "one or more pictures, or --random"
         )
-    with _open(server, model, connection) as client:
+    with connection.open(server, model) as client:
         if at_random:
             _predict_at_random(client, dataset, as_json)
         else:
             _predict_pictures(client, pictures, as_json)
-
-
-def _open(server: str, model: Path | None, connection: Connection) -> "Client":
-    if model is None:
-        return connection.open(server)
-    if connection.label is not None:
-        raise InputError("received --label with --model; a folder has versions only: --version N")
-    try:
-        from kmnist.cli.local_model import LocalModel
-    except ModuleNotFoundError as error:
-        raise KmnistError(
-            f"--model needs {error.name}; pip install kmnist, or use --server"
-        ) from None
-
-    return connection.open(
-        "grpc://localhost", version=None, transport=LocalModel(model, connection.version)
-    )
 
 
 def _predict_pictures(client: "Client", pictures: Sequence[str], as_json: bool) -> None:

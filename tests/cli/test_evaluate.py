@@ -49,7 +49,7 @@ def test_through_a_server_the_figures_are_the_same(
     [
         (["--model", "/nowhere"], 2, "no version in /nowhere; train one with"),
         (["--version", "9"], 2, "no version 9"),
-        (["--label", "stable"], 2, "--label needs --server"),
+        (["--label", "stable"], 2, "--label with a folder"),
         (["--dataset", "/nowhere"], 2, "there is no folder /nowhere"),
         (["--server", "localhost"], 2, "grpc://localhost:8500"),
         (["--server", "http://127.0.0.1:9"], 1, "127.0.0.1:9"),
@@ -58,7 +58,9 @@ def test_through_a_server_the_figures_are_the_same(
 def test_what_is_wrong_is_one_line(
     models: Path, tiny: Path, arguments: list[str], code: int, message: str
 ):
-    done = run_evaluate("--model", models, "--dataset", tiny, *arguments)
+    if "--server" not in arguments:
+        arguments = ["--model", str(models), *arguments]
+    done = run_evaluate("--dataset", tiny, *arguments)
     assert done.exit_code == code
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

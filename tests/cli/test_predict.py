@@ -108,7 +108,7 @@ def test_the_broken_one_of_several_is_named(source, pictures, tmp_path):
         (["--random", "--server", "localhost"], 2, "without a scheme"),
         (["--random", "--server", "grpc://127.0.0.1:1"], 1, "127.0.0.1:1: Connection refused"),
         (["--random", "--model", "no/such"], 2, "no version in no/such"),
-        (["--random", "--model", "x", "--label", "y"], 2, "--label with --model"),
+        (["--random", "--model", "x", "--label", "y"], 2, "--label with a folder"),
         (["--random", "--header", "s3cret"], 2, "a --header without a colon"),
         (["--random", "--version", "1", "--label", "y"], 2, "at most one of them"),
     ],
