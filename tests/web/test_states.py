@@ -225,3 +225,21 @@ def test_what_is_asked_is_a_picture_of_the_ink_on_nothing(page, server):
     assert request["signature_name"] == "pictures"
     (picture,) = request["inputs"]["pictures"]
     assert list(picture) == ["b64"]
+
+
+def test_a_stroke_keeps_its_form_when_the_page_moves_under_the_pen(page):
+    def mouse(kind: str, x: int) -> None:
+        page.command("Input.dispatchMouseEvent", type=kind, x=x, y=350, button="left", buttons=1)
+
+    mouse("mousePressed", 250)
+    mouse("mouseMoved", 300)
+    page.run("document.body.style.paddingTop = '60px'")
+    mouse("mouseMoved", 350)
+    mouse("mouseReleased", 350)
+    covered = page.run("""
+        const context = document.getElementById("sheet").getContext("2d");
+        const { data } = context.getImageData(0, 0, 560, 560);
+        return new Set([...data.keys()].filter((i) => i % 4 === 3 && data[i])
+            .map((i) => Math.floor(i / (4 * 560)))).size;
+    """)
+    assert covered in range(30, 45)  # rows: as many as the pen is wide
