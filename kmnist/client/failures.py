@@ -48,6 +48,8 @@ _TOO_LARGE: Final = re.compile(
 )
 _TLS: Final = re.compile(r"ssl|tls|certificate|handshake|verification", re.IGNORECASE)
 _NOT_THE_PROTOCOL: Final = re.compile(r"parsing HTTP/2|http1\.x server|content-type", re.IGNORECASE)
+# A server that goes away in the middle of a handshake may be back soon.
+_HUNG_UP: Final = re.compile(r"closed|reset|timed out", re.IGNORECASE)
 # gRPC gives UNAVAILABLE for a lost connection too; these are the texts of its own network layer.
 _NETWORK: Final = re.compile(
     r"failed to connect|resolv|resolution|socket|connection|broken pipe|goaway|stream removed"
@@ -77,10 +79,10 @@ def failure(code: str | int, text: str, host: object = "the server") -> ClientEr
     if name == "UNAVAILABLE" and isinstance(code, str):
         if _NOT_THE_PROTOCOL.search(text):
             return _not_serving(f"{host}: {_reason(text)}", text)
-        if _TLS.search(text):
-            return tls_failed(f"{host}: {_reason(text)}")
+        if _TLS.search(text) and not _HUNG_UP.search(text):
+            return tls_failed(f"{host}: {_reason(text)}", text)
         if _NETWORK.search(text):
-            return not_reached(f"{host}: {_reason(text)}")
+            return not_reached(f"{host}: {_reason(text)}", text)
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         if _TOO_LARGE.search(text):
             return RequestTooLargeError(
@@ -88,7 +90,9 @@ def failure(code: str | int, text: str, host: object = "the server") -> ClientEr
             )
         return OverloadedError(f"the server is overloaded: {said}; try again later", detail=text)
     if name == "DEADLINE_EXCEEDED":
-        return DeadlineExceededError(f"the server gave up in time-out: {said}", detail=text)
+        return DeadlineExceededError(
+            f"no answer from {host} in time: {said}; raise timeout=, or ask for less", detail=text
+        )
     if name in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
         return AccessDeniedError(
             f"the server denied access: {said}; check the credentials in headers= or tls=",
@@ -108,20 +112,20 @@ def refused(text: str) -> InvalidInputError:
     return InvalidInputError(f"the model refused the input: {_core(text)}", detail=text)
 
 
-def not_reached(text: str) -> NotReachableError:
-    """The error for a connection that could not be made, or was lost."""
+def not_reached(text: str, detail: str = "") -> NotReachableError:
+    """The error for a connection that could not be made, or was lost; ``detail``: all of ``text``."""
     return NotReachableError(
         f"no server could be reached: {brief(text)}; is it running (kmnist serve), or still loading?",
-        detail=text,
+        detail=detail or text,
     )
 
 
-def tls_failed(text: str) -> NotReachableError:
+def tls_failed(text: str, detail: str = "") -> NotReachableError:
     """The error for a connection on which TLS was not agreed."""
     return NotReachableError(
         f"TLS could not be agreed on: {brief(text)}; check the certificates, and whether the port "
         "speaks TLS at all",
-        detail=text,
+        detail=detail or text,
         retryable=False,
     )
 
