@@ -87,7 +87,7 @@ class Page:
         """One stroke through points of the sheet, which spans from (0, 0) to (1, 1)."""
         sheet = self.browser.find_element(By.ID, "sheet")
         side = sheet.rect["width"]
-        hand: Any = PointerInput(pointer, pointer)  # type: ignore[no-untyped-call]
+        hand: Any = PointerInput(pointer, pointer)
         actions = ActionBuilder(self.browser, mouse=hand, duration=5)
         for number, (x, y) in enumerate(points):
             to = {"x": int((x - 0.5) * side), "y": int((y - 0.5) * side), "origin": sheet}
