@@ -78,8 +78,9 @@ def outputs(response: pb.PredictResponse) -> Outputs:
     Raises:
         BadAnswerError: One of them cannot be read.
     """
+    found = response.outputs
     try:
-        arrays = {name: tensors.to_array(response.outputs[name]) for name in response.outputs}
+        arrays = {name: tensors.to_array(found[name]) for name in found}
     except tensors.TensorError as error:
         raise BadAnswerError(f"the server's answer cannot be read: {error}") from None
     spec = response.model_spec

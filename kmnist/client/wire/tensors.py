@@ -118,7 +118,9 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
     content = tensor.tensor_content
     if not content:
         values = read(getattr(tensor, field), dtype)
-        return (values if len(values) == count else _filled(values, count)).reshape(shape)
+        if len(values) != count:
+            values = _filled(values, count)
+        return values if len(shape) == 1 else values.reshape(shape)
     if dtype.kind == "O":
         return _string_content(content, count).reshape(shape)
     if len(content) != count * dtype.itemsize:
@@ -146,7 +148,7 @@ def _encoded(value: object) -> bytes:
 
 def _known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
     shape = tuple([dim.size for dim in proto.dim])
-    if proto.unknown_rank or (shape and min(shape) < 0):
+    if min(shape) < 0 if shape else proto.unknown_rank:
         raise TensorError(f"a tensor's shape must be fully known, received {shape_of(proto)}")
     return shape
 
