@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
-from tests.picture_kinds import HARD_KINDS, KINDS, encode, photograph, sheet_of
 
 from kmnist import build_model, load_dataset, train
 from kmnist.pictures import read_pictures
+from tests.picture_kinds import HARD_KINDS, KINDS, encode, photograph, sheet_of
 
 Read = Callable[[list[bytes]], NDArray[np.uint8]]
 

@@ -209,7 +209,7 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def cropped(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Dark on light, cut out so that the ink touches the sides."""
+    """Hard: dark on light, cut out so that the ink touches the sides."""
     margin = 8  # what stroke() leaves around the ink
     ink = stroke(image, 80)[margin:-margin, margin:-margin]
     return encode((235 - 200 * ink).round().astype(np.uint8))
@@ -263,10 +263,10 @@ KINDS: dict[str, Kind] = {
     "black on transparent": black_on_transparent,
     "white on transparent": white_on_transparent,
     "any size and format": any_size,
-    "cropped to the ink": cropped,
 }
 
 HARD_KINDS: dict[str, Kind] = {
+    "cropped to the ink": cropped,
     "ruled paper": ruled_paper,
     "sheet on a dark desk": sheet_on_desk,
     "sharp shadow": hand_shadow,
