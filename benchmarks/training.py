@@ -36,6 +36,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def measure(flags: argparse.Namespace, scratch: Path) -> Section:
     """Runs every side, and checks that each learned what one softmax layer can."""
+    if flags.epochs < 2:
+        sys.exit(f"received --epochs {flags.epochs}; expected at least 2: the first stands apart")
     epochs = ["--epochs", str(flags.epochs)]
     commands, missing = _commands(flags, scratch, epochs)
 
