@@ -75,10 +75,12 @@ def serving_functions(
         values = tf.io.decode_raw(pixels, tf.uint8, fixed_length=height * width)
         return images(tf.reshape(values, (-1, height, width)))
 
-    # One function of the graph, which `pictures` and `explain` share.
+    # One function of the graph, which `pictures` and `explain` share; traced here and once.
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def read(pictures: tf.Tensor) -> tf.Tensor:
+    def trace(pictures: tf.Tensor) -> tf.Tensor:
         return read_pictures(pictures, (height, width), extent=extent)
+
+    read = trace.get_concrete_function()
 
     def pictures(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
         return images(read(tf.ensure_shape(pictures, (None,))))

@@ -53,7 +53,7 @@ def test_a_large_raw_file_is_mapped(
 
 def test_only_bytes_are_written(tmp_path: Path):
     with pytest.raises(InputError, match="float64"):
-        write_idx(tmp_path / "floats", np.zeros(3))
+        write_idx(tmp_path / "floats", np.zeros(3))  # type: ignore[arg-type]
 
 
 REFUSED = {

@@ -128,7 +128,7 @@ def test_an_unexpected_failure_is_one_line_without_debug(
         raise RuntimeError("no\nluck")
 
     monkeypatch.setattr(kmnist.model, "build_model", fail)
-    arguments = ["--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist"]
+    arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist"]
     done = run_train(*arguments)
     assert done.exit_code == 1
     assert done.stderr == "Error: RuntimeError: no luck (--debug shows where)\n"
@@ -144,7 +144,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(tiny: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_goes_on_to_the_same_weights(tiny: Path, tmp_path: Path, number: int):
-    arguments = ["--dataset", tiny, "--validation-size", "0", "--epochs", "400", "--json"]
+    arguments: list[str | Path] = [
+        "--dataset",
+        tiny,
+        "--validation-size",
+        "0",
+        "--epochs",
+        "400",
+        "--json",
+    ]
     state = tmp_path / "state"
     stopped = start_train(*arguments, "--checkpoint", state, "--output", tmp_path / "a")
     while not (state / "checkpoint.npz").exists() and stopped.poll() is None:
