@@ -69,9 +69,12 @@ def measure_server(flags: argparse.Namespace, scratch: Path) -> Section:
     return _printed("server", "kmnist serve", text, arguments)
 
 
-def measure_pictures(_flags: argparse.Namespace, _scratch: Path) -> Section:
+def measure_pictures(flags: argparse.Namespace, _scratch: Path) -> Section:
+    arguments = ["-m", "benchmarks.pictures"]
+    if flags.quick:
+        arguments += ["--digits", "20", "--epochs", "1", "--rounds", "1"]
     text = "What the signature `pictures` costs, and how often it is right."
-    return _printed("pictures", "Pictures", text, ["-m", "benchmarks.pictures"])
+    return _printed("pictures", "Pictures", text, arguments)
 
 
 def measure_given(flags: argparse.Namespace, _scratch: Path) -> Section:
