@@ -33,7 +33,9 @@ def read_pictures(
     Args:
         pictures: string (n,), a PNG, JPEG, GIF, BMP or WebP file each, of any size and colours,
             mixed as they come. Of an animation the first frame is read. A JPEG is turned upright
-            as its EXIF orientation says.
+            as its EXIF orientation says. What TensorFlow does not decode is refused: BMP of one
+            bit, and WebP where the server is too old (2.16 is, 2.20 is not). It also does not
+            tell which parts of a GIF are transparent.
         image_shape: height and width of the images to make.
         extent: for a data set of ink on black, the longer side of the ink as a share of the
             shorter side of the image (see :func:`ink_extent`). ``None`` for any other data set:
@@ -41,7 +43,8 @@ def read_pictures(
 
     Returns:
         uint8 (n, height, width). With ``extent``, white ink on black; a picture of one colour
-        gives a black image, and an image as the data set has them stays as it is.
+        gives a black image, and an image as the data set has them stays as it is. A photograph
+        of an empty sheet gives whatever its grain and shadows draw.
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs: a picture is broken, of another
@@ -70,7 +73,7 @@ def ink_extent(images: NDArray[np.uint8]) -> float | None:
     """How large the ink is drawn in a data set of ink on black, or ``None`` for another kind.
 
     A data set counts as ink on black when in 95 of 100 images more than half of the pixels are
-    nearly black: MNIST, EMNIST and Kuzushiji-MNIST are, the photographs of Fashion-MNIST are not.
+    nearly black, as in MNIST; photographs that fill their image are another kind.
 
     Args:
         images: uint8 (n, height, width), the training images, n ≥ 1; the first 5,000 are looked at.

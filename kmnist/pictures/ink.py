@@ -55,7 +55,7 @@ def find_ink(colours: Any, alpha: Any) -> Any:
 
 
 def _flatten(grey: Any, alpha: Any) -> tuple[Any, Any]:
-    """Lay a picture on its paper: a grey picture and whether its polarity is still open.
+    """Lay a picture on its paper: a grey picture and whether its polarity is undecided.
 
     A transparent canvas shows strokes by their opacity, whatever their colour. Only an opaque
     sheet with something on it, such as a screenshot with round corners, is laid on its own tone.
@@ -70,7 +70,7 @@ def _flatten(grey: Any, alpha: Any) -> tuple[Any, Any]:
     return tf.where(sheet, grey * alpha + mean * (1 - alpha), alpha), sheet
 
 
-def _dark_on_light(grey: Any, open_: Any) -> Any:
+def _dark_on_light(grey: Any, undecided: Any) -> Any:
     """Invert what is light on dark, which is always so for opacity."""
     coarse = resize(grey[..., None], COARSE)[..., 0]
     # Ink is the lesser part of its surroundings, and rare on the rim of the picture.
@@ -79,7 +79,7 @@ def _dark_on_light(grey: Any, open_: Any) -> Any:
     skewness = tf.reduce_mean(detail**3) / tf.maximum(deviation**3, 1e-9)
     rim = tf.concat([coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]], 0)
     dark_rim = tf.reduce_mean(tf.cast(rim < tf.add_n(otsu(coarse)) / 2, tf.float32))
-    return tf.where(open_ & (skewness + dark_rim < 0.5), grey, 1 - grey)
+    return tf.where(undecided & (skewness + dark_rim < 0.5), grey, 1 - grey)
 
 
 def _contrast(grey: Any, stroke: int) -> Any:
