@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from kmnist.client.address import TLS
 from kmnist.client.answers import Metadata, Predictions, VersionStatus
+from kmnist.client.arguments import make_calls
 from kmnist.client.calls import Flow, Send
 from kmnist.client.errors import ClientError
 from kmnist.client.inputs import PicturesLike
-from kmnist.client.setup import make_calls
 from kmnist.client.transports import AsyncTransport, Transport, open_async_transports
 
 __all__ = ["AsyncClient"]

@@ -47,7 +47,10 @@ _TOO_LARGE: Final = re.compile(
     re.IGNORECASE,
 )
 _TLS: Final = re.compile(r"ssl|tls|certificate|handshake|verification", re.IGNORECASE)
-_NOT_THE_PROTOCOL: Final = re.compile(r"parsing HTTP/2|http1\.x server|content-type", re.IGNORECASE)
+# The last one is what gRPC 1.66 makes of an HTTP/1 server's "200 OK".
+_NOT_THE_PROTOCOL: Final = re.compile(
+    r"parsing HTTP/2|http1\.x server|content-type|last error: OK$", re.IGNORECASE
+)
 # A server that goes away in the middle of a handshake may be back soon.
 _HUNG_UP: Final = re.compile(r"closed|reset|timed out", re.IGNORECASE)
 # gRPC gives UNAVAILABLE for a lost connection too; these are the texts of its own network layer.
