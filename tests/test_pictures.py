@@ -12,7 +12,7 @@ from PIL import Image
 from kmnist import build_model, load_dataset, train
 from kmnist.pictures import MNIST_EXTENT, ink_extent, read_pictures
 from kmnist.pictures.measure import components
-from tests.picture_kinds import KINDS, encode, sheet_of
+from tests.picture_kinds import KINDS, encode, photograph, sheet_of
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,12 @@ def test_no_pictures_give_no_images(read):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (28, 28), (300, 200), (300, 200, 4)])
 def test_one_colour_gives_a_black_image(read, tone, shape):
     assert read(encode(np.full(shape, tone, np.uint8))).max() == 0
+
+
+def test_most_photographs_of_an_empty_sheet_give_a_black_image(read):
+    sheets = [np.random.default_rng(seed) for seed in range(20)]
+    photos = [encode(photograph(np.zeros((300, 240)), rng), "JPEG") for rng in sheets]
+    assert np.mean(read(*photos).max((1, 2)) == 0) >= 0.7
 
 
 def promising(width: int, height: int) -> bytes:

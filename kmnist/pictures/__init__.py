@@ -44,7 +44,7 @@ def read_pictures(
     Returns:
         uint8 (n, height, width). With ``extent``, white ink on black; a picture of one colour
         gives a black image, and an image as the data set has them stays as it is. A photograph
-        of an empty sheet gives whatever its grain and shadows draw.
+        of an empty sheet gives one too, or, one time in five, what its grain draws.
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs: a picture is broken, of another

@@ -29,7 +29,10 @@ ROOM = 8
 """Pixels around the window for strokes to widen into."""
 
 FAINTEST = 0.05
-"""Less contrast than this is the grain of empty paper."""
+"""Less contrast than this is no ink."""
+
+CERTAIN = 0.4
+"""More contrast than this is ink; the grain and the shadows of an empty sheet have less."""
 
 
 def find_ink(colours: Any, alpha: Any) -> Any:
@@ -45,13 +48,20 @@ def find_ink(colours: Any, alpha: Any) -> Any:
     grey = _dark_on_light(*_flatten(grey_of(colours), alpha))
     coarse = resize(grey[..., None], COARSE)[..., 0]
     dark = _contrast(coarse, int(COARSE * STROKE))
-    drawing = _drawing(dark, dark > 0.4 * tf.reduce_max(blur(dark, 3)))
-    window, near = _window(grey, drawing)
+    darkest = tf.reduce_max(blur(dark, 3))
+    window, near = _window(grey, _drawing(dark, dark > 0.4 * darkest))
     dark = _contrast(window, int(FINE * WINDOW_STROKE)) * near
     low, high = otsu(dark)
+    drawn = (darkest > CERTAIN) | _stands_out(dark, low, high)
     # Edges a little sharper than they are photographed: full ink from 3/4 of the contrast.
     ink = tf.clip_by_value(2 * (dark - low) / tf.maximum(high - low, FAINTEST) - 0.5, 0, 1)
-    return _thicken(ink)
+    return _thicken(ink * tf.cast(drawn, tf.float32))
+
+
+def _stands_out(dark: Any, low: Any, high: Any) -> Any:
+    """Whether ink and paper are two tones, and not the two halves of one: an empty sheet's grain."""
+    nearer = tf.where(dark > (low + high) / 2, high, low)
+    return high - low > 7 * tf.sqrt(tf.reduce_mean((dark - nearer) ** 2))
 
 
 def _flatten(grey: Any, alpha: Any) -> tuple[Any, Any]:
