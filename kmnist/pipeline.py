@@ -5,16 +5,33 @@ one NumPy call from the array or the memory-mapped file: there is no Python and 
 per example, and little of either per batch.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.datasets import Split
 
-__all__ = ["epoch_order", "training_blocks"]
+__all__ = ["Blocks", "epoch_order", "training_blocks"]
 
 # A block should stay in the processor's cache between being gathered and being used.
-_BLOCK_BYTES = 8 * 2**20
+_BLOCK_BYTES = 10 * 2**20
+
+
+class Blocks(NamedTuple):
+    """The batches of all epochs, in blocks.
+
+    Attributes:
+        dataset: Yields images uint8 (k, batch, height, width) and labels int32 (k, batch).
+        per_epoch: How many blocks make one epoch.
+        batches: k of most blocks. The last of an epoch may have fewer, and if the batch size does
+            not divide the examples, it is one smaller batch.
+    """
+
+    dataset: tf.data.Dataset
+    per_epoch: int
+    batches: int
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -29,19 +46,14 @@ def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 def training_blocks(
     split: Split, batch_size: int, *, seed: int, first_epoch: int, epochs: int
-) -> tuple[tf.data.Dataset, int]:
-    """Shuffled batches for the epochs from ``first_epoch`` up to ``epochs``, in blocks.
+) -> Blocks:
+    """Shuffled batches for the epochs from ``first_epoch`` up to ``epochs``.
 
-    Every example comes once an epoch. If the batch size does not divide their number, the last
-    block of an epoch is one smaller batch.
-
-    Returns:
-        The blocks: images uint8 (k, batch, height, width) and labels int32 (k, batch), with k
-        batches a block; and how many blocks make one epoch.
+    Every example comes once an epoch.
     """
     height, width = split.images.shape[1:]
     whole, rest = divmod(len(split), batch_size)
-    per_block = max(1, min(whole, _BLOCK_BYTES // (batch_size * height * width)))
+    per_block = _equal_share(whole, most=max(1, _BLOCK_BYTES // (batch_size * height * width)))
     starts = [*range(0, whole * batch_size, per_block * batch_size)]
     if rest:
         starts.append(whole * batch_size)
@@ -69,4 +81,11 @@ def training_blocks(
         return images, classes
 
     steps = tf.data.Dataset.range(first_epoch * len(starts), epochs * len(starts))
-    return steps.map(block).prefetch(2), len(starts)
+    return Blocks(steps.map(block).prefetch(2), len(starts), per_block)
+
+
+def _equal_share(whole: int, most: int) -> int:
+    """How many a block if they are shared out equally, as far as a few more blocks allow it."""
+    fewest = max(1, -(-whole // most))
+    blocks = next((n for n in range(fewest, 2 * fewest) if whole % n == 0), fewest)
+    return max(1, -(-whole // blocks))

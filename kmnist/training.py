@@ -19,6 +19,10 @@ from kmnist.results import Epoch, Evaluation
 
 __all__ = ["Run", "evaluate", "train", "weights_digest"]
 
+# XLA makes a step half as long and takes a second to compile. The number of steps in an epoch
+# decides, not that of the epochs, so that a run resumed to more of them takes the same steps.
+_WORTH_COMPILING = 500
+
 # How many images are evaluated at once: their float32 pixels should not fill the memory.
 _AT_ONCE = 5_000
 
@@ -104,28 +108,34 @@ def train(
         if resume:
             weights, entries = store.load()
             model.set_weights(weights)
-            history = [Epoch(**entry) for entry in entries][:epochs]
+            history = [Epoch(**entry) for entry in entries]
+            if len(history) > epochs:
+                raise InputError(
+                    f"received epochs {epochs}; {store.path} is after epoch {len(history)}, "
+                    "so at least that many are expected"
+                )
         else:
             store.begin(model.get_weights(), epochs)
     elif resume:
         raise InputError("received resume without a checkpoint folder; name the one to resume from")
 
-    writer = tf.summary.create_file_writer(os.fspath(tensorboard)) if tensorboard else None
     if devices is None:
         devices = [device.name for device in tf.config.list_logical_devices("GPU")]
     settings["devices"] = list(devices) or ["cpu"]
-    learner = _Learner(model, learning_rate, devices)
-    blocks, blocks_an_epoch = training_blocks(
+    blocks = training_blocks(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs
     )
-    stream = iter(blocks)
     steps = -(-len(dataset.train) // batch_size)
+    learner = _Learner(model, learning_rate, devices, compiled=steps >= _WORTH_COMPILING)
+    writer = tf.summary.create_file_writer(os.fspath(tensorboard)) if tensorboard else None
+    stream = iter(blocks.dataset)
     for number in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
         cost, hits, done = [], [], 0
-        for _ in range(blocks_an_epoch):
+        for _ in range(blocks.per_epoch):
             images, labels = next(stream)
-            block_cost, block_hits = learner.learn(images, labels)
+            usual = images.shape[:2] == (blocks.batches, batch_size)
+            block_cost, block_hits = learner.learn(images, labels, usual=usual)
             cost.append(block_cost)
             hits.append(block_hits)
             done += images.shape[0]
@@ -190,7 +200,12 @@ class _Learner:
     """
 
     def __init__(
-        self, model: keras.Sequential, learning_rate: float, devices: Sequence[str]
+        self,
+        model: keras.Sequential,
+        learning_rate: float,
+        devices: Sequence[str],
+        *,
+        compiled: bool,
     ) -> None:
         several = len(devices) > 1
         self._strategy = (
@@ -201,18 +216,33 @@ class _Learner:
             self._optimizer = keras.optimizers.SGD(learning_rate)
             self._optimizer.build(self._model.trainable_variables)
         self._model.set_weights(model.get_weights())
+        self._traced = tf.function(self._learn, reduce_retracing=True)
+        # XLA does not compile a strategy of several devices.
+        compiled = compiled and not several
+        self._compiled = tf.function(self._learn, jit_compile=True) if compiled else self._traced
 
     def copy_weights_to(self, model: keras.Sequential) -> None:
         if model is not self._model:
             model.set_weights(self._model.get_weights())
 
-    @tf.function
-    def learn(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def learn(
+        self, images: tf.Tensor, labels: tf.Tensor, *, usual: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Learns from images (k, batch, height, width) and labels (k, batch), batch by batch.
+
+        Args:
+            images: uint8.
+            labels: int32.
+            usual: Whether this is the shape that most blocks have. XLA compiles for one shape.
 
         Returns:
             The sum of the examples' costs, float32 (), and how many were right, int32 ().
         """
+        learn = self._compiled if usual else self._traced
+        cost, hits = learn(images, labels)
+        return cost, hits
+
+    def _learn(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         cost, hits = tf.constant(0.0), tf.constant(0)
         for batch in tf.range(tf.shape(images)[0]):
             step = self._strategy.run(self._step, (images[batch], labels[batch]))

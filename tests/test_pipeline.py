@@ -17,13 +17,13 @@ def numbered(examples: int) -> Split:
 
 def epochs_of(split: Split, batch_size: int, **settings) -> list[list[np.ndarray]]:
     """The labels of each epoch's batches; checks on the way that images and labels belong."""
-    blocks, per_epoch = training_blocks(split, batch_size, **settings)
+    blocks = training_blocks(split, batch_size, **settings)
     batches: list[list[np.ndarray]] = []
-    for number, (images, labels) in enumerate(blocks.as_numpy_iterator()):
+    for number, (images, labels) in enumerate(blocks.dataset.as_numpy_iterator()):
         assert images.dtype == np.uint8
         assert images.shape == (*labels.shape, 2, 3)
         assert np.array_equal(images[:, :, 1, 2], labels)
-        if number % per_epoch == 0:
+        if number % blocks.per_epoch == 0:
             batches.append([])
         batches[-1].extend(labels)
     return batches
@@ -58,3 +58,11 @@ def test_a_resumed_epoch_has_the_batches_of_the_first_time():
 def test_orders_differ_between_epochs_and_seeds():
     orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
+
+
+@pytest.mark.parametrize(
+    ("batches", "most", "share"),
+    [(550, 133, 110), (550, 1000, 550), (7, 3, 3), (12, 5, 4), (0, 5, 1), (1, 1, 1), (97, 50, 49)],
+)
+def test_blocks_are_of_one_size_where_that_can_be(batches: int, most: int, share: int):
+    assert pipeline._equal_share(batches, most) == share

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmnist import Dataset, InputError, MissingError, Run, build_model, evaluate, train
+from kmnist import Dataset, InputError, MissingError, Run, build_model, evaluate, train, training
 from kmnist.pipeline import epoch_order
 from kmnist.results import Epoch
 from kmnist.training import weights_digest
@@ -34,7 +34,15 @@ def softmax_sgd(dataset: Dataset, weights: list[np.ndarray], epochs: int, batch:
 
 @pytest.mark.parametrize("init", ["glorot_uniform", "random_normal"])
 @pytest.mark.parametrize("batch_size", [100, 64, 1000])  # whole batches, a rest, all in one
-def test_it_is_softmax_regression_by_sgd(tiny_dataset: Dataset, init: str, batch_size: int):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_it_is_softmax_regression_by_sgd(
+    tiny_dataset: Dataset,
+    init: str,
+    batch_size: int,
+    compiled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(training, "_WORTH_COMPILING", 0 if compiled else 10**9)
     model = build_model(init=init)
     expected, costs = softmax_sgd(tiny_dataset, model.get_weights(), 3, batch_size, 0.1)
     run = train(model, tiny_dataset, epochs=3, batch_size=batch_size)
@@ -137,6 +145,12 @@ def test_a_finished_run_can_be_resumed_to_more_epochs(tiny_dataset: Dataset, tmp
     train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
     more = train(build_model(), tiny_dataset, epochs=3, checkpoint=tmp_path, resume=True)
     assert more.weights_digest == train(build_model(), tiny_dataset, epochs=3).weights_digest
+
+
+def test_a_run_cannot_be_resumed_to_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path):
+    train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="received epochs 1; .*is after epoch 2"):
+        train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path, resume=True)
 
 
 def test_another_runs_checkpoint_is_refused(tiny_dataset: Dataset, tmp_path: Path):

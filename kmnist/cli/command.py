@@ -63,7 +63,7 @@ class _OneLineErrors(click.Command):
         **extra: Any,
     ) -> Any:
         # TensorFlow's start-up chatter would bury the one line that matters.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         args = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in args
         try:

@@ -16,7 +16,7 @@ def starting_tensorflow() -> Iterator[None]:
     Its C++ part logs before any log level applies, so the file descriptor itself is turned away.
     If the body fails, what was kept back is shown.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as kept:
