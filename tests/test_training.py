@@ -149,7 +149,7 @@ def test_a_finished_run_can_be_resumed_to_more_epochs(tiny_dataset: Dataset, tmp
 
 def test_a_run_cannot_be_resumed_to_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path):
     train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
-    with pytest.raises(InputError, match="received epochs 1; .*is after epoch 2"):
+    with pytest.raises(InputError, match=r"received epochs 1; .*is after epoch 2"):
         train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path, resume=True)
 
 
