@@ -296,8 +296,11 @@ def _check(
 
 
 def _write_summary(writer: tf.summary.SummaryWriter, epoch: Epoch) -> None:
+    # What tf.summary.scalar writes, which only works where TensorBoard itself is installed.
+    plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
     with writer.as_default(step=epoch.epoch):
         for name, value in asdict(epoch).items():
             if name != "epoch" and value is not None:
-                tf.summary.scalar(name, value)
+                tf.summary.write(name, tf.constant(value, tf.float32), metadata=metadata)
     writer.flush()

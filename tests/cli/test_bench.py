@@ -40,7 +40,7 @@ def test_json(served):
 def test_an_open_loop_sends_what_is_due(served):
     result = bench(served.grpc_url, "--rate", 20, "--concurrency", 2, "--json")
     (measured,) = json.loads(result.stdout)["results"]
-    assert measured["requests"] == 6
+    assert measured["requests"] in (6, 7)  # the last one is due at the very end
 
 
 def test_a_stall_counts_for_every_request_that_was_due(monkeypatch):
