@@ -16,7 +16,7 @@ from kmnist.datasets import Split
 __all__ = ["Blocks", "epoch_order", "training_blocks"]
 
 # A block should stay in the processor's cache between being gathered and being used.
-_BLOCK_BYTES = 10 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 
 
 class Blocks(NamedTuple):

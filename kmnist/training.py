@@ -24,7 +24,7 @@ __all__ = ["Run", "evaluate", "train", "weights_digest"]
 _WORTH_COMPILING = 500
 
 # How many images are evaluated at once: their float32 pixels should not fill the memory.
-_AT_ONCE = 5_000
+_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
