@@ -10,7 +10,7 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "serving" / "kubernetes"
 
-validator = pytest.importorskip("kubernetes_validate")
+validator = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate")
 
 
 def _objects(path: Path) -> list[dict[str, Any]]:

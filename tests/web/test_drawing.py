@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("selenium")
+pytest.importorskip("selenium", reason="needs selenium")
 
 from browsing import Page, open_page
 from selenium.webdriver.common.keys import Keys

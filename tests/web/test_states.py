@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("selenium")
+pytest.importorskip("selenium", reason="needs selenium")
 
 from browsing import Page, open_page
 from scripted import ScriptedServer, available, says
