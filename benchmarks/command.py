@@ -9,12 +9,12 @@ reading of the data. Wall and processor seconds, and peak memory, of whole proce
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from benchmarks import prepare
+from benchmarks.flags import alone
 from benchmarks.measure import Command, Spread, Usage, in_turn, last_json, ratios, run
-from benchmarks.report import Section, finish, megabytes
+from benchmarks.report import Section, megabytes
 
 HERE = "kmnist-train"
 GUIDE = "TFDS guide's script"
@@ -23,22 +23,9 @@ NUMPY = "NumPy, by hand"
 LEAST = "import tensorflow + NumPy's epochs"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    add_flags(parser)
-    with tempfile.TemporaryDirectory() as scratch:
-        finish(measure(parser.parse_args(), Path(scratch)))
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each side")
-    parser.add_argument("--epochs", type=int, default=15, help="of each run")
-    prepare.add_flag(parser)
-
-
 def measure(flags: argparse.Namespace, scratch: Path) -> Section:
     """Runs every side once to warm the file cache, and then in turn."""
-    commands = _commands(prepare.prepared_mnist(flags.tfds, scratch), scratch, flags.epochs)
+    commands = _commands(prepare.tfds_mnist(scratch), scratch, flags.epochs)
     for command in commands:
         run(command)
     found = in_turn(commands, flags.rounds, lambda usage: usage)
@@ -71,7 +58,7 @@ def measure(flags: argparse.Namespace, scratch: Path) -> Section:
 
 def _commands(data: Path, scratch: Path, epochs: int) -> list[Command]:
     count = ["--epochs", str(epochs)]
-    base, guide = scratch / "models" / "kmnist", scratch / "guide"
+    base, guide = scratch / "command" / "kmnist", scratch / "guide"
     script = ["benchmarks/peers/tfds_guide.py"]
     return [
         Command(HERE, ["-m", "kmnist", "train", *count, "--output", str(base)]),
@@ -108,4 +95,4 @@ def _children(usages: list[Usage]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    alone(__doc__, measure)

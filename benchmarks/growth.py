@@ -18,27 +18,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.flags import alone
 from benchmarks.measure import ROOT, Command, Spread, Usage, last_json, run
-from benchmarks.report import Section, finish, megabytes
+from benchmarks.report import Section, megabytes
 
 BOUND = 1.5e9  # bytes of anonymous memory, whatever the size of the data
 HELD_OUT = 5_000
 MNIST = ROOT / "kmnist/data/mnist"
 
 Bytes = NDArray[np.uint8]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    add_flags(parser)
-    flags = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=flags.scratch) as scratch:
-        finish(measure(flags, Path(scratch)))
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 4, 16, 64], metavar="N")
-    parser.add_argument("--scratch", type=Path, help="a folder on a disk with 3 GB free")
 
 
 def measure(flags: argparse.Namespace, scratch: Path) -> Section:
@@ -126,4 +114,4 @@ def _write(path: Path, shape: tuple[int, ...], parts: Iterable[Bytes]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    alone(__doc__, measure)

@@ -1,16 +1,21 @@
-"""MNIST as TFDS prepares it, made from the bundled files without a network.
+"""What several benchmarks need, made once and outside every timing: data for TFDS, and a model.
 
     python -m benchmarks.prepare DIR
 
-Afterwards ``tfds.load("mnist", data_dir=DIR)`` reads it. The benchmarks that need it make it
-themselves, outside every timing, unless they are given one with ``--tfds DIR``.
+makes MNIST as TFDS prepares it from the bundled files, without a network. Afterwards
+``tfds.load("mnist", data_dir=DIR)`` reads it.
 """
 
 import argparse
+import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import Command, run
+from benchmarks.measure import ROOT, Command, run
 
 
 def main() -> None:
@@ -19,22 +24,48 @@ def main() -> None:
     store(parser.parse_args().folder)
 
 
-def add_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tfds",
-        type=Path,
-        metavar="DIR",
-        help="what python -m benchmarks.prepare DIR made; by default it is made anew",
-    )
-
-
-def prepared_mnist(tfds: Path | None, scratch: Path) -> Path:
-    """The folder of ``--tfds``, or one in ``scratch``, which takes about a minute to make."""
-    folder = (tfds or scratch / "tfds").resolve()
+def tfds_mnist(scratch: Path) -> Path:
+    """MNIST as TFDS prepares it; takes about a minute to make."""
+    folder = scratch / "tfds"
     if not (folder / "mnist").is_dir():
         print("preparing MNIST for TFDS", file=sys.stderr, flush=True)
         run(Command("prepare", ["-m", "benchmarks.prepare", str(folder)]))
     return folder
+
+
+def trained(scratch: Path) -> Path:
+    """A folder of one version, to serve and to load."""
+    base = scratch / "served" / "kmnist"
+    if not base.is_dir():
+        print("training a model to serve", file=sys.stderr, flush=True)
+        run(Command("train", ["-m", "kmnist", "train", "--output", str(base)]))
+    return base
+
+
+@contextmanager
+def serving(base: Path) -> Iterator[dict[str, Any]]:
+    """``kmnist serve`` in a process of its own; its addresses by ``grpc`` and ``rest``.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    command = ["-m", "kmnist", "serve", "--base", str(base), "--engine", "embedded", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--rest-port", "0", "--grpc-port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"kmnist serve --base {base} did not start; run it to see why")
+        yield json.loads(line)
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def store(folder: Path) -> None:

@@ -1,15 +1,16 @@
 """The page of results: sections with a table each, their charts, and the machine."""
 
+import dataclasses
+import json
 import math
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.measure import Spread
 
@@ -28,8 +29,7 @@ class Section:
         rows: Of the table.
         bars: Of the chart, if there is one: a label and its spread.
         axis: What the bars show, with its unit.
-        verbatim: What a benchmark printed, where it makes its own table.
-        image: A chart that the benchmark drew itself, if so.
+        verbatim: What to show as it was printed, such as the message of a failure.
         notes: What else a reader should know, a line each.
     """
 
@@ -41,8 +41,17 @@ class Section:
     bars: Sequence[tuple[str, Spread]] = ()
     axis: str = ""
     verbatim: str = ""
-    image: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Section":
+        """What :meth:`json` gave, in another process."""
+        values = json.loads(text)
+        values["bars"] = [(label, Spread(**spread)) for label, spread in values["bars"]]
+        return cls(**values)
+
+    def json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
 
     def markdown(self) -> str:
         lines = [f"## {self.title}", "", self.text, ""]
@@ -96,6 +105,50 @@ class Section:
             figure.savefig(path, format="svg", metadata={"Date": None})
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What ours took and what another took, round by round, and the most the ratio may be.
+
+    Attributes:
+        what: What both did.
+        beside: What the other is.
+        unit: Of the figures.
+        ours: A figure a round.
+        theirs: Its counterpart.
+        at_most: What the median ratio has to stay under.
+    """
+
+    HEADER: ClassVar = ("what", "ours / the other", "at most", "ours", "the other", "the other is")
+
+    what: str
+    beside: str
+    unit: str
+    ours: list[float]
+    theirs: list[float]
+    at_most: float
+
+    @property
+    def ratio(self) -> Spread:
+        return Spread.of([a / b for a, b in zip(self.ours, self.theirs, strict=True)])
+
+    @property
+    def share(self) -> Spread:
+        """The ratio, in units of the most it may be."""
+        ratio = self.ratio
+        return Spread(*(each / self.at_most for each in (ratio.low, ratio.median, ratio.high)))
+
+    def row(self) -> list[str]:
+        missed = ", **missed**" if self.ratio.median > self.at_most else ""
+        return [
+            self.what,
+            str(self.ratio),
+            f"{self.at_most:.3g}{missed}",
+            f"{Spread.of(self.ours)} {self.unit}",
+            f"{Spread.of(self.theirs)} {self.unit}",
+            self.beside,
+        ]
+
+
 def write(sections: Iterable[Section], folder: Path, *, quick: bool) -> Path:
     """Writes ``RESULTS.md`` and ``charts/*.svg`` into ``folder``."""
     (folder / "charts").mkdir(parents=True, exist_ok=True)
@@ -103,10 +156,9 @@ def write(sections: Iterable[Section], folder: Path, *, quick: bool) -> Path:
     for section in sections:
         parts.append(section.markdown())
         if section.bars:
-            section.image = f"charts/{section.name}.svg"
-            section.draw(folder / section.image)
-        if section.image:
-            parts.append(f"![{section.title}]({section.image})\n")
+            image = f"charts/{section.name}.svg"
+            section.draw(folder / image)
+            parts.append(f"![{section.title}]({image})\n")
     page = folder / "RESULTS.md"
     page.write_text("\n".join(parts), "utf-8")
     return page
@@ -142,11 +194,6 @@ def package_version(python: str, name: str) -> str | None:
 
 def megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f} MB" if math.isfinite(size) else "–"
-
-
-def finish(section: Section) -> None:
-    """How a benchmark that was started alone ends: it prints its section."""
-    sys.stdout.write(section.markdown())
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -9,29 +9,15 @@ and its test accuracy; the first epoch, which pays for compiling and caching, st
 import argparse
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 from benchmarks import prepare
+from benchmarks.flags import alone
 from benchmarks.measure import Command, Spread, Usage, in_turn, last_json, ratios
-from benchmarks.report import Section, finish, package_version
+from benchmarks.report import Section, package_version
 
 HERE = "kmnist"
 PEERS = "benchmarks.peers."
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    add_flags(parser)
-    with tempfile.TemporaryDirectory() as scratch:
-        finish(measure(parser.parse_args(), Path(scratch)))
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=5, help="processes of each side")
-    parser.add_argument("--epochs", type=int, default=15, help="in each process")
-    parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch")
-    prepare.add_flag(parser)
 
 
 def measure(flags: argparse.Namespace, scratch: Path) -> Section:
@@ -81,7 +67,7 @@ def _commands(
     flags: argparse.Namespace, scratch: Path, epochs: list[str]
 ) -> tuple[list[Command], list[str]]:
     """The sides that can run here, and why the others cannot."""
-    data = prepare.prepared_mnist(flags.tfds, scratch)
+    data = prepare.tfds_mnist(scratch)
     guide = ["benchmarks/peers/tfds_guide.py", "--data-dir", str(data), *epochs]
     commands = [
         Command(HERE, ["-m", "benchmarks.kmnist_epochs", *epochs]),
@@ -119,4 +105,4 @@ def _check(accuracy: float, epochs: int, said: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    alone(__doc__, measure)
