@@ -27,7 +27,8 @@ from benchmarks.report import Comparison, Section
 from kmnist.client import Client, wire
 from kmnist.client.address import Address
 from kmnist.client.answers import ModelSpec
-from kmnist.client.transports.grpc_messages import channel_options, predict_request, target
+from kmnist.client.transports.grpc_messages import channel_options, target
+from kmnist.client.wire import prediction
 from kmnist.client.wire import serving_pb2 as pb
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10_000, 28, 28), dtype=np.uint8)
@@ -147,7 +148,7 @@ def over_grpc(url: str, rounds: int) -> Iterator[Comparison]:
         )
         for count, most, times in ((1, 1.15, 2000), (1000, 1.2, 300)):
             images = IMAGES[:count]
-            message = predict_request(ModelSpec("kmnist"), "serving_default", {"images": images})
+            message = prediction.message(ModelSpec("kmnist"), "serving_default", {"images": images})
             taken = turns(
                 functools.partial(client.predict, images),
                 functools.partial(stub, message, timeout=30),

@@ -22,7 +22,7 @@ from benchmarks.prepare import serving, trained
 from benchmarks.report import Comparison, Section
 from kmnist.client import wire
 from kmnist.client.answers import ModelSpec
-from kmnist.client.transports.grpc_messages import predict_request
+from kmnist.client.wire import prediction
 from kmnist.client.wire import serving_pb2 as pb
 
 CALLS = 50  # of each side in each round
@@ -81,7 +81,7 @@ def measure_batch(base: Path, rounds: int, count: int = 1000) -> Times:
         serving(base) as started,
         grpc.insecure_channel(started["grpc"].removeprefix("grpc://"), options) as channel,
     ):
-        predict = channel.unary_unary(
+        stub = channel.unary_unary(
             wire.PREDICT,
             request_serializer=pb.PredictRequest.SerializeToString,
             response_deserializer=pb.PredictResponse.FromString,
@@ -90,10 +90,10 @@ def measure_batch(base: Path, rounds: int, count: int = 1000) -> Times:
             ours, direct = [], []
             for _ in range(CALLS):
                 begin = time.perf_counter()
-                request = predict_request(
+                request = prediction.message(
                     ModelSpec(base.name), "serving_default", {"images": images}
                 )
-                outputs = predict(request, timeout=60)
+                outputs = stub(request, timeout=60)
                 ours.append((time.perf_counter() - begin) * 1e3)
                 begin = time.perf_counter()
                 expected = {name: t.numpy() for name, t in signature(images=images).items()}

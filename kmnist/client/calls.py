@@ -118,7 +118,9 @@ class Calls:
         if not len(array):
             return empty(self._output_spec(IMAGES))
         deadline = self._deadline(timeout)
-        metadata, name = yield from self._checked(array, deadline)
+        metadata, shape, name = self._accepted
+        if metadata is None or metadata is not self._metadata or shape != array.shape[1:]:
+            metadata, name = yield from self._checked(array, deadline)
         return (
             yield from self._in_pieces(metadata, name, array, array.nbytes // len(array), deadline)
         )
@@ -255,9 +257,6 @@ class Calls:
 
     def _checked(self, array: NDArray[np.uint8], deadline: Deadline) -> Flow[tuple[Metadata, str]]:
         """The signature to use; images that the model cannot take are refused here."""
-        metadata, shape, name = self._accepted
-        if metadata is not None and metadata is self._metadata and shape == array.shape[1:]:
-            return metadata, name
         remembered = self._metadata is not None
         metadata = yield from self._known_metadata(deadline)
         try:
@@ -335,7 +334,7 @@ class Calls:
                 self._metadata = None
             parts.append(predictions(outputs, count, signature.outputs))
             start += count
-        return joined(parts)
+        return joined(parts) if len(parts) > 1 else parts[0]
 
     # Small things.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from kmnist.client.answers import Outputs, Predictions, TensorSpec
 from kmnist.client.errors import BadAnswerError
 
-__all__ = ["empty", "joined", "predictions"]
+__all__ = ["NAMES", "empty", "joined", "predictions"]
+
+#: The outputs that make a prediction. A model may have more.
+NAMES: Final = ("probabilities", "class_ids", "class_names")
+
+# Up to here a loop of Python's is done before numpy has begun.
+_FEW: Final = 64
 
 
 def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -> Predictions:
@@ -30,19 +36,20 @@ def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -
             f"the answer's probabilities, class_ids and class_names have shapes {shapes}, expected "
             f"{((count, classes), (count,), (count,))}"
         )
-    # A product with itself finds a NaN or an infinity anywhere, faster than a look at each.
-    if not math.isfinite(np.vdot(probabilities, probabilities)):
+    # A sum finds a NaN or an infinity anywhere, faster than a look at each.
+    if count <= _FEW:
+        total = sum(probabilities.ravel().tolist())
+    else:
+        total = np.vdot(probabilities, probabilities)
+    if not math.isfinite(total):
         raise BadAnswerError("the server answered with NaN or infinite probabilities")
-    ids = class_ids.tolist()
+    ids: Any = class_ids.tolist() if count <= _FEW else (class_ids.min(), class_ids.max())
     if min(ids) < 0 or max(ids) >= classes:
         raise BadAnswerError(
             f"the server answered with classes {min(ids)} to {max(ids)}; the model has {classes}"
         )
-    return Predictions(
-        class_ids.astype(np.int64, copy=False),
-        _text(names),
-        probabilities.astype(np.float32, copy=False),
-    )
+    # Copies, because what was taken from a message cannot be written to.
+    return Predictions(class_ids.astype(np.int64), _text(names), probabilities.astype(np.float32))
 
 
 def empty(spec: TensorSpec | None) -> Predictions:
@@ -59,8 +66,6 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     Raises:
         BadAnswerError: They have different numbers of classes: the model changed in between.
     """
-    if len(parts) == 1:
-        return parts[0]
     if len({part.probabilities.shape[1] for part in parts}) > 1:
         raise BadAnswerError("the model changed its number of classes during the call; ask again")
     return Predictions(
@@ -88,9 +93,13 @@ def _classes(spec: TensorSpec | None, probabilities: NDArray[Any]) -> int:
 
 def _text(names: NDArray[Any]) -> NDArray[np.str_]:
     given = names.tolist()
+    # Many images have few classes: each name is decoded once.
+    places = {name: place for place, name in enumerate(set(given))}
     try:
-        # Many images have few classes: each name is decoded once.
-        text = {name: name if isinstance(name, str) else name.decode() for name in set(given)}
-        return np.array([text[name] for name in given])
+        text = [name if isinstance(name, str) else name.decode() for name in places]
     except UnicodeDecodeError as error:
         raise BadAnswerError(f"the answer's class names are not UTF-8: {error}") from None
+    each = map(places.__getitem__, given)
+    if len(given) <= _FEW:
+        return np.array([text[place] for place in each])
+    return np.array(text)[np.fromiter(each, np.intp, len(given))]

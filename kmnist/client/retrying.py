@@ -15,6 +15,8 @@ _LONGEST_SECONDS: Final = 2.0
 class Deadline:
     """A point in time that all attempts and pieces of one call share."""
 
+    __slots__ = ("_end", "seconds")
+
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
@@ -29,8 +31,8 @@ class Deadline:
         Raises:
             DeadlineExceededError: None are.
         """
-        left = self.left()
-        if not left:
+        left = self._end - time.monotonic()
+        if left <= 0:
             raise self.exceeded()
         return left
 

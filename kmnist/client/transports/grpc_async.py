@@ -15,6 +15,7 @@ from kmnist.client.address import Address, Host
 from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
 from kmnist.client.errors import ClosedError
 from kmnist.client.transports import grpc_messages as messages
+from kmnist.client.wire import prediction
 from kmnist.client.wire import serving_pb2 as pb
 
 __all__ = ["AsyncGrpcTransport"]
@@ -35,21 +36,23 @@ class AsyncGrpcTransport:
     async def predict(
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
     ) -> Outputs:
-        request = messages.predict_request(spec, signature, inputs)
-        return messages.outputs(
-            await self._call(wire.PREDICT, request, pb.PredictResponse, timeout)
-        )
+        request = prediction.request(spec, signature, inputs)
+        return messages.outputs(await self._call(wire.PREDICT, request, timeout=timeout))
 
     async def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
         request = messages.metadata_request(spec)
         return messages.metadata(
-            await self._call(wire.GET_MODEL_METADATA, request, pb.GetModelMetadataResponse, timeout)
+            await self._call(
+                wire.GET_MODEL_METADATA, request, pb.GetModelMetadataResponse, timeout=timeout
+            )
         )
 
     async def status(self, spec: ModelSpec, timeout: float) -> Sequence[VersionStatus]:
         request = messages.status_request(spec)
         return messages.statuses(
-            await self._call(wire.GET_MODEL_STATUS, request, pb.GetModelStatusResponse, timeout)
+            await self._call(
+                wire.GET_MODEL_STATUS, request, pb.GetModelStatusResponse, timeout=timeout
+            )
         )
 
     async def close(self) -> None:
@@ -59,13 +62,14 @@ class AsyncGrpcTransport:
             await self._channel.close()
             self._channel = None
 
-    async def _call(self, path: str, request: Any, response: Any, timeout: float) -> Any:
+    async def _call(self, path: str, request: Any, response: Any = None, *, timeout: float) -> Any:
+        """Messages are answered as ``response``, bytes by bytes."""
         if self._channel is None:
             self._channel = self._open()
         method = self._channel.unary_unary(
             path,
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=response.FromString,
+            request_serializer=response and type(request).SerializeToString,
+            response_deserializer=response and response.FromString,
         )
         try:
             return await method(request, timeout=timeout, metadata=self._headers)

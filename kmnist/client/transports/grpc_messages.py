@@ -6,14 +6,14 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 
 from kmnist.client.address import Address, Host
 from kmnist.client.answers import Metadata, ModelSpec, Outputs, Signature, TensorSpec, VersionStatus
 from kmnist.client.errors import BadAnswerError, ClientError, ClosedError
 from kmnist.client.failures import failure
+from kmnist.client.outputs import NAMES
+from kmnist.client.wire import prediction, tensors
 from kmnist.client.wire import serving_pb2 as pb
-from kmnist.client.wire import tensors
 
 __all__ = [
     "call_failed",
@@ -22,7 +22,6 @@ __all__ = [
     "metadata",
     "metadata_request",
     "outputs",
-    "predict_request",
     "statuses",
     "target",
 ]
@@ -61,42 +60,26 @@ def credentials(address: Address) -> grpc.ChannelCredentials | None:
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def predict_request(
-    spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]]
-) -> pb.PredictRequest:
-    request = pb.PredictRequest()
-    _specify(request.model_spec, spec)
-    request.model_spec.signature_name = signature
-    for name, values in inputs.items():
-        tensors.from_array(values, request.inputs[name])
-    return request
-
-
-def outputs(response: pb.PredictResponse) -> Outputs:
+def outputs(answer: bytes) -> Outputs:
     """The tensors of an answer.
 
     Raises:
-        BadAnswerError: One of them cannot be read.
+        BadAnswerError: It, or one of them, cannot be read.
     """
-    found = response.outputs
     try:
-        arrays = {name: tensors.to_array(found[name]) for name in found}
-    except tensors.TensorError as error:
+        return prediction.answer(answer, NAMES)
+    except (tensors.TensorError, DecodeError) as error:
         raise BadAnswerError(f"the server's answer cannot be read: {error}") from None
-    spec = response.model_spec
-    return Outputs(arrays, spec.version.value if spec.HasField("version") else None)
 
 
 def metadata_request(spec: ModelSpec) -> pb.GetModelMetadataRequest:
-    request = pb.GetModelMetadataRequest(metadata_field=[_SIGNATURES])
-    _specify(request.model_spec, spec)
-    return request
+    return pb.GetModelMetadataRequest(
+        model_spec=prediction.model_spec(spec), metadata_field=[_SIGNATURES]
+    )
 
 
 def status_request(spec: ModelSpec) -> pb.GetModelStatusRequest:
-    request = pb.GetModelStatusRequest()
-    _specify(request.model_spec, spec)
-    return request
+    return pb.GetModelStatusRequest(model_spec=prediction.model_spec(spec))
 
 
 def metadata(response: pb.GetModelMetadataResponse) -> Metadata:
@@ -140,14 +123,6 @@ def call_failed(error: grpc.RpcError, host: Host, *, closed: bool) -> ClientErro
     if code is grpc.StatusCode.INTERNAL and "deserializing response" in text:
         return BadAnswerError(f"the server's answer cannot be read: {text}", detail=text)
     return failure(code.name, text, host)
-
-
-def _specify(message: pb.ModelSpec, spec: ModelSpec) -> None:
-    message.name = spec.name
-    if spec.version is not None:
-        message.version.value = spec.version
-    if spec.label is not None:
-        message.version_label = spec.label
 
 
 def _specs(infos: Mapping[str, pb.TensorInfo]) -> dict[str, TensorSpec]:

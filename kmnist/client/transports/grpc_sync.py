@@ -11,6 +11,7 @@ from kmnist.client.address import Address, Host
 from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
 from kmnist.client.errors import ClosedError
 from kmnist.client.transports import grpc_messages as messages
+from kmnist.client.wire import prediction
 from kmnist.client.wire import serving_pb2 as pb
 
 __all__ = ["GrpcTransport"]
@@ -31,7 +32,7 @@ class GrpcTransport:
         self._host = host
         self._headers = tuple(headers.items())
         self._closed = False
-        self._predict = self._method(wire.PREDICT, pb.PredictRequest, pb.PredictResponse)
+        self._predict = self._channel.unary_unary(wire.PREDICT, None, None)  # takes and gives bytes
         self._metadata = self._method(
             wire.GET_MODEL_METADATA, pb.GetModelMetadataRequest, pb.GetModelMetadataResponse
         )
@@ -42,7 +43,7 @@ class GrpcTransport:
     def predict(
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
     ) -> Outputs:
-        request = messages.predict_request(spec, signature, inputs)
+        request = prediction.request(spec, signature, inputs)
         return messages.outputs(self._call(self._predict, request, timeout))
 
     def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
