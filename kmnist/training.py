@@ -14,6 +14,7 @@ import tensorflow as tf
 from kmnist.checkpoints import Checkpoint
 from kmnist.datasets import Dataset, Split
 from kmnist.errors import InputError
+from kmnist.layout import copy_weights, transposed
 from kmnist.pipeline import training_blocks
 from kmnist.results import Epoch, Evaluation
 
@@ -212,18 +213,16 @@ class _Learner:
             tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
         )
         with self._strategy.scope():
-            self._model = keras.models.clone_model(model) if several else model
+            self._model = transposed(model)
             self._optimizer = keras.optimizers.SGD(learning_rate)
             self._optimizer.build(self._model.trainable_variables)
-        self._model.set_weights(model.get_weights())
         self._traced = tf.function(self._learn, reduce_retracing=True)
         # XLA does not compile a strategy of several devices.
         compiled = compiled and not several
         self._compiled = tf.function(self._learn, jit_compile=True) if compiled else self._traced
 
     def copy_weights_to(self, model: keras.Sequential) -> None:
-        if model is not self._model:
-            model.set_weights(self._model.get_weights())
+        copy_weights(self._model, model)
 
     def learn(
         self, images: tf.Tensor, labels: tf.Tensor, *, usual: bool
