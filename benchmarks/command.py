@@ -84,8 +84,8 @@ def _cost(usages: list[Usage] | None) -> list[str]:
 
 
 def _children(usages: list[Usage]) -> list[str]:
-    """The peak memory of each child process, which is not in that of the command itself."""
-    names = sorted({name for usage in usages for name in usage.children})
+    """The peak memory of each Python it starts, which is not in that of the command itself."""
+    names = sorted({name for usage in usages for name in usage.children if name[:2] == "-m"})
     peaks = {name: max(usage.children.get(name, 0) for usage in usages) for name in names}
     return [
         f"kmnist-train also starts `python {name}`, of {megabytes(peak)} at its peak; the "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.flags import alone
 from benchmarks.measure import Command, Spread, in_turn, last_json, ratios
-from benchmarks.report import Section, megabytes
+from benchmarks.report import Section
 
 HERE = "kmnist"
 KERAS = ["-m", "benchmarks.peers.keras_export", "--loop"]
@@ -40,7 +40,7 @@ def measure(flags: argparse.Namespace, scratch: Path) -> Section:
                 str(over[command.name]),
                 str(Spread.of(seconds[command.name])),
                 str(found[command.name][0]["signatures"]),
-                megabytes(found[command.name][0]["bytes"]),
+                f"{found[command.name][0]['bytes'] / 1e3:,.0f} kB",
                 f"`{command}`",
             ]
             for command in commands

@@ -63,7 +63,7 @@ def _cells(found: list[dict[str, Any]]) -> list[str]:
     latencies = [each["latency_ms"] for each in found]
     failed = sum(count for each in found for count in each["failures"].values())
     return [
-        f"{rates.median:,.0f} ({rates.low:,.0f}–{rates.high:,.0f})",
+        f"{rates:,.0f}",
         *(str(Spread.of([each[name] for each in latencies])) for name in ("p50", "p99")),
         str(failed),
     ]

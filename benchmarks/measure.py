@@ -80,9 +80,12 @@ class Spread:
         return cls(min(values), statistics.median(values), max(values))
 
     def __str__(self) -> str:
-        if self.low == self.high:
-            return f"{self.median:.3g}"
-        return f"{self.median:.3g} ({self.low:.3g}–{self.high:.3g})"
+        return format(self, ".3g")
+
+    def __format__(self, spec: str) -> str:
+        """Every figure in the format of one."""
+        low, median, high = (format(each, spec) for each in (self.low, self.median, self.high))
+        return median if self.low == self.high else f"{median} ({low}–{high})"
 
 
 def run(command: Command, *, accept: Sequence[int] = (0,)) -> Usage:

@@ -35,8 +35,8 @@ def main() -> None:
     started = time.perf_counter()
     model.export(folder, verbose=False)
     if flags.loop == "loaded":
-        answer = tf.saved_model.load(str(folder)).serve(images)
-        assert np.allclose(answer, expected, atol=1e-5)
+        loaded = tf.saved_model.load(str(folder))
+        assert np.allclose(loaded.serve(images), expected, atol=1e-5)
     seconds = time.perf_counter() - started
     print(told(seconds, folder, tf.saved_model.load(str(folder))))
 
