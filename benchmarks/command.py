@@ -85,8 +85,9 @@ def _cost(usages: list[Usage] | None) -> list[str]:
 
 def _children(usages: list[Usage]) -> list[str]:
     """The peak memory of each Python it starts, which is not in that of the command itself."""
-    names = sorted({name for usage in usages for name in usage.children if name[:2] == "-m"})
-    peaks = {name: max(usage.children.get(name, 0) for usage in usages) for name in names}
+    # A child that has not begun to run its own program yet shows the name of its parent.
+    names = {name for usage in usages for name in usage.children if name.startswith("-m kmnist.")}
+    peaks = {name: max(usage.children.get(name, 0) for usage in usages) for name in sorted(names)}
     return [
         f"kmnist-train also starts `python {name}`, of {megabytes(peak)} at its peak; the "
         "processor seconds hold its own."

@@ -80,11 +80,12 @@ class Spread:
         return cls(min(values), statistics.median(values), max(values))
 
     def __str__(self) -> str:
-        return format(self, ".3g")
+        return format(self)
 
     def __format__(self, spec: str) -> str:
-        """Every figure in the format of one."""
-        low, median, high = (format(each, spec) for each in (self.low, self.median, self.high))
+        """Every figure in the format of one, to three digits by default."""
+        figures = (self.low, self.median, self.high)
+        low, median, high = (format(each, spec or ".3g") for each in figures)
         return median if self.low == self.high else f"{median} ({low}–{high})"
 
 
