@@ -76,8 +76,8 @@ def measure(flags: argparse.Namespace, scratch: Path) -> Section:
         "`kmnist.client` beside what it replaces, against one server, request by request in turn.",
         Comparison.HEADER,
         [comparison.row() for comparison in found],
-        [(f"{each.what} (kmnist)", each.share) for each in found],
-        "ratio to the other, as a share of the most it may be; less is better",
+        [(f"kmnist: {each.what}", each.share) for each in found],
+        "share of the most that the ratio may be; less is better",
     )
 
 
