@@ -15,6 +15,9 @@ __all__ = ["NAMES", "empty", "joined", "predictions"]
 #: The outputs that make a prediction. A model may have more.
 NAMES: Final = ("probabilities", "class_ids", "class_names")
 
+_INT64: Final = np.dtype(np.int64)
+_FLOAT32: Final = np.dtype(np.float32)
+
 # Up to here a loop of Python's is done before numpy has begun.
 _FEW: Final = 64
 
@@ -48,8 +51,7 @@ def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -
         raise BadAnswerError(
             f"the server answered with classes {min(ids)} to {max(ids)}; the model has {classes}"
         )
-    # Copies, because what was taken from a message cannot be written to.
-    return Predictions(class_ids.astype(np.int64), _text(names), probabilities.astype(np.float32))
+    return Predictions(_own(class_ids, _INT64), _text(names), _own(probabilities, _FLOAT32))
 
 
 def empty(spec: TensorSpec | None) -> Predictions:
@@ -91,15 +93,23 @@ def _classes(spec: TensorSpec | None, probabilities: NDArray[Any]) -> int:
     return declared or (probabilities.shape[-1] if probabilities.ndim else 0)
 
 
+def _own(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Of that dtype, and not memory of somebody else's that cannot be written to."""
+    return array if array.dtype == dtype and array.flags.writeable else array.astype(dtype)
+
+
 def _text(names: NDArray[Any]) -> NDArray[np.str_]:
     given = names.tolist()
-    # Many images have few classes: each name is decoded once.
-    places = {name: place for place, name in enumerate(set(given))}
     try:
-        text = [name if isinstance(name, str) else name.decode() for name in places]
+        if len(given) <= _FEW:
+            return np.array([_decoded(name) for name in given])
+        # Many images have few classes: each name is decoded once.
+        places = {name: place for place, name in enumerate(set(given))}
+        text = np.array([_decoded(name) for name in places])
     except UnicodeDecodeError as error:
         raise BadAnswerError(f"the answer's class names are not UTF-8: {error}") from None
-    each = map(places.__getitem__, given)
-    if len(given) <= _FEW:
-        return np.array([text[place] for place in each])
-    return np.array(text)[np.fromiter(each, np.intp, len(given))]
+    return text[np.fromiter(map(places.__getitem__, given), np.intp, len(given))]
+
+
+def _decoded(name: bytes | str) -> str:
+    return name if isinstance(name, str) else name.decode()

@@ -120,26 +120,28 @@ def _field(number: int, length: int) -> bytes:
 
 
 def _taken(tensor: pb.PlainTensor) -> NDArray[Any] | None:
-    """The values of a tensor that stand one after the other; None if they do not, exactly."""
+    """The values of a tensor that stand one after the other; None if they do not, exactly.
+
+    Numbers are copied, since what lies in a message cannot be written to.
+    """
     dtype = tensor.dtype
     shape, count = _shape(tensor.tensor_shape)
-    array = None
     if dtype == pb.DT_FLOAT:
         numbers = tensor.tensor_content or tensor.float_val
         if len(numbers) == 4 * count:
-            array = np.frombuffer(numbers, _FLOAT)
+            return np.ndarray(shape, _FLOAT, bytearray(numbers))
     elif dtype == pb.DT_INT64:
         wide, small = tensor.tensor_content, tensor.int64_val
         # An integer below 128 is one byte, and an ASCII character is nothing else.
         if not wide and len(small) == count and small.isascii():
-            array = np.frombuffer(small, np.uint8).astype(np.int64)
-        elif wide and len(wide) == 8 * count:
-            array = np.frombuffer(wide, _INT64)
+            return np.fromiter(small, _INT64, count).reshape(shape)
+        if wide and len(wide) == 8 * count:
+            return np.ndarray(shape, _INT64, bytearray(wide))
     elif dtype == pb.DT_STRING:
         strings = tensor.string_val[:]
         if len(strings) == count:
-            array = np.array(strings, dtype=object)
-    return array if array is None or len(shape) == 1 else array.reshape(shape)
+            return np.array(strings, dtype=object).reshape(shape)
+    return None
 
 
 @lru_cache(maxsize=256)
