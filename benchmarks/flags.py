@@ -13,11 +13,11 @@ from benchmarks.report import Section
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser of the shared flags; each benchmark obeys those that concern it."""
     made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
-    made.add_argument("--rounds", type=int, default=5, help="measurements of each side, in turn")
-    made.add_argument("--epochs", type=int, default=15, help="of every training run")
+    made.add_argument("--rounds", type=_count, default=5, help="measurements of each side, in turn")
+    made.add_argument("--epochs", type=_count, default=15, help="of every training run")
     made.add_argument(
         "--times",
-        type=int,
+        type=_count,
         nargs="+",
         default=[1, 4, 16, 64],
         metavar="N",
@@ -40,6 +40,12 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
         help="where data and a model are made, 3 GB; what is there is used again",
     )
     return made
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"received {text}; expected a whole number from 1")
+    return int(text)
 
 
 @contextmanager
