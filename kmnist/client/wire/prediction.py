@@ -2,7 +2,7 @@
 
 The bytes around an image are made once for each shape, and the numbers of an answer are taken
 from where they stand in it. What is not as plain as that goes the general way, through
-:mod:`kmnist.client.wire.tensors`, with the same result.
+:mod:`kmnist.client.wire.tensors`, with the same result for whatever a protobuf library has written.
 
 Source: https://protobuf.dev/programming-guides/encoding, of fields with a length before them.
 """
@@ -23,6 +23,9 @@ __all__ = ["answer", "message", "model_spec", "request"]
 
 _FLOAT: Final = np.dtype("<f4")
 _INT64: Final = np.dtype("<i8")
+
+# What is remembered of a server's answers is shorter than this many bytes.
+_SHORT: Final = 1024
 
 
 def message(
@@ -66,7 +69,8 @@ def answer(data: bytes, names: Iterable[str]) -> Outputs:
         TensorError: One of its tensors cannot be read.
     """
     plain = pb.PlainPredictResponse.FromString(data)
-    version = _version(plain.model_spec)
+    read = _version if len(plain.model_spec) <= _SHORT else _version.__wrapped__
+    version = read(plain.model_spec)
     found = plain.outputs
     arrays = {}
     for name in names:
@@ -125,6 +129,8 @@ def _taken(tensor: pb.PlainTensor) -> NDArray[Any] | None:
     Numbers are copied, since what lies in a message cannot be written to.
     """
     dtype = tensor.dtype
+    if len(tensor.tensor_shape) > _SHORT:
+        return None
     shape, count = _shape(tensor.tensor_shape)
     if dtype == pb.DT_FLOAT:
         numbers = tensor.tensor_content or tensor.float_val
@@ -139,18 +145,19 @@ def _taken(tensor: pb.PlainTensor) -> NDArray[Any] | None:
             return np.ndarray(shape, _INT64, bytearray(wide))
     elif dtype == pb.DT_STRING:
         strings = tensor.string_val[:]
-        if len(strings) == count:
+        if len(strings) == count and not tensor.tensor_content:
             return np.array(strings, dtype=object).reshape(shape)
     return None
 
 
 @lru_cache(maxsize=256)
 def _shape(data: bytes) -> tuple[tuple[int, ...], int]:
-    """A shape and its number of values; one that is not known has -1 of them."""
-    shape = pb.TensorShapeProto.FromString(data)
-    sizes = tuple([dim.size for dim in shape.dim])
-    known = not shape.unknown_rank and min(sizes, default=0) >= 0
-    return sizes, math.prod(sizes) if known else -1
+    """A shape and its number of values; -1 of them if no array can have it."""
+    try:
+        shape = tensors.known_shape(pb.TensorShapeProto.FromString(data))
+    except tensors.TensorError:
+        return (), -1
+    return shape, math.prod(shape)
 
 
 @lru_cache(maxsize=256)

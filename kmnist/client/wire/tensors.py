@@ -27,6 +27,7 @@ __all__ = [
     "TensorError",
     "dtype_name",
     "from_array",
+    "known_shape",
     "numpy_dtype",
     "shape_of",
     "to_array",
@@ -34,6 +35,8 @@ __all__ = [
 
 #: No protobuf message is larger than this, so no honest tensor is either.
 MAX_BYTES: Final = 2**31
+
+_MAX_DIMS: Final = 32
 
 _Reader = Callable[[Any, np.dtype[Any]], NDArray[Any]]
 
@@ -65,6 +68,24 @@ def shape_of(shape: pb.TensorShapeProto) -> tuple[int | None, ...] | None:
     if shape.unknown_rank:
         return None
     return tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
+
+
+def known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
+    """The dimensions of a shape that an array can have.
+
+    Raises:
+        TensorError: One of them is not known, or they are too many or too large for any array.
+    """
+    shape = tuple([dim.size for dim in proto.dim])
+    if min(shape) < 0 if shape else proto.unknown_rank:
+        raise TensorError(f"a tensor's shape must be fully known, received {shape_of(proto)}")
+    # numpy minds the others even where one is 0. No model has a tenth of so many dimensions.
+    if len(shape) > _MAX_DIMS or math.prod([size or 1 for size in shape]) > 2**60:
+        raise TensorError(
+            f"received a tensor of {len(shape)} dimensions, the largest {max(shape):,}; larger than "
+            "the limit of any array"
+        )
+    return shape
 
 
 def from_array(values: ArrayLike, into: pb.TensorProto | None = None) -> pb.TensorProto:
@@ -109,7 +130,7 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
             than ``limit``, or the number of values does not fit it.
     """
     dtype, field, read = _type(tensor.dtype)
-    shape = _known_shape(tensor.tensor_shape)
+    shape = known_shape(tensor.tensor_shape)
     count = math.prod(shape)
     if count * dtype.itemsize > limit:
         raise TensorError(f"shape {shape} of {dtype} is larger than the limit of {limit:,} bytes")
@@ -142,13 +163,6 @@ def _encoded(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode()
     raise TensorError(f"expected bytes or str in an object array, received {type(value).__name__}")
-
-
-def _known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
-    shape = tuple([dim.size for dim in proto.dim])
-    if min(shape) < 0 if shape else proto.unknown_rank:
-        raise TensorError(f"a tensor's shape must be fully known, received {shape_of(proto)}")
-    return shape
 
 
 def _read_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:

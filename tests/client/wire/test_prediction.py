@@ -98,6 +98,7 @@ def test_what_is_not_wanted_is_not_looked_at():
         shaped(pb.DT_DOUBLE, 2, double_val=[0.1, 0.2]),
         shaped(pb.DT_STRING, 2, string_val=[b"a"]),
         shaped(pb.DT_STRING, 2, tensor_content=b"\x01\x00a"),
+        shaped(pb.DT_STRING, 1, tensor_content=b"\x01y", string_val=[b"x"]),
         shaped(pb.DT_FLOAT, 0),
     ],
     ids=lambda tensor: str(tensor).split("\n", maxsplit=1)[0] + f" {tensor.ByteSize()}",
@@ -133,6 +134,13 @@ def test_an_answer_that_lacks_something_tells_what_it_has():
         (shaped(pb.DT_FLOAT, -1, float_val=[1]), "fully known"),
         (shaped(pb.DT_FLOAT, 2**40, float_val=[1]), "larger than the limit"),
         (shaped(pb.DT_FLOAT, 1, float_val=[1, 2]), "at most 1"),
+        (
+            shaped(pb.DT_FLOAT, 0, 2**62, 2**62),
+            "3 dimensions, the largest 4,611,686,018,427,387,904",
+        ),
+        (shaped(pb.DT_FLOAT, *[1] * 70, float_val=[1]), "70 dimensions"),
+        (shaped(pb.DT_FLOAT, *[1] * 1000, float_val=[1]), "1000 dimensions"),
+        (shaped(pb.DT_STRING, 0, tensor_content=b"xx"), "has 2 bytes"),
         (shaped(pb.DT_FLOAT, 2, tensor_content=b"1234567"), "has 7 bytes, expected 8"),
         (shaped(pb.DT_INT64, 1, int64_val=[1, 2]), "at most 1"),
         (pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape={"unknown_rank": True}), "fully known"),
@@ -153,6 +161,12 @@ def test_no_answer_at_all():
 def test_versions():
     assert prediction.answer(response(0), []).version == 0
     assert prediction.answer(response(None), []).version is None
+
+
+def test_a_long_name_is_read_too():
+    made = pb.PredictResponse.FromString(response(3))
+    made.model_spec.name = "m" * 5000
+    assert prediction.answer(made.SerializeToString(), []).version == 3
 
 
 def test_a_random_answer_is_read_as_the_general_way_does():
