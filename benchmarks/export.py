@@ -4,7 +4,7 @@
 
 kmnist writes five signatures that take numbers, bytes or pictures, warm-up requests, a model card
 and four plots, loads what it wrote and compares its answers with the model's. Keras' own export
-writes one signature that takes numbers, and checks nothing.
+writes one function that takes numbers, under two names, and checks nothing.
 """
 
 import argparse

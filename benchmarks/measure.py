@@ -1,7 +1,7 @@
 """Run commands in turn, and see what each takes: seconds, processor seconds, memory.
 
-This module and those that use it load nothing heavy: on Linux a child's peak memory starts at
-that of the process that started it.
+This module loads nothing heavy, and neither do those that report the memory it sees: on Linux a
+child's peak starts at that of the process that started it.
 """
 
 import json

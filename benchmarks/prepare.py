@@ -27,7 +27,7 @@ def main() -> None:
 def tfds_mnist(scratch: Path) -> Path:
     """MNIST as TFDS prepares it; takes about a minute to make."""
     folder = scratch / "tfds"
-    if not (folder / "mnist").is_dir():
+    if not any(folder.glob("mnist/*/dataset_info.json")):
         print("preparing MNIST for TFDS", file=sys.stderr, flush=True)
         run(Command("prepare", ["-m", "benchmarks.prepare", str(folder)]))
     return folder
@@ -36,7 +36,7 @@ def tfds_mnist(scratch: Path) -> Path:
 def trained(scratch: Path) -> Path:
     """A folder of one version, to serve and to load."""
     base = scratch / "served" / "kmnist"
-    if not base.is_dir():
+    if not any(base.glob("[0-9]*")):
         print("training a model to serve", file=sys.stderr, flush=True)
         run(Command("train", ["-m", "kmnist", "train", "--output", str(base)]))
     return base
