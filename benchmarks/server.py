@@ -37,10 +37,11 @@ Times = tuple[list[float], list[float]]  # ours, and direct
 
 def measure(flags: argparse.Namespace, scratch: Path) -> Section:
     base = trained(scratch)
+    (folder,) = (child for child in base.iterdir() if child.name.isdecimal())
     loading, calling = "`import tensorflow` and loading it", "its signature called in one process"
     found = [
-        Comparison("until it answers", loading, "s", *measure_start(base, flags.rounds), 1.5),
-        Comparison("1,000 images, gRPC", calling, "ms", *measure_batch(base, flags.rounds), 3.0),
+        Comparison("until it answers", loading, "s", *measure_start(folder, flags.rounds), 1.5),
+        Comparison("1,000 images, gRPC", calling, "ms", *measure_batch(folder, flags.rounds), 3.0),
     ]
     return Section(
         "server",
@@ -51,16 +52,15 @@ def measure(flags: argparse.Namespace, scratch: Path) -> Section:
     )
 
 
-def measure_start(base: Path, rounds: int) -> Times:
+def measure_start(folder: Path, rounds: int) -> Times:
     """Seconds until ``kmnist serve`` answers, beside loading the model in a bare process.
 
     Both say when they are ready; how long they take to end does not count.
     """
     times: Times = ([], [])
-    (folder,) = (child for child in base.iterdir() if child.name.isdecimal())
     for _ in range(rounds):
         started = time.perf_counter()
-        with serving(base):
+        with serving(folder.parent):
             times[0].append(time.perf_counter() - started)
         started = time.perf_counter()
         with subprocess.Popen(
@@ -77,15 +77,14 @@ def measure_start(base: Path, rounds: int) -> Times:
     return times
 
 
-def measure_batch(base: Path, rounds: int, count: int = 1000) -> Times:
+def measure_batch(folder: Path, rounds: int, count: int = 1000) -> Times:
     """Milliseconds of a predict of ``count`` images over gRPC, beside a direct call."""
-    (folder,) = (child for child in base.iterdir() if child.name.isdecimal())
     signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
     images = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
     times: Times = ([], [])
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     with (
-        serving(base) as started,
+        serving(folder.parent) as started,
         grpc.insecure_channel(started["grpc"].removeprefix("grpc://"), options) as channel,
     ):
         stub = channel.unary_unary(
@@ -98,7 +97,7 @@ def measure_batch(base: Path, rounds: int, count: int = 1000) -> Times:
             for _ in range(CALLS):
                 begin = time.perf_counter()
                 request = prediction.message(
-                    ModelSpec(base.name), "serving_default", {"images": images}
+                    ModelSpec(folder.parent.name), "serving_default", {"images": images}
                 )
                 outputs = stub(request, timeout=60)
                 ours.append((time.perf_counter() - begin) * 1e3)
