@@ -24,6 +24,10 @@ __all__ = ["answer", "message", "model_spec", "request"]
 _FLOAT: Final = np.dtype("<f4")
 _INT64: Final = np.dtype("<i8")
 
+# A map on the wire is a repeated message with these two fields.
+_MAP_KEY: Final = 1
+_MAP_VALUE: Final = 2
+
 # What is remembered of a server's answers is shorter than this many bytes.
 _SHORT: Final = 1024
 
@@ -106,11 +110,6 @@ def _until_pixels(spec: ModelSpec, signature: str, name: str, shape: tuple[int, 
     head = _field(pb.PredictRequest.INPUTS_FIELD_NUMBER, len(head) + size) + head
     made = pb.PredictRequest(model_spec=model_spec(spec, signature))
     return made.SerializeToString() + head
-
-
-# A map on the wire is a repeated message with these two fields.
-_MAP_KEY: Final = 1
-_MAP_VALUE: Final = 2
 
 
 def _field(number: int, length: int) -> bytes:
