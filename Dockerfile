@@ -20,7 +20,6 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
 
 COPY README.md LICENSE ./
 COPY kmnist kmnist
-COPY serving/web serving/web
 RUN pip install --no-deps .
 
 COPY serving/train /usr/local/bin

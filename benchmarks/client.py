@@ -24,12 +24,12 @@ from benchmarks.flags import alone
 from benchmarks.measure import Command, Usage, in_turn, run
 from benchmarks.prepare import serving, trained
 from benchmarks.report import Comparison, Section
-from kmnist.client import Client, wire
+from kmnist.client import Client
 from kmnist.client.address import Address
-from kmnist.client.answers import ModelSpec
 from kmnist.client.transports.grpc_messages import channel_options, target
-from kmnist.client.wire import prediction
-from kmnist.client.wire import serving_pb2 as pb
+from kmnist.protocol import methods, prediction
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.model_spec import ModelSpec
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10_000, 28, 28), dtype=np.uint8)
 STUBS = "tensorflow_serving.apis.predict_pb2"
@@ -142,7 +142,7 @@ def over_grpc(url: str, rounds: int) -> Iterator[Comparison]:
         grpc.insecure_channel(target(address.hosts[0]), channel_options(address)) as channel,
     ):
         stub = channel.unary_unary(
-            wire.PREDICT,
+            methods.PREDICT,
             request_serializer=pb.PredictRequest.SerializeToString,
             response_deserializer=pb.PredictResponse.FromString,
         )

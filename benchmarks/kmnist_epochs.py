@@ -11,7 +11,7 @@ import dataclasses
 import json
 
 from kmnist import build_model, evaluate, load_dataset, train
-from kmnist.devices import choose_threads
+from kmnist.training.devices import choose_threads
 
 
 def main() -> None:

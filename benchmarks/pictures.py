@@ -25,7 +25,7 @@ from benchmarks.measure import Spread
 from benchmarks.report import Section
 from kmnist import build_model, load_dataset, train
 from kmnist.pictures import read_pictures
-from tests.picture_kinds import HARD_KINDS, KINDS, encode, photograph, sheet_of
+from tests.pictures.kinds import HARD_KINDS, KINDS, encode, photograph, sheet_of
 
 DIGITS = 300
 TIMED = 50  # of each kind, in each round

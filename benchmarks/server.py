@@ -20,10 +20,9 @@ import tensorflow as tf
 from benchmarks.flags import alone
 from benchmarks.prepare import serving, trained
 from benchmarks.report import Comparison, Section
-from kmnist.client import wire
-from kmnist.client.answers import ModelSpec
-from kmnist.client.wire import prediction
-from kmnist.client.wire import serving_pb2 as pb
+from kmnist.protocol import methods, prediction
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.model_spec import ModelSpec
 
 CALLS = 50  # of each side in each round
 DIRECT = (
@@ -88,7 +87,7 @@ def measure_batch(folder: Path, rounds: int, count: int = 1000) -> Times:
         grpc.insecure_channel(started["grpc"].removeprefix("grpc://"), options) as channel,
     ):
         stub = channel.unary_unary(
-            wire.PREDICT,
+            methods.PREDICT,
             request_serializer=pb.PredictRequest.SerializeToString,
             response_deserializer=pb.PredictResponse.FromString,
         )

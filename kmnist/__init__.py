@@ -1,10 +1,11 @@
-"""Softmax regression on MNIST: trained with Keras, exported, served, queried.
+"""Softmax regression on MNIST: train with Keras, export, serve, query.
 
-Every public name is loaded on first use, so ``import kmnist`` is instant and a service that
-only asks a server for predictions never loads TensorFlow:
+Public names are imported on first use, so ``import kmnist`` itself loads nothing:
 
-* ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model`` import TensorFlow;
-* ``Client``, ``AsyncClient`` import numpy, and grpcio or urllib3 as their address asks.
+* ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model`` and ``Server`` import
+  TensorFlow when they are called for the first time;
+* ``Client`` and ``AsyncClient`` import numpy, and grpcio, urllib3 or aiohttp as the server's
+  address requires.
 """
 
 from importlib import import_module
@@ -13,48 +14,58 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kmnist.client import AsyncClient as AsyncClient
     from kmnist.client import Client as Client
-    from kmnist.datasets import Dataset as Dataset
-    from kmnist.datasets import Split as Split
-    from kmnist.datasets import load_dataset as load_dataset
+    from kmnist.data import Dataset as Dataset
+    from kmnist.data import Split as Split
+    from kmnist.data import load_dataset as load_dataset
+    from kmnist.errors import ClientError as ClientError
     from kmnist.errors import InputError as InputError
     from kmnist.errors import KmnistError as KmnistError
     from kmnist.errors import MissingError as MissingError
-    from kmnist.export import export_model as export_model
-    from kmnist.model import build_model as build_model
-    from kmnist.results import Evaluation as Evaluation
-    from kmnist.training import Run as Run
-    from kmnist.training import evaluate as evaluate
-    from kmnist.training import train as train
+    from kmnist.export.saved_model import export_model as export_model
+    from kmnist.metrics import Epoch as Epoch
+    from kmnist.metrics import Evaluation as Evaluation
+    from kmnist.server import Server as Server
+    from kmnist.training.loop import Run as Run
+    from kmnist.training.loop import evaluate as evaluate
+    from kmnist.training.loop import train as train
+    from kmnist.training.model import build_model as build_model
 
-__version__ = "0.1.0"
+    __version__: str
 
-_HOMES = {
+_MODULES = {
     "AsyncClient": "kmnist.client",
     "Client": "kmnist.client",
-    "Dataset": "kmnist.datasets",
-    "Evaluation": "kmnist.results",
+    "ClientError": "kmnist.errors",
+    "Dataset": "kmnist.data",
+    "Epoch": "kmnist.metrics",
+    "Evaluation": "kmnist.metrics",
     "InputError": "kmnist.errors",
     "KmnistError": "kmnist.errors",
     "MissingError": "kmnist.errors",
-    "Run": "kmnist.training",
-    "Split": "kmnist.datasets",
-    "build_model": "kmnist.model",
-    "evaluate": "kmnist.training",
-    "export_model": "kmnist.export",
-    "load_dataset": "kmnist.datasets",
-    "train": "kmnist.training",
+    "Run": "kmnist.training.loop",
+    "Server": "kmnist.server",
+    "Split": "kmnist.data",
+    "build_model": "kmnist.training.model",
+    "evaluate": "kmnist.training.loop",
+    "export_model": "kmnist.export.saved_model",
+    "load_dataset": "kmnist.data",
+    "train": "kmnist.training.loop",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the keys are strings
+__all__ = [*sorted(_MODULES), "__version__"]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kmnist")
     try:
-        home = _HOMES[name]
+        module = _MODULES[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(import_module(home), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *__all__])

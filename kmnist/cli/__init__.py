@@ -1,10 +1,10 @@
 """The commands: one click group ``kmnist``, one file a command.
 
 Nothing heavy is imported to print help: the group knows each command's name and summary, and
-loads its file when it runs. See :mod:`kmnist.cli.command` for what all commands share.
+loads its file when it runs. See :mod:`kmnist.cli._base` for what all commands share.
 """
 
-from kmnist.cli.command import LazyGroup
+from kmnist.cli._base import LazyGroup
 
 __all__ = ["main", "train"]
 

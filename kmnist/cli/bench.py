@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kmnist.cli.command import Command, json_option
-from kmnist.cli.connection import DEFAULT_SERVER, Connection, connection_options
+from kmnist.cli._base import Command, json_option
+from kmnist.cli._options import DEFAULT_SERVER, Connection, connection_options
 from kmnist.errors import InputError, KmnistError
 
 if TYPE_CHECKING:

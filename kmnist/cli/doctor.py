@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kmnist.cli.command import Command, json_option
+from kmnist.cli._base import Command, json_option
 from kmnist.errors import InputError
 
 if TYPE_CHECKING:

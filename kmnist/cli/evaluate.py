@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmnist.cli.command import Command, json_option
-from kmnist.cli.connection import DEFAULT_SERVER, Connection, connection_options
+from kmnist.cli._base import Command, json_option
+from kmnist.cli._options import DEFAULT_SERVER, Connection, connection_options
 
 if TYPE_CHECKING:
-    from kmnist.results import Evaluation
+    from kmnist.metrics import Evaluation
 
 __all__ = ["command"]
 
@@ -55,8 +55,8 @@ def command(
     Prints the accuracy, the precision and recall of each class, and the confusion matrix. Through
     a server the figures are the same as from the folder that it serves.
     """
-    from kmnist.datasets import load_dataset
-    from kmnist.results import Evaluation
+    from kmnist.data import load_dataset
+    from kmnist.metrics import Evaluation
 
     data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
     if server is None or model is not None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kmnist.cli.command import Command, json_option
-from kmnist.cli.connection import Connection, connection_options, server_option
+from kmnist.cli._base import Command, json_option
+from kmnist.cli._options import Connection, connection_options, server_option
 from kmnist.errors import InputError
 
 if TYPE_CHECKING:

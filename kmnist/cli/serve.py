@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from kmnist.cli.command import Command, json_option
+from kmnist.cli._base import Command, json_option
 from kmnist.errors import InputError
 
 __all__ = ["command"]
@@ -125,7 +125,7 @@ def command(
 
 
 def _serve(base: Path, as_json: bool, **settings: Any) -> None:
-    from kmnist.cli.quiet import starting_tensorflow
+    from kmnist.cli._tensorflow import starting_tensorflow
     from kmnist.server import Server
 
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -189,8 +189,8 @@ def _flags(base: Path, name: str | None) -> list[str]:
     from google.protobuf import text_format
 
     from kmnist.errors import MissingError
-    from kmnist.models_config import config_path, read_model_config
-    from kmnist.models_config_pb2 import ModelServerConfig
+    from kmnist.protocol.models_config_pb2 import ModelServerConfig
+    from kmnist.versions.models_config import config_path, read_model_config
 
     config = ModelServerConfig()
     entry = config.model_config_list.config.add(

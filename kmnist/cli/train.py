@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from kmnist.cli.command import Command, json_option
-from kmnist.cli.quiet import starting_tensorflow
-from kmnist.cli.report import Report
+from kmnist.cli._base import Command, json_option
+from kmnist.cli._progress import Report
+from kmnist.cli._tensorflow import starting_tensorflow
 
 if TYPE_CHECKING:
-    from kmnist.datasets import Dataset
+    from kmnist.data import Dataset
 
 __all__ = ["command"]
 
@@ -97,10 +97,10 @@ def command(
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     signal.signal(signal.SIGTERM, _interrupt)
     data = _load_beside_tensorflow(dataset, validation_size, data_dir)
-    from kmnist.devices import choose_device, choose_threads
-    from kmnist.export import export_model
-    from kmnist.model import build_model
-    from kmnist.training import evaluate, train
+    from kmnist.export.saved_model import export_model
+    from kmnist.training.devices import choose_device, choose_threads
+    from kmnist.training.loop import evaluate, train
+    from kmnist.training.model import build_model
 
     report = Report(settings["epochs"], quiet=as_json)
     report.begin(data, choose_device(device))
@@ -122,7 +122,7 @@ def command(
 
 def _load_beside_tensorflow(dataset: str, validation_size: int, data_dir: Path | None) -> "Dataset":
     """Reads the data in a thread while TensorFlow, which takes seconds, is imported."""
-    from kmnist.datasets import load_dataset
+    from kmnist.data import load_dataset
 
     with ThreadPoolExecutor(1) as reader:
         reading = reader.submit(
@@ -133,8 +133,8 @@ def _load_beside_tensorflow(dataset: str, validation_size: int, data_dir: Path |
         if reading.done():
             reading.result()
         with starting_tensorflow():
-            import kmnist.export
-            import kmnist.training  # noqa: F401 - imported to have it done here
+            import kmnist.export.saved_model
+            import kmnist.training.loop  # noqa: F401 - imported to have it done here
 
         return reading.result()
 

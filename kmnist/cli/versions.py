@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kmnist.cli.command import Group, json_option
+from kmnist.cli._base import Group, json_option
 
 __all__ = ["command"]
 
@@ -91,8 +91,8 @@ def prune(keep: int, base: Path, as_json: bool) -> None:
 def _rows(base: Path) -> list[dict[str, Any]]:
     from datetime import datetime
 
-    from kmnist.models_config import read_labels
     from kmnist.versions import list_versions, version_folder
+    from kmnist.versions.models_config import read_labels
 
     labels = read_labels(base)
     rows = []

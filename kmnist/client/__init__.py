@@ -1,22 +1,15 @@
 """A client of TensorFlow Serving over gRPC and REST that imports no TensorFlow.
 
 grpcio, urllib3 and aiohttp are imported when a client's address asks for them, so that
-``import kmnist.client`` costs little more than numpy. Errors: :mod:`kmnist.client.errors`; a
+``import kmnist.client`` costs little more than numpy. Errors: :mod:`kmnist.errors`; a
 server in memory for tests: :mod:`kmnist.client.testing`.
 """
 
 from kmnist.client.address import TLS
-from kmnist.client.answers import (
-    Metadata,
-    Prediction,
-    Predictions,
-    Signature,
-    TensorSpec,
-    VersionStatus,
-)
 from kmnist.client.asynchronous import AsyncClient
-from kmnist.client.blocking import Client
-from kmnist.client.errors import (
+from kmnist.client.client import Client
+from kmnist.client.predictions import Prediction, Predictions
+from kmnist.errors import (
     AccessDeniedError,
     BadAnswerError,
     ClientError,
@@ -33,6 +26,7 @@ from kmnist.client.errors import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
+from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
 
 __all__ = [
     "TLS",

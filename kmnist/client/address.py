@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from kmnist.client.errors import InvalidInputError
+from kmnist.errors import InvalidInputError
 
 __all__ = ["TLS", "Address", "Host", "checked_headers"]
 

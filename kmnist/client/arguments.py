@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kmnist.client.address import TLS, Address, checked_headers
-from kmnist.client.answers import ModelSpec
 from kmnist.client.calls import Calls
-from kmnist.client.errors import InvalidInputError
+from kmnist.errors import InvalidInputError
+from kmnist.protocol.model_spec import ModelSpec
 
 __all__ = ["make_calls"]
 

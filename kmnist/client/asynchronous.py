@@ -10,12 +10,13 @@ from typing import Any, Self, TypeVar
 from numpy.typing import ArrayLike
 
 from kmnist.client.address import TLS
-from kmnist.client.answers import Metadata, Predictions, VersionStatus
 from kmnist.client.arguments import make_calls
 from kmnist.client.calls import Flow, Send
-from kmnist.client.errors import ClientError
 from kmnist.client.inputs import PicturesLike
+from kmnist.client.predictions import Predictions
 from kmnist.client.transports import AsyncTransport, Transport, open_async_transports
+from kmnist.errors import ClientError
+from kmnist.protocol.metadata import Metadata, VersionStatus
 
 __all__ = ["AsyncClient"]
 

@@ -1,7 +1,7 @@
 """What a client does, without doing it: the part that is the same with and without asyncio.
 
 Each call is a generator that yields steps (:class:`Send`, :class:`Sleep`), is given their
-results or errors, and returns the answer. :mod:`kmnist.client.blocking` takes the steps one by
+results or errors, and returns the answer. :mod:`kmnist.client.client` takes the steps one by
 one; :mod:`kmnist.client.asynchronous` awaits them.
 """
 
@@ -11,17 +11,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.client.answers import (
-    Metadata,
-    ModelSpec,
-    Outputs,
-    Predictions,
-    Signature,
-    TensorSpec,
-    VersionStatus,
-)
 from kmnist.client.balancing import RoundRobin
-from kmnist.client.errors import (
+from kmnist.client.inputs import PicturesLike, as_images, as_pictures, check_shape, first_piece
+from kmnist.client.predictions import Predictions, empty, joined, predictions
+from kmnist.client.retrying import Deadline, backoff
+from kmnist.errors import (
     ClientError,
     DeadlineExceededError,
     InvalidInputError,
@@ -32,9 +26,8 @@ from kmnist.client.errors import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
-from kmnist.client.inputs import PicturesLike, as_images, as_pictures, check_shape, first_piece
-from kmnist.client.outputs import empty, joined, predictions
-from kmnist.client.retrying import Deadline, backoff
+from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = ["Calls", "Send", "Sleep", "Step"]
 

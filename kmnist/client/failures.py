@@ -8,7 +8,7 @@ observed answers, grpc/doc/http-grpc-status-mapping.md.
 import re
 from typing import Final
 
-from kmnist.client.errors import (
+from kmnist.errors import (
     AccessDeniedError,
     BadAnswerError,
     ClientError,
@@ -23,24 +23,10 @@ from kmnist.client.errors import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
+from kmnist.protocol.codes import CODE_OF_HTTP_STATUS
 
 __all__ = ["brief", "failure", "not_reached", "refused", "tls_failed"]
 
-# REST status → the gRPC code TensorFlow Serving had before it made this status from it.
-_CODES: Final = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ABORTED",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 _TOO_LARGE: Final = re.compile(
     r"larger than max(?:imum input batch size (?P<limit>\d+))?|request entity too large"
     r"|content too large|payload too large",
@@ -69,7 +55,7 @@ def brief(text: str, limit: int = 300) -> str:
 
 def failure(code: str | int, text: str, host: object = "the server") -> ClientError:
     """The error for a gRPC code name or a REST status, and the text that came with it."""
-    name = code if isinstance(code, str) else _CODES.get(code, "")
+    name = code if isinstance(code, str) else CODE_OF_HTTP_STATUS.get(code, "")
     said = brief(text) or (f"HTTP status {code}" if isinstance(code, int) else code)
     if code == 413:
         return RequestTooLargeError(f"the request is too large for the server: {said}", detail=text)

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.client.answers import TensorSpec
-from kmnist.client.errors import InvalidInputError
+from kmnist.errors import InvalidInputError
+from kmnist.protocol.metadata import TensorSpec
 
 __all__ = [
     "MAX_REQUEST_BYTES",

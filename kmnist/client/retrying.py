@@ -4,7 +4,7 @@ import random
 import time
 from typing import Final
 
-from kmnist.client.errors import DeadlineExceededError
+from kmnist.errors import DeadlineExceededError
 
 __all__ = ["Deadline", "backoff"]
 

@@ -19,15 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.client.answers import (
-    Metadata,
-    ModelSpec,
-    Outputs,
-    Signature,
-    TensorSpec,
-    VersionStatus,
-)
-from kmnist.client.errors import ClientError, ClosedError
+from kmnist.errors import ClientError, ClosedError
+from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = ["FakeTransport", "Request"]
 

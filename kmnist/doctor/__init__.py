@@ -5,8 +5,8 @@
 what it found. The causes are those people report most to TensorFlow Serving's issue tracker.
 """
 
-from kmnist.doctor.folder import examine_folder
+from kmnist.doctor.folder_checks import examine_folder
 from kmnist.doctor.report import Check, Finding, Report
-from kmnist.doctor.server import examine_server
+from kmnist.doctor.server_checks import examine_server
 
 __all__ = ["Check", "Finding", "Report", "examine_folder", "examine_server"]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from kmnist.client.answers import Signature, TensorSpec
-from kmnist.client.wire import serving_pb2 as pb
-from kmnist.client.wire.tensors import dtype_name, shape_of
 from kmnist.doctor.saved_model_pb2 import MetaGraphDef
 from kmnist.doctor.saved_model_pb2 import SavedModel as _SavedModel
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.metadata import Signature, TensorSpec
+from kmnist.protocol.tensors import dtype_name, shape_of
 
 __all__ = ["DamagedError", "SavedModel", "read_saved_model", "read_warmup"]
 

@@ -22,10 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from kmnist.client.wire import serving_pb2 as kmnist_dot_client_dot_wire_dot_serving__pb2
+from kmnist.protocol import serving_pb2 as kmnist_dot_protocol_dot_serving__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkmnist/doctor/saved_model.proto\x12\rkmnist.doctor\x1a kmnist/client/wire/serving.proto\">\n\nSavedModel\x12\x30\n\x0bmeta_graphs\x18\x02 \x03(\x0b\x32\x1b.kmnist.doctor.MetaGraphDef\"\xd1\x02\n\x0cMetaGraphDef\x12>\n\rmeta_info_def\x18\x01 \x01(\x0b\x32\'.kmnist.doctor.MetaGraphDef.MetaInfoDef\x12\x44\n\rsignature_def\x18\x05 \x03(\x0b\x32-.kmnist.doctor.MetaGraphDef.SignatureDefEntry\x12\x1d\n\x10object_graph_def\x18\x07 \x01(\x0cH\x00\x88\x01\x01\x1a\x37\n\x0bMetaInfoDef\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x1a\n\x12tensorflow_version\x18\x05 \x01(\t\x1aN\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.kmnist.wire.SignatureDef:\x02\x38\x01\x42\x13\n\x11_object_graph_defb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkmnist/doctor/saved_model.proto\x12\rkmnist.doctor\x1a\x1dkmnist/protocol/serving.proto\">\n\nSavedModel\x12\x30\n\x0bmeta_graphs\x18\x02 \x03(\x0b\x32\x1b.kmnist.doctor.MetaGraphDef\"\xd5\x02\n\x0cMetaGraphDef\x12>\n\rmeta_info_def\x18\x01 \x01(\x0b\x32\'.kmnist.doctor.MetaGraphDef.MetaInfoDef\x12\x44\n\rsignature_def\x18\x05 \x03(\x0b\x32-.kmnist.doctor.MetaGraphDef.SignatureDefEntry\x12\x1d\n\x10object_graph_def\x18\x07 \x01(\x0cH\x00\x88\x01\x01\x1a\x37\n\x0bMetaInfoDef\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x1a\n\x12tensorflow_version\x18\x05 \x01(\t\x1aR\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.kmnist.protocol.SignatureDef:\x02\x38\x01\x42\x13\n\x11_object_graph_defb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METAGRAPHDEF_SIGNATUREDEFENTRY']._loaded_options = None
   _globals['_METAGRAPHDEF_SIGNATUREDEFENTRY']._serialized_options = b'8\001'
-  _globals['_SAVEDMODEL']._serialized_start=84
-  _globals['_SAVEDMODEL']._serialized_end=146
-  _globals['_METAGRAPHDEF']._serialized_start=149
-  _globals['_METAGRAPHDEF']._serialized_end=486
-  _globals['_METAGRAPHDEF_METAINFODEF']._serialized_start=330
-  _globals['_METAGRAPHDEF_METAINFODEF']._serialized_end=385
-  _globals['_METAGRAPHDEF_SIGNATUREDEFENTRY']._serialized_start=387
-  _globals['_METAGRAPHDEF_SIGNATUREDEFENTRY']._serialized_end=465
+  _globals['_SAVEDMODEL']._serialized_start=81
+  _globals['_SAVEDMODEL']._serialized_end=143
+  _globals['_METAGRAPHDEF']._serialized_start=146
+  _globals['_METAGRAPHDEF']._serialized_end=487
+  _globals['_METAGRAPHDEF_METAINFODEF']._serialized_start=327
+  _globals['_METAGRAPHDEF_METAINFODEF']._serialized_end=382
+  _globals['_METAGRAPHDEF_SIGNATUREDEFENTRY']._serialized_start=384
+  _globals['_METAGRAPHDEF_SIGNATUREDEFENTRY']._serialized_end=466
 # @@protoc_insertion_point(module_scope)

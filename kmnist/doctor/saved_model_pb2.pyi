@@ -1,4 +1,4 @@
-from kmnist.client.wire import serving_pb2 as _serving_pb2
+from kmnist.protocol import serving_pb2 as _serving_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .decode import decode_picture, grey_of
-from .fit import centre_by_mass, fit, is_fitted
+from .frame import centre_by_mass, fit, is_fitted
 from .ink import find_ink
 
 __all__ = ["MNIST_EXTENT", "ink_extent", "read_pictures"]

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from .decode import grey_of, resize
-from .measure import blur, closing, components, maximum, otsu, span
+from .filters import blur, closing, components, maximum, otsu, span
 
 __all__ = ["find_ink"]
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.server.errors import invalid
+from kmnist.server.serving_error import invalid
 
 __all__ = ["PredictBody", "encode", "parse"]
 

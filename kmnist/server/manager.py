@@ -17,11 +17,11 @@ from typing import Any
 
 import grpc
 
-from kmnist.client.wire import serving_pb2 as pb
 from kmnist.errors import KmnistError, MissingError
-from kmnist.models_config import VersionPolicy, config_path, read_model_config
-from kmnist.server.errors import ServingError, invalid
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.server.serving_error import ServingError, invalid
 from kmnist.versions import list_versions
+from kmnist.versions.models_config import VersionPolicy, config_path, read_model_config
 
 __all__ = ["Manager"]
 

@@ -7,11 +7,7 @@ from urllib.parse import unquote
 
 __all__ = ["PAGE_HEADERS", "read_page_file"]
 
-# An installed package carries the page; a checkout has it where nginx takes it from.
-_FOLDERS: Final = (
-    Path(__file__).parent / "web",
-    Path(__file__).parent.parent.parent / "serving" / "web",
-)
+_FOLDER: Final = Path(__file__).parent / "web"
 
 #: Nothing from elsewhere, nothing inline, nobody's frame: the page needs only its own files.
 PAGE_HEADERS: Final = {
@@ -36,12 +32,9 @@ def read_page_file(path: str) -> tuple[bytes, str] | None:
     Only what a listing of the page's folder finds is ever read: a path that leads elsewhere,
     however it is written, names nothing in that list.
     """
-    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    if folder is None:
-        return None
     wanted = unquote(path.partition("?")[0]).removeprefix("/") or "index.html"
-    for file in folder.rglob("*"):
-        named = file.relative_to(folder).as_posix() == wanted
+    for file in _FOLDER.rglob("*"):
+        named = file.relative_to(_FOLDER).as_posix() == wanted
         if named and file.is_file() and not file.is_symlink():
             media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
             return file.read_bytes(), media_type

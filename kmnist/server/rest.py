@@ -15,11 +15,11 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from kmnist.client.wire import serving_pb2 as pb
-from kmnist.server.errors import ServingError, invalid, one_line
+from kmnist.protocol import serving_pb2 as pb
 from kmnist.server.json_tensors import encode, parse
 from kmnist.server.page import PAGE_HEADERS, read_page_file
 from kmnist.server.service import Service
+from kmnist.server.serving_error import ServingError, invalid, one_line
 
 __all__ = ["METRICS_PATH", "RestServer"]
 

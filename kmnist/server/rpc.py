@@ -10,15 +10,15 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from kmnist.client.wire import (
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.methods import (
     GET_MODEL_METADATA,
     GET_MODEL_STATUS,
     PREDICT,
     SIGNATURES_TYPE_URL,
 )
-from kmnist.client.wire import serving_pb2 as pb
-from kmnist.server.errors import ServingError, invalid, one_line
 from kmnist.server.service import Service
+from kmnist.server.serving_error import ServingError, invalid, one_line
 from kmnist.server.tensors import arrays, typed
 
 __all__ = ["GrpcServer"]

@@ -19,9 +19,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
-from kmnist.client.wire import serving_pb2 as pb
-from kmnist.server.errors import ServingError, from_tensorflow, invalid
-from kmnist.warmup import read_warmup
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.warmup import read_warmup
+from kmnist.server.serving_error import ServingError, from_tensorflow, invalid
 
 __all__ = ["Servable", "Signature"]
 

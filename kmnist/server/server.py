@@ -142,7 +142,7 @@ class Server:
         self.wait_for_folder()
         # TensorFlow takes seconds to import; by now the ports are ours.
         from kmnist.server.manager import Manager
-        from kmnist.server.metrics import Metrics
+        from kmnist.server.monitoring import Metrics
         from kmnist.server.rest import RestServer
         from kmnist.server.rpc import GrpcServer
         from kmnist.server.servable import Servable

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 from numpy.typing import NDArray
 
-from kmnist.server.errors import ServingError
 from kmnist.server.manager import Manager
-from kmnist.server.metrics import Metrics
+from kmnist.server.monitoring import Metrics
 from kmnist.server.servable import Signature
+from kmnist.server.serving_error import ServingError
 
 __all__ = ["Service"]
 

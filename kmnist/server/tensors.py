@@ -7,9 +7,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.client.wire import serving_pb2 as pb
-from kmnist.client.wire.tensors import TensorError, to_array
-from kmnist.server.errors import ServingError, invalid
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.tensors import TensorError, to_array
+from kmnist.server.serving_error import ServingError, invalid
 
 __all__ = ["arrays", "typed"]
 

@@ -69,7 +69,7 @@ def test_what_is_wrong_is_one_line(
 def test_a_data_set_of_other_classes_is_refused(models: Path, tmp_path: Path):
     import numpy as np
 
-    from kmnist.idx import write_idx
+    from kmnist.data.idx import write_idx
 
     for part, examples in (("train", 30), ("t10k", 12)):
         write_idx(tmp_path / f"{part}-images-idx3-ubyte", np.zeros((examples, 28, 28), np.uint8))

@@ -60,10 +60,10 @@ def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path):
 def test_the_test_split_is_measured_once_and_after_the_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import kmnist.training
+    import kmnist.training.loop
 
     order: list[tuple[str, int]] = []
-    train, evaluate = kmnist.training.train, kmnist.training.evaluate
+    train, evaluate = kmnist.training.loop.train, kmnist.training.loop.evaluate
 
     def noted_train(*arguments, **settings):
         run = train(*arguments, **settings)
@@ -74,8 +74,8 @@ def test_the_test_split_is_measured_once_and_after_the_training(
         order.append(("evaluated", len(split)))
         return evaluate(model, split)
 
-    monkeypatch.setattr(kmnist.training, "train", noted_train)
-    monkeypatch.setattr(kmnist.training, "evaluate", noted_evaluate)
+    monkeypatch.setattr(kmnist.training.loop, "train", noted_train)
+    monkeypatch.setattr(kmnist.training.loop, "evaluate", noted_evaluate)
     run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist")
     validations = [("evaluated", 100)] * 3
     assert order == [*validations, ("trained", 0), ("evaluated", 200)]
@@ -121,12 +121,12 @@ def test_a_gpu_that_is_not_there_is_a_clear_refusal(tiny: Path, tmp_path: Path):
 def test_an_unexpected_failure_is_one_line_without_debug(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import kmnist.model
+    import kmnist.training.model
 
     def fail(*args, **kwargs):
         raise RuntimeError("no\nluck")
 
-    monkeypatch.setattr(kmnist.model, "build_model", fail)
+    monkeypatch.setattr(kmnist.training.model, "build_model", fail)
     arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist"]
     done = run_train(*arguments)
     assert done.exit_code == 1

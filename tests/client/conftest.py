@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from standin import StandIn
 
 from kmnist.client import AsyncClient, Client
+from tests.client.standin import StandIn
 
 TINY = Path(__file__).parents[1] / "data/tiny"
 

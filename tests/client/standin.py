@@ -15,9 +15,9 @@ from concurrent import futures
 import grpc
 import numpy as np
 
-from kmnist.client import wire
-from kmnist.client.wire import serving_pb2 as pb
-from kmnist.client.wire.tensors import dtype_name, from_array, shape_of, to_array
+from kmnist.protocol import methods
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.tensors import dtype_name, from_array, shape_of, to_array
 
 CODES = {
     "INVALID_ARGUMENT": 400,
@@ -186,7 +186,7 @@ class StandIn:
     def _grpc_metadata(self, request, _headers):
         version, found = self.metadata(request.model_spec.name, *choice(request.model_spec))
         response = pb.GetModelMetadataResponse(model_spec={"version": {"value": version}})
-        response.metadata["signature_def"].type_url = wire.SIGNATURES_TYPE_URL
+        response.metadata["signature_def"].type_url = methods.SIGNATURES_TYPE_URL
         response.metadata["signature_def"].value = found.SerializeToString()
         return response
 
@@ -201,9 +201,11 @@ class StandIn:
 
     def serve_grpc(self, port=0, credentials=None):
         handlers = {
-            wire.PREDICT: self._unary(self._grpc_predict, pb.PredictRequest),
-            wire.GET_MODEL_METADATA: self._unary(self._grpc_metadata, pb.GetModelMetadataRequest),
-            wire.GET_MODEL_STATUS: self._unary(self._grpc_status, pb.GetModelStatusRequest),
+            methods.PREDICT: self._unary(self._grpc_predict, pb.PredictRequest),
+            methods.GET_MODEL_METADATA: self._unary(
+                self._grpc_metadata, pb.GetModelMetadataRequest
+            ),
+            methods.GET_MODEL_STATUS: self._unary(self._grpc_status, pb.GetModelStatusRequest),
         }
 
         class Handler(grpc.GenericRpcHandler):

@@ -5,7 +5,6 @@ import threading
 
 import numpy as np
 import pytest
-from standin import Model
 
 from kmnist.client import (
     AsyncClient,
@@ -24,6 +23,7 @@ from kmnist.client import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
+from tests.client.standin import Model
 
 
 def expected(server, images):

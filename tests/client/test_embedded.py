@@ -134,8 +134,8 @@ def test_what_the_model_refuses_is_invalid_input(client, split):
 def test_a_wrong_signature(make, url, scheme):
     """No call of a client asks for one that is not there, so this goes one level deeper."""
     from kmnist.client.address import Address
-    from kmnist.client.answers import ModelSpec
     from kmnist.client.transports import open_transports
+    from kmnist.protocol.model_spec import ModelSpec
 
     (transport,) = open_transports(Address.parse(url), {})
     pixels = np.array([bytes(784)], dtype=object)

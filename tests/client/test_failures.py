@@ -2,7 +2,7 @@
 
 import pytest
 
-from kmnist.client import errors
+from kmnist import errors
 from kmnist.client.failures import brief, failure, refused
 
 CHAIN = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:8500: "

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import pickle
 import re
 import socket
 import ssl
@@ -15,8 +14,8 @@ import grpc
 import numpy as np
 import pytest
 import trustme
-from standin import StandIn
 
+from kmnist import errors
 from kmnist.client import (
     TLS,
     BadAnswerError,
@@ -25,8 +24,8 @@ from kmnist.client import (
     DeadlineExceededError,
     InvalidInputError,
     NotReachableError,
-    errors,
 )
+from tests.client.standin import StandIn
 
 IMAGE = np.zeros((28, 28), np.uint8)
 
@@ -295,7 +294,7 @@ def test_tls_files_that_cannot_be_used(scheme, tmp_path):
 SERVER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from standin import StandIn
+from tests.client.standin import StandIn
 server = StandIn()
 server.serve_grpc(int(sys.argv[2])), server.serve_http(int(sys.argv[3]))
 print("up", flush=True)
@@ -374,26 +373,3 @@ def test_servers_take_turns_and_one_may_be_away(make, scheme):
         assert len(second.requests) == 15
     finally:
         second.stop()
-
-
-# Errors as values.
-
-EVERY = [getattr(errors, name) for name in errors.__all__]
-
-
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_errors_can_be_pickled(kind):
-    error = kind("it broke", detail="why", retryable=True)
-    error.about(address="grpc://a:1", model="kmnist", version=3)
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is kind
-    assert str(again) == "it broke"
-    assert vars(again) == vars(error)
-    assert again.version == 3
-
-
-def test_the_tree_is_drawn_in_the_docstring():
-    for kind in EVERY:
-        assert kind.__name__ in errors.__doc__
-        assert issubclass(kind, ClientError)
-        assert kind.exit_code == (2 if issubclass(kind, InvalidInputError) else 1)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from served_models import save_digits, save_oddities  # type: ignore[import-not-found]
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from kmnist.server import Server
+from tests.server.served_models import save_digits, save_oddities
 
 
 @pytest.fixture(scope="session")

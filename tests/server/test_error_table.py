@@ -16,8 +16,8 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.server import Server
-from kmnist.server.errors import ServingError
 from kmnist.server.servable import Signature
+from kmnist.server.serving_error import ServingError
 
 IMAGES = np.zeros((1, 28, 28), np.uint8)
 BODY = {"instances": IMAGES.tolist()}

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from kmnist.server.errors import ServingError
 from kmnist.server.json_tensors import encode, parse
+from kmnist.server.serving_error import ServingError
 
 STRING = np.dtype(object)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from kmnist.server.errors import ServingError
 from kmnist.server.manager import Manager, State
+from kmnist.server.serving_error import ServingError
 
 
 class Stub:

@@ -13,7 +13,7 @@ def folder(tmp_path, monkeypatch):
     (folder / "page.js").write_text("draw()")
     (folder / "images" / "one.svg").write_text("<svg/>")
     (tmp_path / "secret").write_text("secret")
-    monkeypatch.setattr(page, "_FOLDERS", (tmp_path / "not there", folder))
+    monkeypatch.setattr(page, "_FOLDER", folder)
     return folder
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import urllib3
-from served_models import save_digits  # type: ignore[import-not-found]
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from kmnist.client.wire import serving_pb2 as pb
 from kmnist.errors import InputError, KmnistError
+from kmnist.protocol import serving_pb2 as pb
 from kmnist.server import Server
+from tests.server.served_models import save_digits
 
 REQUESTS = int(os.environ.get("KMNIST_SWITCH_REQUESTS", "1000"))
 SWITCHES = 10

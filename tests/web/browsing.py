@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
-from handwriting import DIGITS, smooth
 from selenium import webdriver
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.web.handwriting import DIGITS, smooth
 
 __all__ = ["Page", "open_page"]
 

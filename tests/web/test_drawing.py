@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("selenium", reason="needs selenium")
 
-from browsing import Page, open_page
 from selenium.webdriver.common.keys import Keys
+
+from tests.web.browsing import Page, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # the first one trains
 

@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("selenium", reason="needs selenium")
 
-from browsing import Page, open_page
-from scripted import ScriptedServer, available, says
 from selenium.webdriver.common.keys import Keys
+
+from tests.web.browsing import Page, open_page
+from tests.web.scripted import ScriptedServer, available, says
 
 pytestmark = pytest.mark.browser
 

@@ -1,7 +1,7 @@
 """How requests travel: one module each for gRPC and REST, blocking and asyncio.
 
 A transport sends one request to one server and raises the errors of
-:mod:`kmnist.client.errors`; retries, splitting and checks are above it. Only the modules that
+:mod:`kmnist.errors`; retries, splitting and checks are above it. Only the modules that
 an address asks for are imported.
 """
 
@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from kmnist.client.address import Address
-from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
+from kmnist.protocol.metadata import Metadata, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = ["AsyncTransport", "Transport", "open_async_transports", "open_transports"]
 

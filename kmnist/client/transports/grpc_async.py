@@ -10,13 +10,13 @@ import grpc
 import grpc.aio
 from numpy.typing import NDArray
 
-from kmnist.client import wire
 from kmnist.client.address import Address, Host
-from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
-from kmnist.client.errors import ClosedError
 from kmnist.client.transports import grpc_messages as messages
-from kmnist.client.wire import prediction
-from kmnist.client.wire import serving_pb2 as pb
+from kmnist.errors import ClosedError
+from kmnist.protocol import methods, prediction
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.metadata import Metadata, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = ["AsyncGrpcTransport"]
 
@@ -37,13 +37,13 @@ class AsyncGrpcTransport:
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
     ) -> Outputs:
         request = prediction.request(spec, signature, inputs)
-        return messages.outputs(await self._call(wire.PREDICT, request, timeout=timeout))
+        return messages.outputs(await self._call(methods.PREDICT, request, timeout=timeout))
 
     async def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
         request = messages.metadata_request(spec)
         return messages.metadata(
             await self._call(
-                wire.GET_MODEL_METADATA, request, pb.GetModelMetadataResponse, timeout=timeout
+                methods.GET_MODEL_METADATA, request, pb.GetModelMetadataResponse, timeout=timeout
             )
         )
 
@@ -51,7 +51,7 @@ class AsyncGrpcTransport:
         request = messages.status_request(spec)
         return messages.statuses(
             await self._call(
-                wire.GET_MODEL_STATUS, request, pb.GetModelStatusResponse, timeout=timeout
+                methods.GET_MODEL_STATUS, request, pb.GetModelStatusResponse, timeout=timeout
             )
         )
 

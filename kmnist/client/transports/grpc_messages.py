@@ -8,12 +8,13 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from kmnist.client.address import Address, Host
-from kmnist.client.answers import Metadata, ModelSpec, Outputs, Signature, TensorSpec, VersionStatus
-from kmnist.client.errors import BadAnswerError, ClientError, ClosedError
 from kmnist.client.failures import failure
-from kmnist.client.outputs import NAMES
-from kmnist.client.wire import prediction, tensors
-from kmnist.client.wire import serving_pb2 as pb
+from kmnist.client.predictions import NAMES
+from kmnist.errors import BadAnswerError, ClientError, ClosedError
+from kmnist.protocol import prediction, tensors
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = [
     "call_failed",

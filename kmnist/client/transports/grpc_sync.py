@@ -6,13 +6,13 @@ from typing import Any
 import grpc
 from numpy.typing import NDArray
 
-from kmnist.client import wire
 from kmnist.client.address import Address, Host
-from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
-from kmnist.client.errors import ClosedError
 from kmnist.client.transports import grpc_messages as messages
-from kmnist.client.wire import prediction
-from kmnist.client.wire import serving_pb2 as pb
+from kmnist.errors import ClosedError
+from kmnist.protocol import methods, prediction
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.metadata import Metadata, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = ["GrpcTransport"]
 
@@ -32,12 +32,14 @@ class GrpcTransport:
         self._host = host
         self._headers = tuple(headers.items())
         self._closed = False
-        self._predict = self._channel.unary_unary(wire.PREDICT, None, None)  # takes and gives bytes
+        self._predict = self._channel.unary_unary(
+            methods.PREDICT, None, None
+        )  # takes and gives bytes
         self._metadata = self._method(
-            wire.GET_MODEL_METADATA, pb.GetModelMetadataRequest, pb.GetModelMetadataResponse
+            methods.GET_MODEL_METADATA, pb.GetModelMetadataRequest, pb.GetModelMetadataResponse
         )
         self._status = self._method(
-            wire.GET_MODEL_STATUS, pb.GetModelStatusRequest, pb.GetModelStatusResponse
+            methods.GET_MODEL_STATUS, pb.GetModelStatusRequest, pb.GetModelStatusResponse
         )
 
     def predict(

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmnist.client.address import Address, Host
-from kmnist.client.answers import Metadata, ModelSpec, Outputs, Signature, TensorSpec, VersionStatus
-from kmnist.client.errors import BadAnswerError, ClientError, InvalidInputError
 from kmnist.client.failures import brief, failure, not_reached, tls_failed
+from kmnist.errors import BadAnswerError, ClientError, InvalidInputError
+from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = [
     "JSON",

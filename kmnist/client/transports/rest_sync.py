@@ -16,10 +16,11 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from kmnist.client.address import Address, Host
-from kmnist.client.answers import Metadata, ModelSpec, Outputs, VersionStatus
-from kmnist.client.errors import ClientError, ClosedError, DeadlineExceededError
 from kmnist.client.transports import rest_messages as messages
 from kmnist.client.transports.resolving import Resolver
+from kmnist.errors import ClientError, ClosedError, DeadlineExceededError
+from kmnist.protocol.metadata import Metadata, VersionStatus
+from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = ["RestTransport"]
 

@@ -1,0 +1,123 @@
+"""What `kmnist train` prints: a line an epoch, a bar on a terminal, or one JSON object."""
+
+import json
+import random
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from kmnist.data import Dataset
+    from kmnist.metrics import Epoch, Evaluation
+    from kmnist.training.loop import Run
+
+__all__ = ["Report"]
+
+
+class Report:
+    """Follows a training from its data to its version folder."""
+
+    def __init__(self, epochs: int, *, quiet: bool) -> None:
+        """``quiet`` keeps stdout for the JSON object that :meth:`exported` prints."""
+        self._epochs = epochs
+        self._quiet = quiet
+        self._finished = 0
+        self._started = time.perf_counter()
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+
+    def begin(self, dataset: "Dataset", device: str) -> None:
+        """Says what is trained on."""
+        height, width = dataset.image_shape
+        self._print(
+            f"{dataset.name}: {len(dataset.train)} training, {len(dataset.validation)} validation "
+            f"and {len(dataset.test)} test images of {height}×{width}, "
+            f"{len(dataset.class_names)} classes; on {device}"
+        )
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Shows a bar while the body trains, if somebody is there to see it."""
+        self._print("epoch    cost  accuracy  validation  seconds")
+        if self._quiet or not sys.stdout.isatty():
+            yield
+            return
+        from rich.progress import Progress
+
+        with Progress(transient=True) as self._progress:
+            self._bar = self._progress.add_task("")
+            yield
+        self._progress = None
+
+    def block(self, epoch: int, done: int, steps: int) -> None:
+        """Moves the bar: ``done`` of an epoch's ``steps``."""
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(
+                self._bar, description=f"epoch {epoch}", completed=done, total=steps
+            )
+
+    def epoch(self, epoch: "Epoch") -> None:
+        """Prints the line of a finished epoch."""
+        self._finished = epoch.epoch
+        validation = (
+            "-" if epoch.validation_accuracy is None else f"{epoch.validation_accuracy:.4f}"
+        )
+        self._print(
+            f"{epoch.epoch:5d}  {epoch.cost:.4f}    {epoch.accuracy:.4f}      {validation:>6}"
+            f"  {epoch.seconds:7.2f}"
+        )
+
+    def interrupted(self, checkpoint: Path | None) -> str:
+        """What to tell a person who stopped the training."""
+        said = f"interrupted after epoch {self._finished} of {self._epochs}; "
+        if checkpoint is None:
+            return said + "nothing was kept (--checkpoint DIR would have)"
+        return said + f"go on with: --checkpoint {shlex.quote(str(checkpoint))} --resume"
+
+    def evaluated(self, run: "Run", evaluation: "Evaluation") -> None:
+        """Prints how the model does on the test split, and one of its images."""
+        from kmnist.cli._drawing import draw_image
+
+        names, test = run.dataset.class_names, run.dataset.test
+        chosen = random.randrange(len(test))  # noqa: S311 - to look at, not to guard
+        self._print(
+            f"\ntest accuracy {evaluation.accuracy:.4f}, cost {evaluation.cost:.4f}, "
+            f"on {evaluation.examples} images\n"
+            f"weights sha256 {run.weights_digest}\n\n"
+            f"{draw_image(test.images[chosen])}\n"
+            f"test image {chosen}: label {names[test.labels[chosen]]}, "
+            f"predicted {names[evaluation.class_ids[chosen]]}\n"
+        )
+
+    def exported(self, run: "Run", evaluation: "Evaluation", folder: Path) -> None:
+        """Prints where the version is."""
+        if self._quiet:
+            told = {
+                "version": int(folder.name),
+                "path": str(folder),
+                "test": {"accuracy": evaluation.accuracy, "cost": evaluation.cost},
+                "weights_sha256": run.weights_digest,
+                "history": [asdict(epoch) for epoch in run.history],
+                "seconds": time.perf_counter() - self._started,
+            }
+            click.echo(json.dumps(told))
+            return
+        option = "" if folder.parent == Path("models/kmnist") else f" --base {folder.parent}"
+        self._print(f"exported {folder}; serve it with: kmnist serve{option}")
+
+    def _print(self, text: str) -> None:
+        if self._quiet:
+            return
+        if self._progress is not None:
+            self._progress.console.print(text, highlight=False, markup=False)
+        else:
+            click.echo(text)

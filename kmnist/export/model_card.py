@@ -1,0 +1,86 @@
+"""The model card: where a version comes from and how good it is, as JSON."""
+
+import importlib.metadata
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmnist.metrics import Evaluation
+from kmnist.training.loop import Run
+
+__all__ = ["model_card"]
+
+_PACKAGES = ("kmnist", "tensorflow", "keras", "tensorflow-datasets", "numpy", "protobuf")
+
+
+def model_card(run: Run, evaluation: Evaluation, *, extent: float | None) -> dict[str, Any]:
+    """Everything about a version that can be told as JSON.
+
+    Args:
+        run: The training.
+        evaluation: Of its model on the test split.
+        extent: How the model reads pictures; see :func:`kmnist.pictures.ink_extent`.
+
+    Returns:
+        Only dicts, lists, strings, finite numbers and None.
+    """
+    dataset = run.dataset
+    dense = run.model.layers[-1]
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": {
+            "name": dataset.name,
+            "sha256": dataset.checksums(),
+            "splits": {
+                "train": len(dataset.train),
+                "validation": len(dataset.validation),
+                "test": len(dataset.test),
+            },
+            "image_shape": list(dataset.image_shape),
+            "class_names": list(dataset.class_names),
+        },
+        "model": {
+            "kind": "softmax regression",
+            "parameters": run.model.count_params(),
+            "kernel_initializer": _initializer(dense.kernel_initializer),
+            "bias_initializer": _initializer(dense.bias_initializer),
+            "weights_sha256": run.weights_digest,
+        },
+        "training": {
+            "loss": "categorical_crossentropy",
+            "optimizer": "SGD",
+            **run.settings,
+            "history": [asdict(epoch) for epoch in run.history],
+        },
+        "test": {
+            "cost": evaluation.cost,
+            "accuracy": evaluation.accuracy,
+            "precision": _numbers(evaluation.precision),
+            "recall": _numbers(evaluation.recall),
+            "confusion": evaluation.confusion.tolist(),
+        },
+        "pictures": (
+            "grey, resized to fit, centred; the data set is not drawn in ink on black"
+            if extent is None
+            else f"ink found, its longer side scaled to {extent:.3f} of the shorter side of the "
+            "image, centred by mass"
+        ),
+        "versions": {
+            "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        },
+        "platform": platform.platform(),
+    }
+
+
+def _initializer(initializer: Any) -> dict[str, Any]:
+    return {"name": type(initializer).__name__, **initializer.get_config()}
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    # JSON has no NaN: a class that was never met has no recall.
+    return [None if np.isnan(value) else float(value) for value in values]
