@@ -1,25 +1,84 @@
-"""Locks between processes, which the kernel releases however their holder ends."""
+"""Atomic replacement of files, and locks between processes.
+
+Used for checkpoints, ``models.config`` and version folders; needs the standard library only.
+"""
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["locked"]
+__all__ = ["locked", "replacing"]
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[int]:
-    """Holds the lock file ``path``, made if it is not there; yields its file descriptor.
+    """Hold an exclusive lock on a file, which is created if it does not exist.
 
-    A file and not the folder itself: NFS locks only what is open for writing.
+    The kernel releases the lock when its holder exits, however that happens. The lock is on a file
+    and not on a folder, because NFS locks only files that are open for writing.
+
+    Args:
+        path: The lock file. Its holder may rename or delete it.
+        wait: Wait for another holder instead of raising.
+
+    Yields:
+        The file descriptor of the lock file, open for reading and writing.
 
     Raises:
-        BlockingIOError: somebody holds it, and ``wait`` is false.
+        BlockingIOError: Another process holds the lock and ``wait`` is false.
+        OSError: The file cannot be created.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # The last holder may have renamed or deleted the file that this one waited for.
+            if _is_file_at(handle, path):
+                yield handle
+                return
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Write a file that replaces the one at ``path`` when the block ends without an error.
+
+    A reader, or a crash at any moment, sees the old content or the new one. The new file has the
+    mode of the old one. If ``path`` is a symbolic link, its target is replaced. Several writers
+    take turns.
+
+    Args:
+        path: The file to replace or create; its folder must exist.
+
+    Yields:
+        The new file, open for writing.
+
+    Raises:
+        OSError: The file cannot be written; the old one is unchanged.
+    """
+    path = Path(os.path.realpath(path))
+    partial = path.with_name(f".{path.name}.partial")
+    with locked(partial) as handle:
+        try:
+            os.ftruncate(handle, 0)  # what a process that was killed left behind
+            with suppress(FileNotFoundError):
+                os.fchmod(handle, path.stat().st_mode & 0o777)
+            with open(handle, "wb", closefd=False) as file:
+                yield file
+                file.flush()
+                os.fsync(handle)
+            os.rename(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _is_file_at(handle: int, path: str | os.PathLike[str]) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield handle
-    finally:
-        os.close(handle)
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -12,18 +12,18 @@ CLIENT = [kind for kind in EVERY if issubclass(kind, ClientError)]
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_every_error_is_in_the_tree_and_in_its_drawing(kind: type[KmnistError]):
+def test_every_error_is_in_the_tree_and_in_its_drawing(kind: type[KmnistError]) -> None:
     assert issubclass(kind, KmnistError)
     assert kind.__name__ in (errors.__doc__ or "")
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_exit_codes(kind: type[KmnistError]):
+def test_exit_codes(kind: type[KmnistError]) -> None:
     assert kind.exit_code == (2 if issubclass(kind, (InputError, MissingError)) else 1)
 
 
 @pytest.mark.parametrize("kind", CLIENT, ids=lambda kind: kind.__name__)
-def test_client_errors_can_be_pickled(kind: type[ClientError]):
+def test_client_errors_can_be_pickled(kind: type[ClientError]) -> None:
     error = kind("it broke", detail="why", retryable=True)
     error.about(address="grpc://a:1", model="kmnist", version=3)
     again = pickle.loads(pickle.dumps(error))

@@ -11,7 +11,7 @@ PROBABILITIES = np.array(
 )
 
 
-def test_figures_of_a_small_example():
+def test_figures_of_a_small_example() -> None:
     evaluation = Evaluation.of(LABELS, PROBABILITIES)
     assert evaluation.examples == 4
     assert evaluation.accuracy == 0.75
@@ -20,7 +20,7 @@ def test_figures_of_a_small_example():
     assert evaluation.cost == pytest.approx(-np.log([0.7, 0.2, 0.9, 1.0]).mean(), rel=1e-6)
 
 
-def test_a_class_that_was_never_met_has_no_recall():
+def test_a_class_that_was_never_met_has_no_recall() -> None:
     evaluation = Evaluation.of(LABELS, PROBABILITIES)
     assert evaluation.recall[:2].tolist() == [0.5, 1.0]
     assert evaluation.precision[:2].tolist() == [1.0, pytest.approx(2 / 3)]
@@ -28,6 +28,6 @@ def test_a_class_that_was_never_met_has_no_recall():
     assert np.isnan(evaluation.precision[2])
 
 
-def test_a_probability_of_zero_has_a_finite_cost():
+def test_a_probability_of_zero_has_a_finite_cost() -> None:
     evaluation = Evaluation.of(np.array([2]), PROBABILITIES[3:])
     assert evaluation.cost == pytest.approx(-np.log(np.finfo(np.float32).tiny))

@@ -18,28 +18,28 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_is_there() -> None:
     for name in kmnist.__all__:
         assert getattr(kmnist, name) is not None
     assert set(kmnist.__all__) <= set(dir(kmnist))
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'kmnist' has no attribute 'Clinet'"):
         kmnist.Clinet  # noqa: B018
 
 
-def test_importing_it_loads_nothing_heavy():
+def test_importing_it_loads_nothing_heavy() -> None:
     assert loaded_after("import kmnist") == set()
 
 
-def test_the_client_loads_neither_tensorflow_nor_keras():
+def test_the_client_loads_neither_tensorflow_nor_keras() -> None:
     assert not loaded_after("from kmnist import Client, AsyncClient") & {
         "tensorflow", "keras", "matplotlib", "tensorflow_datasets",
     }  # fmt: skip
 
 
-def test_reading_idx_files_needs_no_tensorflow(tiny: Path):
+def test_reading_idx_files_needs_no_tensorflow(tiny: Path) -> None:
     code = f"from kmnist import load_dataset; load_dataset({str(tiny)!r}, validation_size=0)"
     assert loaded_after(code) == {"numpy"}
 
@@ -47,7 +47,7 @@ def test_reading_idx_files_needs_no_tensorflow(tiny: Path):
 @pytest.mark.parametrize(
     "command", ["", *"train evaluate serve predict status versions doctor bench".split()]
 )
-def test_help_loads_nothing_heavy(command: str):
+def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = [*command.split(), "--help"]
     code = f"from kmnist.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
     assert loaded_after(code) == set()

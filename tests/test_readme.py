@@ -13,7 +13,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_ci_runs_the_two_commands_of_the_readme():
+def test_ci_runs_the_two_commands_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     run, check, *_ = blocks("bash")
     assert "kmnist-train" in run
@@ -22,7 +22,7 @@ def test_ci_runs_the_two_commands_of_the_readme():
     assert check in script
 
 
-def test_every_command_that_it_names_exists():
+def test_every_command_that_it_names_exists() -> None:
     from kmnist.cli import SUMMARIES
 
     named = set(re.findall(r"kmnist (\w+)", "\n".join(blocks("bash"))))
@@ -30,12 +30,14 @@ def test_every_command_that_it_names_exists():
     assert named <= set(SUMMARIES)
 
 
-def test_every_file_that_it_names_exists():
+def test_every_file_that_it_names_exists() -> None:
     for name in re.findall(r"`([\w./-]+\.(?:py|txt|sh|yml))`", README):
         assert (ROOT / name).exists() or name == "classes.txt", name
 
 
-def test_its_client_example_runs(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_its_client_example_runs(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import tensorflow as tf
 
     from kmnist import load_dataset
@@ -51,7 +53,9 @@ def test_its_client_example_runs(models: Path, tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out.split()[0] == "7"
 
 
-def test_its_training_example_runs(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_its_training_example_runs(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example = next(block for block in blocks("python") if "train(" in block)
     monkeypatch.chdir(tmp_path)
     short = example.replace(

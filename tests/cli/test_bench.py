@@ -17,7 +17,7 @@ def bench(*args):
     return CliRunner().invoke(main, ["bench", *map(str, args), "--duration", "0.3"])
 
 
-def test_both_transports_in_a_table(served):
+def test_both_transports_in_a_table(served) -> None:
     result = bench(served.grpc_url, served.rest_url, "--images", 3)
     assert result.exit_code == 0, result.stderr
     head, *lines = result.stdout.splitlines()
@@ -25,7 +25,7 @@ def test_both_transports_in_a_table(served):
     assert served.grpc_url in lines[0] + lines[1]
 
 
-def test_json(served):
+def test_json(served) -> None:
     result = bench(served.grpc_url, "--images", 3, "--concurrency", 2, "--json")
     found = json.loads(result.stdout)
     (measured,) = found["results"]
@@ -37,13 +37,13 @@ def test_json(served):
     assert (found["images"], found["concurrency"], found["rate"]) == (3, 2, None)
 
 
-def test_an_open_loop_sends_what_is_due(served):
+def test_an_open_loop_sends_what_is_due(served) -> None:
     result = bench(served.grpc_url, "--rate", 20, "--concurrency", 2, "--json")
     (measured,) = json.loads(result.stdout)["results"]
     assert measured["requests"] in (6, 7)  # the last one is due at the very end
 
 
-def test_a_stall_counts_for_every_request_that_was_due(monkeypatch):
+def test_a_stall_counts_for_every_request_that_was_due(monkeypatch) -> None:
     """Coordinated omission: one answer of 0.3 s at 50 requests a second delays 15 of them."""
     from kmnist.cli.bench import _Load, _measure
     from kmnist.client import Client
@@ -75,7 +75,7 @@ def _after_warm_up(predict):
     return wrapped
 
 
-def test_a_chart(served, tmp_path):
+def test_a_chart(served, tmp_path) -> None:
     path = tmp_path / "latency.svg"
     result = bench(served.grpc_url, "--plot", path)
     assert result.exit_code == 0, result.stderr
@@ -92,7 +92,7 @@ def test_a_chart(served, tmp_path):
         (["grpc://a", "--rate", 0], 2, "x>0"),
     ],
 )
-def test_failures_are_one_line(args, code, said):
+def test_failures_are_one_line(args, code, said) -> None:
     result = bench(*args)
     assert result.exit_code == code
     errors = [line for line in result.stderr.splitlines() if not line.startswith("measuring")]
@@ -100,7 +100,7 @@ def test_failures_are_one_line(args, code, said):
     assert said in errors[0]
 
 
-def test_a_chart_of_no_known_kind(served):
+def test_a_chart_of_no_known_kind(served) -> None:
     result = bench(served.grpc_url, "--plot", "latency.nope")
     assert result.exit_code == 2
     assert "cannot draw into latency.nope" in result.stderr

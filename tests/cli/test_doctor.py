@@ -17,14 +17,14 @@ def doctor(tmp_path, monkeypatch):
     )
 
 
-def test_a_healthy_folder_ends_with_0(doctor, models):
+def test_a_healthy_folder_ends_with_0(doctor, models) -> None:
     result = doctor(str(models))
     assert result.exit_code == 0
     assert "  ok       every version is whole\n" in result.output
     assert result.output.endswith("  no problems, no warnings\n")
 
 
-def test_a_problem_ends_with_1_and_says_what_why_and_what_to_do(doctor):
+def test_a_problem_ends_with_1_and_says_what_why_and_what_to_do(doctor) -> None:
     result = doctor()
     assert result.exit_code == 1
     assert result.output.startswith(
@@ -35,7 +35,7 @@ def test_a_problem_ends_with_1_and_says_what_why_and_what_to_do(doctor):
     assert result.output.endswith("  1 problem, no warnings\n")
 
 
-def test_json_is_one_object(doctor, models):
+def test_json_is_one_object(doctor, models) -> None:
     told = json.loads(doctor(str(models), "http://127.0.0.1:1", "--json").stdout)
     assert told["healthy"] is False
     folder, server = told["reports"]
@@ -52,7 +52,7 @@ def test_json_is_one_object(doctor, models):
         (["ftp://localhost"], "ftp"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(doctor, args, said):
+def test_bad_usage_is_one_line_and_exit_code_2(doctor, args, said) -> None:
     result = doctor(*args)
     assert result.exit_code == 2
     assert said in result.stderr

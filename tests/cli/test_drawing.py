@@ -5,16 +5,16 @@ import numpy as np
 from kmnist.cli._drawing import draw_image
 
 
-def test_shades_and_squares():
+def test_shades_and_squares() -> None:
     image = np.array([[0, 60, 120, 180, 255], [255, 0, 0, 0, 0]], np.uint8)
     assert draw_image(image) == "  ░░▒▒▓▓██\n██"
 
 
-def test_empty_rows_above_and_below_are_left_out():
+def test_empty_rows_above_and_below_are_left_out() -> None:
     image = np.zeros((5, 3), np.uint8)
     image[2, 1] = 255
     assert draw_image(image) == "  ██"
 
 
-def test_an_empty_image_is_empty_lines():
+def test_an_empty_image_is_empty_lines() -> None:
     assert draw_image(np.zeros((2, 3), np.uint8)) == "\n"

@@ -14,7 +14,9 @@ def run_evaluate(*arguments: str | Path):
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
-def test_the_folders_figures_are_the_trainings(models: Path, tiny: Path, evaluation: Evaluation):
+def test_the_folders_figures_are_the_trainings(
+    models: Path, tiny: Path, evaluation: Evaluation
+) -> None:
     done = run_evaluate("--model", models, "--dataset", tiny, "--json")
     told = json.loads(done.stdout)
     assert done.exit_code == 0, done.stderr
@@ -24,7 +26,7 @@ def test_the_folders_figures_are_the_trainings(models: Path, tiny: Path, evaluat
     assert told["examples"] == 200
 
 
-def test_it_prints_tables(models: Path, tiny: Path, evaluation: Evaluation):
+def test_it_prints_tables(models: Path, tiny: Path, evaluation: Evaluation) -> None:
     done = run_evaluate("--model", models, "--version", "1", "--dataset", tiny)
     assert f"accuracy {evaluation.accuracy:.4f}" in done.stdout
     assert "precision" in done.stdout
@@ -33,7 +35,7 @@ def test_it_prints_tables(models: Path, tiny: Path, evaluation: Evaluation):
 
 def test_through_a_server_the_figures_are_the_same(
     models: Path, tiny: Path, evaluation: Evaluation
-):
+) -> None:
     from kmnist.server import Server
 
     with Server(base=models, grpc_port=0, rest_port=0) as server:
@@ -57,7 +59,7 @@ def test_through_a_server_the_figures_are_the_same(
 )
 def test_what_is_wrong_is_one_line(
     models: Path, tiny: Path, arguments: list[str], code: int, message: str
-):
+) -> None:
     if "--server" not in arguments:
         arguments = ["--model", str(models), *arguments]
     done = run_evaluate("--dataset", tiny, *arguments)
@@ -66,7 +68,7 @@ def test_what_is_wrong_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_data_set_of_other_classes_is_refused(models: Path, tmp_path: Path):
+def test_a_data_set_of_other_classes_is_refused(models: Path, tmp_path: Path) -> None:
     import numpy as np
 
     from kmnist.data.idx import write_idx

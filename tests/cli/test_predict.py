@@ -39,7 +39,7 @@ def source(request, served):
     }[request.param]
 
 
-def test_a_table_has_a_line_for_each_picture(source, pictures):
+def test_a_table_has_a_line_for_each_picture(source, pictures) -> None:
     result = predict(*pictures, *source)
     assert result.exit_code == 0, result.stderr
     head, *lines = result.stdout.splitlines()
@@ -51,7 +51,7 @@ def test_a_table_has_a_line_for_each_picture(source, pictures):
     assert "█" in text
 
 
-def test_json_has_everything(source, pictures):
+def test_json_has_everything(source, pictures) -> None:
     found = json.loads(predict(*pictures, *source, "--json").stdout)["predictions"]
     assert [each["picture"] for each in found] == pictures
     for each in found:
@@ -59,7 +59,7 @@ def test_json_has_everything(source, pictures):
         assert each["probability"] == pytest.approx(max(each["probabilities"]), abs=1e-6)
 
 
-def test_a_picture_on_standard_input(served, pictures):
+def test_a_picture_on_standard_input(served, pictures) -> None:
     with open(pictures[0], "rb") as file:
         result = predict("-", "--server", served.grpc_url, "--json", input=file.read())
     by_name = predict(pictures[0], "--server", served.grpc_url, "--json")
@@ -67,7 +67,7 @@ def test_a_picture_on_standard_input(served, pictures):
     assert one | {"picture": ""} == other | {"picture": ""}
 
 
-def test_a_random_image_is_drawn_with_its_label(source, tiny):
+def test_a_random_image_is_drawn_with_its_label(source, tiny) -> None:
     result = predict("--random", "--dataset", tiny, *source)
     assert result.exit_code == 0, result.stderr
     *drawing, image, label, prediction = result.stdout.splitlines()
@@ -78,18 +78,18 @@ def test_a_random_image_is_drawn_with_its_label(source, tiny):
     assert prediction.split()[0] == "prediction"
 
 
-def test_a_random_image_as_json(served, tiny, tiny_dataset):
+def test_a_random_image_as_json(served, tiny, tiny_dataset) -> None:
     result = predict("--random", "--dataset", tiny, "--server", served.grpc_url, "--json")
     found = json.loads(result.stdout)
     assert found["label"] == str(tiny_dataset.test.labels[found["index"]])
 
 
-def test_the_server_may_come_from_the_environment(served, pictures):
+def test_the_server_may_come_from_the_environment(served, pictures) -> None:
     result = predict(pictures[0], env={"KMNIST_SERVER": served.rest_url})
     assert result.exit_code == 0, result.stderr
 
 
-def test_the_broken_one_of_several_is_named(source, pictures, tmp_path):
+def test_the_broken_one_of_several_is_named(source, pictures, tmp_path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_text("no such")
     result = predict(*pictures, broken, *source)
@@ -113,7 +113,7 @@ def test_the_broken_one_of_several_is_named(source, pictures, tmp_path):
         (["--random", "--version", "1", "--label", "y"], 2, "at most one of them"),
     ],
 )
-def test_failures_are_one_line(args, code, said):
+def test_failures_are_one_line(args, code, said) -> None:
     result = predict(*args)
     assert result.exit_code == code
     assert said in result.stderr
@@ -121,7 +121,7 @@ def test_failures_are_one_line(args, code, said):
     assert "s3cret" not in result.stderr
 
 
-def test_a_folder_that_cannot_be_loaded(tmp_path):
+def test_a_folder_that_cannot_be_loaded(tmp_path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_text("no such")
     result = predict("--random", "--model", tmp_path)

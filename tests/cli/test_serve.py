@@ -71,7 +71,7 @@ def refuses(port):
         return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
-def test_sigterm_lets_a_request_finish(start, base, binary):
+def test_sigterm_lets_a_request_finish(start, base, binary) -> None:
     process = start("--base", base, "--engine", "embedded", "--json", *PORTS, **binary)
     facts = json.loads(process.stdout.readline())
     assert facts.keys() == {"engine", "model", "grpc", "rest"}
@@ -96,7 +96,7 @@ def test_sigterm_lets_a_request_finish(start, base, binary):
     assert process.wait(30) == 0
 
 
-def test_ctrl_c_while_there_is_no_version_yet(start, tmp_path):
+def test_ctrl_c_while_there_is_no_version_yet(start, tmp_path) -> None:
     process = start("--base", tmp_path / "none", "--engine", "embedded", *PORTS)
     for line in process.stderr:
         if "waiting for one: kmnist-train --output" in line:
@@ -107,7 +107,7 @@ def test_ctrl_c_while_there_is_no_version_yet(start, tmp_path):
     assert "Traceback" not in stderr
 
 
-def test_a_taken_port(base):
+def test_a_taken_port(base) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         result = run("--base", base, "--engine", "embedded", "--rest-port", port, "--grpc-port", 0)
@@ -118,7 +118,7 @@ def test_a_taken_port(base):
     )
 
 
-def test_a_model_that_cannot_be_loaded(tmp_path, capsys, monkeypatch):
+def test_a_model_that_cannot_be_loaded(tmp_path, capsys, monkeypatch) -> None:
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"\xff")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path, capsys, monkeypatch):
         (["--name", "a/b", "--engine", "embedded"], "cannot be a model's name"),
     ],
 )
-def test_bad_usage(arguments, message):
+def test_bad_usage(arguments, message) -> None:
     result = run(*arguments, *(PORTS if "--rest-port" not in arguments else []))
     assert result.returncode == 2
     assert message in result.stderr
@@ -172,7 +172,7 @@ def flags_of(process):
     return dict(flag.removeprefix("--").split("=", 1) for flag in told["flags"])
 
 
-def test_the_real_binary_takes_over(start, base, binary):
+def test_the_real_binary_takes_over(start, base, binary) -> None:
     process = start("--base", base, "--json", "--timeout", "2", "--concurrency", "9", **binary)
     assert json.loads(process.stdout.readline()) == {
         "engine": "tensorflow_model_server",
@@ -199,7 +199,7 @@ def test_the_real_binary_takes_over(start, base, binary):
     assert process.stdout.read() == "terminated\n"
 
 
-def test_the_real_binary_gets_policy_and_labels(start, tmp_path, binary):
+def test_the_real_binary_gets_policy_and_labels(start, tmp_path, binary) -> None:
     (tmp_path / "models" / "double").mkdir(parents=True)
     (tmp_path / "models" / "models.config").write_text(
         'model_config_list { config { name: "double" base_path: "/models/double" '
@@ -216,7 +216,7 @@ def test_the_real_binary_gets_policy_and_labels(start, tmp_path, binary):
     assert flags["allow_version_labels_for_unavailable_models"] == "true"
 
 
-def test_the_real_binary_needs_two_ports(binary):
+def test_the_real_binary_needs_two_ports(binary) -> None:
     result = run(*PORTS, **binary)
     assert result.returncode == 2
     assert "needs two ports that differ" in result.stderr

@@ -19,7 +19,7 @@ def url(request, served):
     return served.grpc_url if request.param == "grpc" else served.rest_url
 
 
-def test_versions_states_labels_and_signatures(url):
+def test_versions_states_labels_and_signatures(url) -> None:
     result = status("--server", url)
     assert result.exit_code == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -28,7 +28,7 @@ def test_versions_states_labels_and_signatures(url):
     assert "uint8 (n, 28, 28)" in result.stdout
 
 
-def test_json(url):
+def test_json(url) -> None:
     found = json.loads(status("--server", url, "--json").stdout)
     assert (found["server"], found["model"], found["ready"]) == (url, "kmnist", True)
     (version,) = found["versions"]
@@ -43,11 +43,11 @@ def test_json(url):
     assert images == {"dtype": "DT_UINT8", "shape": [None, 28, 28]}
 
 
-def test_a_label_has_to_be_looked_for(url):
+def test_a_label_has_to_be_looked_for(url) -> None:
     assert "stable" not in status("--server", url, "--probe", "other").stdout
 
 
-def test_wait(url):
+def test_wait(url) -> None:
     assert status("--server", url, "--wait", 10).exit_code == 0
 
 
@@ -58,21 +58,21 @@ def test_wait(url):
         (["--version", 9], "no such version"),
     ],
 )
-def test_what_is_not_there(url, args, said):
+def test_what_is_not_there(url, args, said) -> None:
     result = status("--server", url, *args)
     assert result.exit_code == 1
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_a_label_that_is_not_set_is_not_ready(url):
+def test_a_label_that_is_not_set_is_not_ready(url) -> None:
     result = status("--server", url, "--label", "canary")
     assert result.exit_code == 1
     assert "not ready" in result.stdout
 
 
 @pytest.mark.parametrize("args", [[], ["--wait", 0.3]], ids=str)
-def test_nothing_listens(args):
+def test_nothing_listens(args) -> None:
     result = status("--server", "http://127.0.0.1:1", *args)
     assert result.exit_code == 1
     assert "127.0.0.1:1: Connection refused; is it running" in result.stderr

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Never
 
 import pytest
 from click.testing import CliRunner
@@ -31,7 +32,7 @@ def start_train(*arguments: str | Path, **settings) -> subprocess.Popen[str]:
     )
 
 
-def test_it_trains_measures_and_exports(tiny: Path, tmp_path: Path):
+def test_it_trains_measures_and_exports(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
     done = run_train("--dataset", tiny, *ON_TINY, "--output", base)
     assert done.exit_code == 0, done.stderr
@@ -45,7 +46,7 @@ def test_it_trains_measures_and_exports(tiny: Path, tmp_path: Path):
     assert (base / "1" / "saved_model.pb").exists()
 
 
-def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path):
+def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None:
     done = run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist", "--json")
     told = json.loads(done.stdout)
     assert done.stderr == ""
@@ -59,7 +60,7 @@ def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path):
 
 def test_the_test_split_is_measured_once_and_after_the_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     import kmnist.training.loop
 
     order: list[tuple[str, int]] = []
@@ -96,7 +97,7 @@ def test_the_test_split_is_measured_once_and_after_the_training(
 )
 def test_bad_usage_is_one_line_and_exit_code_2(
     tiny: Path, tmp_path: Path, arguments: list[str], message: str
-):
+) -> None:
     done = run_train("--dataset", tiny, "--output", tmp_path / "kmnist", *arguments)
     assert done.exit_code == 2
     assert message in done.stderr
@@ -105,7 +106,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(
     assert not (tmp_path / "kmnist").exists()
 
 
-def test_a_gpu_that_is_not_there_is_a_clear_refusal(tiny: Path, tmp_path: Path):
+def test_a_gpu_that_is_not_there_is_a_clear_refusal(tiny: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
@@ -120,10 +121,10 @@ def test_a_gpu_that_is_not_there_is_a_clear_refusal(tiny: Path, tmp_path: Path):
 
 def test_an_unexpected_failure_is_one_line_without_debug(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     import kmnist.training.model
 
-    def fail(*args, **kwargs):
+    def fail(*args, **kwargs) -> Never:
         raise RuntimeError("no\nluck")
 
     monkeypatch.setattr(kmnist.training.model, "build_model", fail)
@@ -134,7 +135,7 @@ def test_an_unexpected_failure_is_one_line_without_debug(
     assert isinstance(run_train(*arguments, "--debug").exception, RuntimeError)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tiny: Path, tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_one_line(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "file")
     assert done.exit_code == 2
@@ -152,7 +153,7 @@ def uninterrupted(tiny: Path) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_goes_on_to_the_same_weights(
     tiny: Path, tmp_path: Path, number: int, uninterrupted: str
-):
+) -> None:
     state = tmp_path / "state"
     arguments: list[str | Path] = ["--dataset", tiny, "--validation-size", "0", "--epochs", "150"]
     arguments += ["--checkpoint", state, "--output", tmp_path / "kmnist", "--json"]
@@ -173,7 +174,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert json.loads(resumed.stdout)["weights_sha256"] == uninterrupted
 
 
-def test_two_trainings_at_once_get_two_numbers(tiny: Path, tmp_path: Path):
+def test_two_trainings_at_once_get_two_numbers(tiny: Path, tmp_path: Path) -> None:
     runs = [
         start_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist", "--json")
         for _ in range(2)

@@ -25,21 +25,21 @@ def versions(base):
     return lambda *args: CliRunner().invoke(main, ["versions", *args, "--base", str(base)])
 
 
-def test_canary_promote_and_roll_back_are_one_command_each(versions, base):
+def test_canary_promote_and_roll_back_are_one_command_each(versions, base) -> None:
     assert versions("label", "stable=2", "canary=3").output == "canary=3\nstable=2\n"
     assert versions("label", "stable=3", "canary=").output == "stable=3\n"
     assert versions("label", "stable=2").output == "stable=2\n"
     assert read_labels(base) == {"stable": 2}
 
 
-def test_label_without_a_change_makes_the_file_that_the_server_needs(versions, base):
+def test_label_without_a_change_makes_the_file_that_the_server_needs(versions, base) -> None:
     assert versions("label").output == ""
     assert config_path(base).exists()
     versions("label", "stable=2")
     assert versions("label").output == "stable=2\n"
 
 
-def test_list_shows_the_newest_first_with_its_labels(versions):
+def test_list_shows_the_newest_first_with_its_labels(versions) -> None:
     versions("label", "stable=2", "good=2")
     lines = versions("list").output.splitlines()
     assert [line.split()[0] for line in lines] == ["3", "2", "1"]
@@ -53,7 +53,7 @@ def test_list_shows_the_newest_first_with_its_labels(versions):
     ]
 
 
-def test_prune_says_what_it_deleted_and_what_it_kept(versions, base):
+def test_prune_says_what_it_deleted_and_what_it_kept(versions, base) -> None:
     versions("label", "stable=1")
     assert versions("prune", "--keep", "1").output == "deleted: 2\nkept:    1, 3\n"
     assert list_versions(base) == [1, 3]
@@ -73,7 +73,7 @@ def test_prune_says_what_it_deleted_and_what_it_kept(versions, base):
         (["prune"], "Missing option"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(versions, base, args, said):
+def test_bad_usage_is_one_line_and_exit_code_2(versions, base, args, said) -> None:
     result = versions(*args)
     assert result.exit_code == 2
     assert said in result.stderr
@@ -82,14 +82,14 @@ def test_bad_usage_is_one_line_and_exit_code_2(versions, base, args, said):
     assert read_labels(base) == {}
 
 
-def test_no_version_says_how_to_make_one(versions, base, tmp_path):
+def test_no_version_says_how_to_make_one(versions, base, tmp_path) -> None:
     for args in (["list"], ["label", "a=1"], ["prune", "--keep", "1"]):
         result = CliRunner().invoke(main, ["versions", *args, "--base", str(tmp_path / "none")])
         assert result.exit_code == 2
         assert "kmnist-train" in result.stderr
 
 
-def test_a_broken_models_config_is_named(versions, base):
+def test_a_broken_models_config_is_named(versions, base) -> None:
     config_path(base).write_text("{")
     result = versions("list")
     assert result.exit_code == 2

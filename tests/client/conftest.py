@@ -16,7 +16,7 @@ TINY = Path(__file__).parents[1] / "data/tiny"
 class InLoop:
     """An AsyncClient used like a Client, so that one test tells about both."""
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args, **options) -> None:
         self.runner = asyncio.Runner()
         self.client = AsyncClient(*args, **options)
 
@@ -34,7 +34,7 @@ class InLoop:
         self.close()
         self.runner.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.client)
 
 
@@ -72,7 +72,7 @@ def server(running):
 
 
 @pytest.fixture
-def url(server, scheme):
+def url(server, scheme) -> str:
     return f"{scheme}://127.0.0.1:{server.grpc_port if scheme == 'grpc' else server.http_port}"
 
 

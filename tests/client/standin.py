@@ -36,7 +36,7 @@ CODES = {
 
 
 class RefusedError(Exception):
-    def __init__(self, code, text):
+    def __init__(self, code, text) -> None:
         super().__init__(code, text)
         self.code, self.text = code, text
 
@@ -44,7 +44,7 @@ class RefusedError(Exception):
 class Model:
     """Softmax regression with fixed random weights, as the exported versions answer."""
 
-    def __init__(self, height=28, width=28, classes=10):
+    def __init__(self, height=28, width=28, classes=10) -> None:
         self.shape, self.classes = (height, width), classes
         self.weights = np.random.default_rng(0).normal(size=(height * width, classes)) / 10
         self.signatures = {
@@ -73,7 +73,7 @@ class Model:
 class StandIn:
     """Attributes may be changed while it runs: ``states``, ``labels``, ``fail``, ``delay`` …"""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.reset()
         self._grpc = self._http = None
         self.grpc_port = self.http_port = 0
@@ -93,7 +93,7 @@ class StandIn:
 
     # What is asked, whatever the transport.
 
-    def _maybe_fail(self):
+    def _maybe_fail(self) -> None:
         if self.delay:
             time.sleep(self.delay)
         if self.fail:
@@ -273,7 +273,7 @@ class StandIn:
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
-            def do_GET(self):
+            def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 try:
@@ -289,7 +289,7 @@ class StandIn:
 
             do_POST = do_GET  # noqa: N815 - named by http.server
 
-            def log_message(self, *_args):
+            def log_message(self, *_args) -> None:
                 pass
 
         self._http = QuietServer(("127.0.0.1", port), Handler)
@@ -299,7 +299,7 @@ class StandIn:
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
         return self.http_port
 
-    def stop(self):
+    def stop(self) -> None:
         if self._grpc is not None:
             self._grpc.stop(None).wait()
         if self._http is not None:
@@ -313,23 +313,23 @@ class QuietServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *args):
+    def __init__(self, *args) -> None:
         self.open = set()
         super().__init__(*args)
 
-    def process_request(self, request, client_address):
+    def process_request(self, request, client_address) -> None:
         self.open.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request):
+    def shutdown_request(self, request) -> None:
         self.open.discard(request)
         super().shutdown_request(request)
 
-    def drop_connections(self):
+    def drop_connections(self) -> None:
         for request in list(self.open):
             self.shutdown_request(request)
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request, client_address) -> None:
         pass
 
 

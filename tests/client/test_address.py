@@ -14,13 +14,13 @@ from kmnist.client.address import Address, Host, checked_headers
         ("grpc://a:1,b,[::1]:3", [("a", 1), ("b", 8500), ("::1", 3)]),
     ],
 )
-def test_addresses(url, hosts):
+def test_addresses(url, hosts) -> None:
     address = Address.parse(url)
     assert address.hosts == tuple(Host(*host) for host in hosts)
     assert Address.parse(str(address)) == address
 
 
-def test_a_path_is_kept_over_http():
+def test_a_path_is_kept_over_http() -> None:
     assert str(Address.parse("https://models.test:8/up/")) == "https://models.test:8/up"
 
 
@@ -38,13 +38,13 @@ def test_a_path_is_kept_over_http():
         ("http://user:s3cret@a", "holds credentials"),
     ],
 )
-def test_addresses_that_are_refused(url, message):
+def test_addresses_that_are_refused(url, message) -> None:
     with pytest.raises(InvalidInputError, match=message) as info:
         Client(url)
     assert "s3cret" not in str(info.value)
 
 
-def test_tls_belongs_to_a_scheme_that_encrypts():
+def test_tls_belongs_to_a_scheme_that_encrypts() -> None:
     with pytest.raises(InvalidInputError, match="use grpcs://"):
         Client("grpc://a", tls=TLS())
     with pytest.raises(InvalidInputError, match="both certificate and key"):
@@ -64,11 +64,11 @@ def test_tls_belongs_to_a_scheme_that_encrypts():
         ({"headers": {"a": "s3cret\n"}}, "the value of header 'a' cannot be sent"),
     ],
 )
-def test_arguments_that_are_refused(options, message):
+def test_arguments_that_are_refused(options, message) -> None:
     with pytest.raises(InvalidInputError, match=message) as info:
         Client("grpc://a", **options)
     assert "s3cret" not in str(info.value)
 
 
-def test_header_names_are_lower_case():
+def test_header_names_are_lower_case() -> None:
     assert checked_headers({"X-Key": "1"}) == {"x-key": "1"}

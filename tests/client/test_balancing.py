@@ -1,7 +1,7 @@
 from kmnist.client.balancing import RoundRobin
 
 
-def test_round_robin_leaves_out_what_failed():
+def test_round_robin_leaves_out_what_failed() -> None:
     servers = RoundRobin("abc")
     assert [servers.pick() for _ in range(4)] == ["a", "b", "c", "a"]
     assert servers.failed("b")

@@ -37,7 +37,7 @@ def local(models, tiny_dataset):
     return {name: value.numpy() for name, value in answer.items()}
 
 
-def test_the_answers_are_those_of_the_model(client, split, local):
+def test_the_answers_are_those_of_the_model(client, split, local) -> None:
     predictions = client.predict(split.images)
     np.testing.assert_array_equal(predictions.class_ids, local["class_ids"])
     np.testing.assert_array_equal(
@@ -46,12 +46,12 @@ def test_the_answers_are_those_of_the_model(client, split, local):
     np.testing.assert_allclose(predictions.probabilities, local["probabilities"], rtol=1e-5)
 
 
-def test_accuracy_is_the_local_one_exactly(client, split, evaluation):
+def test_accuracy_is_the_local_one_exactly(client, split, evaluation) -> None:
     predictions = client.predict(split.images)
     assert float(np.mean(predictions.class_ids == split.labels)) == evaluation.accuracy
 
 
-def test_both_transports_answer_the_same_to_the_bit(make, served, split):
+def test_both_transports_answer_the_same_to_the_bit(make, served, split) -> None:
     over_grpc = make(served.grpc_url).predict(split.images)
     over_rest = make(served.rest_url).predict(split.images)
     np.testing.assert_array_equal(over_grpc.probabilities, over_rest.probabilities)
@@ -59,12 +59,12 @@ def test_both_transports_answer_the_same_to_the_bit(make, served, split):
     np.testing.assert_array_equal(over_grpc.class_names, over_rest.class_names)
 
 
-def test_pieces(make, url, split, local):
+def test_pieces(make, url, split, local) -> None:
     predictions = make(url, batch_size=33).predict(split.images)
     np.testing.assert_array_equal(predictions.class_ids, local["class_ids"])
 
 
-def test_pictures(client, split, tmp_path):
+def test_pictures(client, split, tmp_path) -> None:
     paths, inverted = [], []
     for index, image in enumerate(split.images[:20]):
         large = np.kron(image, np.ones((4, 4), np.uint8))
@@ -76,14 +76,14 @@ def test_pictures(client, split, tmp_path):
     np.testing.assert_array_equal(client.predict_pictures(inverted).class_ids, from_paths.class_ids)
 
 
-def test_a_broken_picture_is_refused_with_the_models_own_words(client):
+def test_a_broken_picture_is_refused_with_the_models_own_words(client) -> None:
     with pytest.raises(
         InvalidInputError, match=r"refused the input: Picture 0, 7 bytes, is no PNG"
     ):
         client.predict_pictures(b"no such")
 
 
-def test_status_and_metadata(client):
+def test_status_and_metadata(client) -> None:
     (status,) = client.status()
     assert (status.version, status.state) == (1, "AVAILABLE")
     metadata = client.metadata()
@@ -99,7 +99,7 @@ def test_status_and_metadata(client):
     client.wait_until_ready()
 
 
-def test_versions_and_labels(make, url, split):
+def test_versions_and_labels(make, url, split) -> None:
     for options in ({"version": 1}, {"label": "stable"}):
         assert len(make(url, **options).predict(split.images[:3])) == 3
         assert make(url, **options).is_ready()
@@ -113,7 +113,7 @@ def test_versions_and_labels(make, url, split):
         ({"label": "canary"}, LabelNotFoundError),
     ],
 )
-def test_not_found(make, url, split, options, error):
+def test_not_found(make, url, split, options, error) -> None:
     client = make(url, **options)
     for call in (
         lambda: client.predict(split.images),
@@ -126,12 +126,12 @@ def test_not_found(make, url, split, options, error):
     assert not client.is_ready()
 
 
-def test_what_the_model_refuses_is_invalid_input(client, split):
+def test_what_the_model_refuses_is_invalid_input(client, split) -> None:
     with pytest.raises(InvalidInputError, match=r"takes uint8 \(n, 28, 28\)"):
         client.predict(split.images[:, :20])
 
 
-def test_a_wrong_signature(make, url, scheme):
+def test_a_wrong_signature(make, url, scheme) -> None:
     """No call of a client asks for one that is not there, so this goes one level deeper."""
     from kmnist.client.address import Address
     from kmnist.client.transports import open_transports
@@ -146,7 +146,7 @@ def test_a_wrong_signature(make, url, scheme):
     transport.close()
 
 
-def test_a_restarted_server_is_found_again(make, models, scheme, split):
+def test_a_restarted_server_is_found_again(make, models, scheme, split) -> None:
     """The same client, over two servers that follow each other on one port."""
     from kmnist.server import Server
 
@@ -161,7 +161,7 @@ def test_a_restarted_server_is_found_again(make, models, scheme, split):
             client.predict(split.images)
 
 
-def test_a_new_version_is_asked_once_it_is_there(make, models, scheme, split, tmp_path):
+def test_a_new_version_is_asked_once_it_is_there(make, models, scheme, split, tmp_path) -> None:
     """The latest version changes under a client that goes on asking."""
     import shutil
 

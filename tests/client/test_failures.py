@@ -27,7 +27,7 @@ CHAIN = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:
         (599, "", errors.BadAnswerError, "unexpected HTTP status 599"),
     ],
 )
-def test_failures(code, text, error, message):
+def test_failures(code, text, error, message) -> None:
     found = failure(code, text, "h")
     assert type(found) is error
     assert message in str(found)
@@ -42,21 +42,21 @@ def test_failures(code, text, error, message):
         ("Hostname Verification Check failed.", False),
     ],
 )
-def test_only_what_can_pass_is_tried_again(text, retryable):
+def test_only_what_can_pass_is_tried_again(text, retryable) -> None:
     assert failure("UNAVAILABLE", text).retryable == retryable
 
 
-def test_a_limit_that_the_server_names_is_kept():
+def test_a_limit_that_the_server_names_is_kept() -> None:
     text = "Task size 200 is larger than maximum input batch size 100"
     assert failure("INVALID_ARGUMENT", text).limit == 100
     assert failure(400, text).limit == 100
 
 
-def test_what_a_model_asserts_is_told_without_the_trail_to_it():
+def test_what_a_model_asserts_is_told_without_the_trail_to_it() -> None:
     text = "assertion failed: [Send a picture\\'s bytes.]\n\t [[{{node map/Assert}}]]"
     assert str(refused(text)) == "the model refused the input: Send a picture's bytes."
     assert refused(text).detail == text
 
 
-def test_long_texts_are_cut():
+def test_long_texts_are_cut() -> None:
     assert brief("a\n b" + "c" * 400) == "a b" + "c" * 296 + "…"

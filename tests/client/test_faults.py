@@ -35,7 +35,7 @@ def listening(answer):
     """A port whose every connection ``answer(socket, request)`` is called with."""
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve():
+    def serve() -> None:
         while True:
             try:
                 connection, _ = listener.accept()
@@ -43,7 +43,7 @@ def listening(answer):
                 return
             threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
-    def talk(connection):
+    def talk(connection) -> None:
         with connection, contextlib.suppress(OSError):
             request = connection.recv(1 << 16)
             while request:
@@ -83,29 +83,29 @@ def refuse(make, url, error, **options):
     return info.value
 
 
-def test_absent(make, scheme):
+def test_absent(make, scheme) -> None:
     error = refuse(make, f"{scheme}://127.0.0.1:1", NotReachableError)
     assert "refused" in str(error)
     assert error.retryable
 
 
-def test_no_such_host(make, scheme):
+def test_no_such_host(make, scheme) -> None:
     error = refuse(make, f"{scheme}://no-such-host.invalid:80", NotReachableError)
     assert "no-such-host.invalid" in str(error)
 
 
-def test_accepts_and_never_replies(make, scheme):
+def test_accepts_and_never_replies(make, scheme) -> None:
     with listening(lambda connection, request: None) as port:
         refuse(make, f"{scheme}://127.0.0.1:{port}", DeadlineExceededError, timeout=0.5)
 
 
-def test_hangs_up(make, scheme):
+def test_hangs_up(make, scheme) -> None:
     with listening(lambda connection, request: False) as port:
         refuse(make, f"{scheme}://127.0.0.1:{port}", NotReachableError)
 
 
-def test_a_trickle_ends_at_the_deadline(make):
-    def trickle(connection, request):
+def test_a_trickle_ends_at_the_deadline(make) -> None:
+    def trickle(connection, request) -> None:
         connection.sendall(http_answer(b"", length=1000))
         while True:
             connection.sendall(b" ")
@@ -119,7 +119,7 @@ HTML = b"<html>Welcome to the proxy</html>"
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "302 Found"])
-def test_a_proxy_that_answers_html(make, scheme, status):
+def test_a_proxy_that_answers_html(make, scheme, status) -> None:
     with listening(
         lambda connection, request: connection.sendall(http_answer(HTML, status, "text/html"))
     ) as port:
@@ -142,7 +142,7 @@ def test_a_proxy_that_answers_html(make, scheme, status):
         ("418 I'm a teapot", BadAnswerError),
     ],
 )
-def test_what_proxies_say(make, status, error):
+def test_what_proxies_say(make, status, error) -> None:
     with listening(
         lambda connection, request: connection.sendall(http_answer(HTML, status, "text/html"))
     ) as port:
@@ -162,13 +162,13 @@ def test_what_proxies_say(make, status, error):
     ],
     ids=range(7),
 )
-def test_answers_that_are_not_the_servers(make, body):
+def test_answers_that_are_not_the_servers(make, body) -> None:
     with listening(lambda connection, request: connection.sendall(http_answer(body))) as port:
         refuse(make, f"http://127.0.0.1:{port}", BadAnswerError)
 
 
-def test_an_answer_that_is_cut_off(make):
-    def cut(connection, request):
+def test_an_answer_that_is_cut_off(make) -> None:
+    def cut(connection, request) -> bool:
         connection.sendall(http_answer(b'{"model_spec"', length=1000))
         return False
 
@@ -177,7 +177,7 @@ def test_an_answer_that_is_cut_off(make):
     assert error.retryable  # as when a server is killed in the middle of an answer
 
 
-def test_nan_as_the_server_writes_it(make, server, scheme):
+def test_nan_as_the_server_writes_it(make, server, scheme) -> None:
     server.changed = lambda outputs: (
         outputs | {"probabilities": np.full_like(outputs["probabilities"], np.nan)}
     )
@@ -186,7 +186,7 @@ def test_nan_as_the_server_writes_it(make, server, scheme):
     assert "NaN" in str(error)
 
 
-def test_the_other_protocols_port(make, server, scheme):
+def test_the_other_protocols_port(make, server, scheme) -> None:
     port = server.http_port if scheme == "grpc" else server.grpc_port
     refuse(make, f"{scheme}://127.0.0.1:{port}", BadAnswerError)
 
@@ -236,14 +236,14 @@ def ports(authority):
         server.stop()
 
 
-def test_tls(make, scheme, ports, authority):
+def test_tls(make, scheme, ports, authority) -> None:
     url = f"{scheme}s://127.0.0.1:{ports['good'][scheme]}"
     assert len(make(url, tls=TLS(ca=authority[1])).predict(IMAGE)) == 1
     named = TLS(ca=authority[1], server_name="models.test")
     assert len(make(url, tls=named).predict(IMAGE)) == 1
 
 
-def test_a_client_certificate(make, scheme, ports, authority, tmp_path):
+def test_a_client_certificate(make, scheme, ports, authority, tmp_path) -> None:
     own = authority[0].issue_cert("client.test")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     chain.write_bytes(b"".join(pem.bytes() for pem in own.cert_chain_pems))
@@ -254,7 +254,7 @@ def test_a_client_certificate(make, scheme, ports, authority, tmp_path):
     refuse(make, url, NotReachableError, tls=TLS(ca=authority[1]))
 
 
-def test_an_expired_certificate(make, scheme, ports, authority):
+def test_an_expired_certificate(make, scheme, ports, authority) -> None:
     url = f"{scheme}s://127.0.0.1:{ports['expired'][scheme]}"
     error = refuse(make, url, NotReachableError, tls=TLS(ca=authority[1]))
     # The oldest gRPC that is supported does not say what is wrong with it.
@@ -262,29 +262,29 @@ def test_an_expired_certificate(make, scheme, ports, authority):
     assert not error.retryable
 
 
-def test_a_certificate_nobody_vouches_for(make, scheme, ports):
+def test_a_certificate_nobody_vouches_for(make, scheme, ports) -> None:
     error = refuse(make, f"{scheme}s://127.0.0.1:{ports['good'][scheme]}", NotReachableError)
     assert "certificate" in str(error)
     assert not error.retryable
 
 
-def test_a_certificate_of_another_name(make, scheme, ports, authority):
+def test_a_certificate_of_another_name(make, scheme, ports, authority) -> None:
     url = f"{scheme}s://127.0.0.1:{ports['good'][scheme]}"
     error = refuse(make, url, NotReachableError, tls=TLS(ca=authority[1], server_name="b.test"))
     assert not error.retryable
 
 
-def test_tls_to_a_plain_port(make, scheme, ports, authority):
+def test_tls_to_a_plain_port(make, scheme, ports, authority) -> None:
     url = f"{scheme}s://127.0.0.1:{ports['plain'][scheme]}"
     error = refuse(make, url, NotReachableError, tls=TLS(ca=authority[1]))
     assert "TLS could not be agreed on" in str(error)
 
 
-def test_no_tls_to_a_tls_port(make, scheme, ports):
+def test_no_tls_to_a_tls_port(make, scheme, ports) -> None:
     refuse(make, f"{scheme}://127.0.0.1:{ports['good'][scheme]}", NotReachableError)
 
 
-def test_tls_files_that_cannot_be_used(scheme, tmp_path):
+def test_tls_files_that_cannot_be_used(scheme, tmp_path) -> None:
     with pytest.raises(InvalidInputError, match=r"expected .*PEM file"):
         Client(f"{scheme}s://127.0.0.1:1", tls=TLS(ca=str(tmp_path / "none.pem")))
 
@@ -314,7 +314,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def test_a_server_killed_and_restarted_in_the_middle(scheme, images, request):
+def test_a_server_killed_and_restarted_in_the_middle(scheme, images, request) -> None:
     """Of 2,000 calls of four threads none is lost, and none is answered differently."""
     folder = str(request.path.parent)
     ports = {"grpc": free_port(), "http": free_port()}
@@ -325,7 +325,7 @@ def test_a_server_killed_and_restarted_in_the_middle(scheme, images, request):
             expected = client.predict(images)
             halfway = threading.Semaphore(0)
 
-            def ask(first):
+            def ask(first) -> None:
                 for index in range(first, 2000, 4):
                     try:
                         answers[index] = client.predict(images[index % 200])
@@ -355,7 +355,7 @@ def test_a_server_killed_and_restarted_in_the_middle(scheme, images, request):
         np.testing.assert_allclose(answer.probabilities[0], want, atol=1e-6)
 
 
-def test_servers_take_turns_and_one_may_be_away(make, scheme):
+def test_servers_take_turns_and_one_may_be_away(make, scheme) -> None:
     first, second = StandIn(), StandIn()
     for server in (first, second):
         server.serve_grpc()

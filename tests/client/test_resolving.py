@@ -22,11 +22,11 @@ def infos(*ips):
         (["fd00::1", "fd00::2", "10.0.0.1"], ["fd00::1", "fd00::2"]),
     ],
 )
-def test_many(ips, turns):
+def test_many(ips, turns) -> None:
     assert many([(info[0], info[4][0]) for info in infos(*ips)]) == turns
 
 
-def test_a_name_with_many_addresses_gives_each_in_turn(monkeypatch):
+def test_a_name_with_many_addresses_gives_each_in_turn(monkeypatch) -> None:
     looked_up = []
 
     def getaddrinfo(name, port, **_options):

@@ -17,7 +17,7 @@ def always_seven(values):
     return np.eye(10)[[7] * len(values)]
 
 
-def test_a_fake_answers():
+def test_a_fake_answers() -> None:
     fake = FakeTransport(always_seven)
     with Client(transport=fake) as client:
         assert client.predict(IMAGE)[0] == (7, "7", 1.0)
@@ -28,7 +28,7 @@ def test_a_fake_answers():
     assert (second.signature, second.inputs["pictures"].tolist()) == ("pictures", [b"a", b"b"])
 
 
-def test_a_fake_answers_asyncio_too():
+def test_a_fake_answers_asyncio_too() -> None:
     async def ask():
         async with AsyncClient(transport=FakeTransport(always_seven)) as client:
             return (await client.predict(IMAGE)).class_names.tolist()
@@ -36,7 +36,7 @@ def test_a_fake_answers_asyncio_too():
     assert asyncio.run(ask()) == ["7"]
 
 
-def test_a_fake_fails_as_it_is_told():
+def test_a_fake_fails_as_it_is_told() -> None:
     fake = FakeTransport(always_seven, errors=[OverloadedError("busy"), ServerError("broken")])
     with Client(transport=fake) as client:
         with pytest.raises(ServerError):  # the first is retried
@@ -44,7 +44,7 @@ def test_a_fake_fails_as_it_is_told():
         assert len(client.predict(IMAGE)) == 1
 
 
-def test_a_fake_may_be_another_model():
+def test_a_fake_may_be_another_model() -> None:
     fake = FakeTransport(
         lambda images: np.ones((len(images), 2)) / 2,
         image_shape=(8, 8),
@@ -56,7 +56,7 @@ def test_a_fake_may_be_another_model():
         assert client.metadata().version == 5
 
 
-def test_importing_the_client_imports_nothing_heavy():
+def test_importing_the_client_imports_nothing_heavy() -> None:
     heavy = ["tensorflow", "keras", "grpc", "google.protobuf", "urllib3", "aiohttp", "asyncio"]
     code = (
         "import sys, kmnist.client, kmnist.client.testing;"
@@ -66,7 +66,7 @@ def test_importing_the_client_imports_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
-def test_every_public_name_can_be_imported():
+def test_every_public_name_can_be_imported() -> None:
     import kmnist.client
 
     assert kmnist.client.__all__ == sorted(

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def change(folder: Path, name: str, values: np.ndarray) -> Path:
     return folder / name
 
 
-def test_the_bundled_files_are_the_canonical_mnist():
+def test_the_bundled_files_are_the_canonical_mnist() -> None:
     for name, md5 in MD5.items():
         path = Path(str(files("kmnist") / "data/mnist" / f"{name}.gz"))
         ndim = 3 if "images" in name else 1
@@ -52,7 +53,7 @@ def test_the_bundled_files_are_the_canonical_mnist():
         assert digest.hexdigest() == md5
 
 
-def test_the_checksums_beside_the_bundled_files_are_theirs():
+def test_the_checksums_beside_the_bundled_files_are_theirs() -> None:
     mnist = Path(str(files("kmnist") / "data/mnist"))
     stated = dict(
         reversed(line.split()) for line in (mnist / "SHA256SUMS").read_text().splitlines()
@@ -60,7 +61,7 @@ def test_the_checksums_beside_the_bundled_files_are_theirs():
     assert stated == load_dataset("mnist").checksums()
 
 
-def test_mnist_is_split_as_in_the_tutorial():
+def test_mnist_is_split_as_in_the_tutorial() -> None:
     dataset = load_dataset()
     assert [len(dataset.train), len(dataset.validation), len(dataset.test)] == [55000, 5000, 10000]
     assert dataset.validation.labels[:5].tolist() == [5, 0, 4, 1, 9]  # the first of the 60,000
@@ -69,7 +70,7 @@ def test_mnist_is_split_as_in_the_tutorial():
     assert dataset.name == "mnist"
 
 
-def test_a_folder_may_hold_raw_and_compressed_files(folder: Path, tiny: Path):
+def test_a_folder_may_hold_raw_and_compressed_files(folder: Path, tiny: Path) -> None:
     change(folder, TRAIN_IMAGES, read_idx(folder / f"{TRAIN_IMAGES}.gz", ndim=3))
     mixed, plain = (load_dataset(path, validation_size=50) for path in (folder, tiny))
     assert np.array_equal(mixed.train.images, plain.train.images)
@@ -77,7 +78,7 @@ def test_a_folder_may_hold_raw_and_compressed_files(folder: Path, tiny: Path):
     assert len(mixed.validation) == 50
 
 
-def test_other_sizes_and_class_names_are_taken(folder: Path):
+def test_other_sizes_and_class_names_are_taken(folder: Path) -> None:
     change(folder, TRAIN_IMAGES, np.zeros((500, 20, 30), np.uint8))
     change(folder, TEST_IMAGES, np.zeros((200, 20, 30), np.uint8))
     (folder / "classes.txt").write_text(
@@ -90,7 +91,7 @@ def test_other_sizes_and_class_names_are_taken(folder: Path):
     assert "classes.txt" in dataset.checksums()
 
 
-def test_classes_are_counted_from_the_training_labels(folder: Path):
+def test_classes_are_counted_from_the_training_labels(folder: Path) -> None:
     labels = np.arange(500, dtype=np.uint8) % 4
     change(folder, TRAIN_LABELS, labels)
     change(folder, TEST_LABELS, labels[:200])
@@ -99,7 +100,7 @@ def test_classes_are_counted_from_the_training_labels(folder: Path):
 
 def test_a_folder_is_not_taken_for_a_tfds_name_that_it_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     # A checkout of this project has a folder kmnist, and TFDS a data set of that name.
     (tmp_path / "no_such_tfds_name").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -107,7 +108,7 @@ def test_a_folder_is_not_taken_for_a_tfds_name_that_it_shares(
         load_dataset("no_such_tfds_name")
 
 
-def test_a_missing_folder_and_a_missing_file_are_named(folder: Path):
+def test_a_missing_folder_and_a_missing_file_are_named(folder: Path) -> None:
     with pytest.raises(MissingError, match="there is no folder /nowhere"):
         load_dataset("/nowhere")
     (folder / f"{TEST_LABELS}.gz").unlink()
@@ -115,19 +116,19 @@ def test_a_missing_folder_and_a_missing_file_are_named(folder: Path):
         load_dataset(folder)
 
 
-def test_a_count_of_labels_unlike_the_images_is_refused(folder: Path):
+def test_a_count_of_labels_unlike_the_images_is_refused(folder: Path) -> None:
     change(folder, TRAIN_LABELS, np.zeros(499, np.uint8))
     with pytest.raises(InputError, match=r"500 images, but .*499 labels"):
         load_dataset(folder)
 
 
-def test_test_images_of_another_size_are_refused(folder: Path):
+def test_test_images_of_another_size_are_refused(folder: Path) -> None:
     change(folder, TEST_IMAGES, np.zeros((200, 27, 28), np.uint8))
     with pytest.raises(InputError, match=r"\(27, 28\) pixels"):
         load_dataset(folder)
 
 
-def test_labels_out_of_range_are_refused(folder: Path):
+def test_labels_out_of_range_are_refused(folder: Path) -> None:
     labels = np.arange(200, dtype=np.uint8) % 10
     labels[7] = 10
     path = change(folder, TEST_LABELS, labels)
@@ -139,7 +140,7 @@ def test_labels_out_of_range_are_refused(folder: Path):
         load_dataset(folder)
 
 
-def test_bad_class_names_are_refused(folder: Path):
+def test_bad_class_names_are_refused(folder: Path) -> None:
     (folder / "classes.txt").write_text("one\ntwo\none\n")
     with pytest.raises(InputError, match="names 'one' twice"):
         load_dataset(folder)
@@ -148,14 +149,14 @@ def test_bad_class_names_are_refused(folder: Path):
         load_dataset(folder)
 
 
-def test_a_single_class_is_refused(folder: Path):
+def test_a_single_class_is_refused(folder: Path) -> None:
     change(folder, TRAIN_LABELS, np.zeros(500, np.uint8))
     with pytest.raises(InputError, match="has 1 class; expected at least two"):
         load_dataset(folder)
 
 
 @pytest.mark.parametrize("size", [-1, 500, 5000])
-def test_a_validation_size_that_leaves_nothing_is_refused(tiny: Path, size: int):
+def test_a_validation_size_that_leaves_nothing_is_refused(tiny: Path, size: int) -> None:
     with pytest.raises(InputError, match=f"validation size of {size}.*from 0 to 499"):
         load_dataset(tiny, validation_size=size)
 
@@ -165,7 +166,7 @@ def test_a_validation_size_that_leaves_nothing_is_refused(tiny: Path, size: int)
 class TestTFDS:
     """Against TFDS itself, with data prepared in a folder of the test's."""
 
-    def test_prepared_data_is_read_without_network(self, tiny: Path, tmp_path: Path):
+    def test_prepared_data_is_read_without_network(self, tiny: Path, tmp_path: Path) -> None:
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
@@ -197,22 +198,22 @@ class TestTFDS:
         assert set(dataset.checksums()) == {"train", "validation", "test"}
         assert dataset.name == "tiny_digits/1.0.0"
 
-    def test_unknown_names_are_one_clear_line(self):
+    def test_unknown_names_are_one_clear_line(self) -> None:
         with pytest.raises(MissingError, match=r"knows no data set 'mnits'.*or 'mnist'"):
             load_dataset("mnits")
         with pytest.raises(InputError, match="not a name that TFDS can read"):
             load_dataset("fashion mnist!")
 
-    def test_colour_images_are_refused_before_a_download(self, tmp_path: Path):
+    def test_colour_images_are_refused_before_a_download(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"\(32, 32, 3\); expected grey"):
             load_dataset("cifar10", data_dir=tmp_path)
 
     def test_a_failed_download_is_one_clear_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
+    ) -> None:
         import tensorflow_datasets as tfds
 
-        def fail(*args, **kwargs):
+        def fail(*args, **kwargs) -> Never:
             raise ConnectionError("no route to host")
 
         monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)

@@ -22,7 +22,7 @@ def images(tiny: Path) -> np.ndarray:
     return read_idx(tiny / "t10k-images-idx3-ubyte.gz", ndim=3)
 
 
-def test_reads_real_images_and_labels(tiny: Path, images: np.ndarray):
+def test_reads_real_images_and_labels(tiny: Path, images: np.ndarray) -> None:
     labels = read_idx(tiny / "t10k-labels-idx1-ubyte.gz", ndim=1)
     assert images.shape == (200, 28, 28)
     assert images.dtype == np.uint8
@@ -30,12 +30,12 @@ def test_reads_real_images_and_labels(tiny: Path, images: np.ndarray):
 
 
 @pytest.mark.parametrize("name", ["images", "images.gz"])
-def test_what_is_written_is_read_again(tmp_path: Path, images: np.ndarray, name: str):
+def test_what_is_written_is_read_again(tmp_path: Path, images: np.ndarray, name: str) -> None:
     write_idx(tmp_path / name, images)
     assert np.array_equal(read_idx(tmp_path / name, ndim=3), images)
 
 
-def test_the_same_values_give_the_same_compressed_file(tmp_path: Path, images: np.ndarray):
+def test_the_same_values_give_the_same_compressed_file(tmp_path: Path, images: np.ndarray) -> None:
     write_idx(tmp_path / "a.gz", images)
     write_idx(tmp_path / "b.gz", images)
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
@@ -43,7 +43,7 @@ def test_the_same_values_give_the_same_compressed_file(tmp_path: Path, images: n
 
 def test_a_large_raw_file_is_mapped(
     tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     write_idx(tmp_path / "images", images)
     monkeypatch.setattr(idx, "MAP_FROM_BYTES", 1000)
     mapped = read_idx(tmp_path / "images", ndim=3)
@@ -51,7 +51,7 @@ def test_a_large_raw_file_is_mapped(
     assert np.array_equal(mapped, images)
 
 
-def test_only_bytes_are_written(tmp_path: Path):
+def test_only_bytes_are_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="float64"):
         write_idx(tmp_path / "floats", np.zeros(3))  # type: ignore[arg-type]
 
@@ -70,7 +70,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
-def test_a_bad_raw_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str):
+def test_a_bad_raw_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "bad-images"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as refusal:
@@ -79,7 +79,9 @@ def test_a_bad_raw_file_is_refused_by_name(tmp_path: Path, content: bytes, messa
     assert "\n" not in str(refusal.value)
 
 
-def test_a_large_raw_file_that_goes_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_large_raw_file_that_goes_on_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(idx, "MAP_FROM_BYTES", 10)
     path = tmp_path / "images"
     path.write_bytes(header(2, 2, 2) + bytes(9))
@@ -102,7 +104,9 @@ REFUSED_COMPRESSED = {
 @pytest.mark.parametrize(
     ("content", "message"), REFUSED_COMPRESSED.values(), ids=REFUSED_COMPRESSED
 )
-def test_a_bad_compressed_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str):
+def test_a_bad_compressed_file_is_refused_by_name(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     path = tmp_path / "bad-images.gz"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as refusal:
@@ -110,7 +114,9 @@ def test_a_bad_compressed_file_is_refused_by_name(tmp_path: Path, content: bytes
     assert str(path) in str(refusal.value)
 
 
-def test_every_flip_of_a_header_byte_is_refused_or_read_whole(tmp_path: Path, images: np.ndarray):
+def test_every_flip_of_a_header_byte_is_refused_or_read_whole(
+    tmp_path: Path, images: np.ndarray
+) -> None:
     write_idx(tmp_path / "good", images[:3])
     good = (tmp_path / "good").read_bytes()
     for position in range(16):

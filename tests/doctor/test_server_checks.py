@@ -50,7 +50,7 @@ class _ModelServer(http.server.BaseHTTPRequestHandler):
         status = {"error_code": "UNKNOWN" if error else "OK", "error_message": error}
         return {"version": str(version), "state": state, "status": status}
 
-    def _answer(self, code, body):
+    def _answer(self, code, body) -> None:
         data = json.dumps(body).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -58,17 +58,17 @@ class _ModelServer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *_):
+    def log_message(self, *_) -> None:
         pass
 
 
 class _WebServer(http.server.BaseHTTPRequestHandler):
     """Knows no path."""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.send_error(404)
 
-    def log_message(self, *_):
+    def log_message(self, *_) -> None:
         pass
 
 
@@ -98,7 +98,7 @@ def only_finding(report):
 
 
 class TestReached:
-    def test_nothing_listens(self):
+    def test_nothing_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as freed:
             port = freed.getsockname()[1]
         for scheme in ("grpc", "http"):
@@ -106,26 +106,26 @@ class TestReached:
             assert "no server could be reached" in finding.what
             assert "docker compose" in finding.do
 
-    def test_something_that_does_not_answer(self):
+    def test_something_that_does_not_answer(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
             finding = only_finding(examine_server(url, timeout=0.3))
         assert "holds the port and does not answer" in finding.why
 
-    def test_another_web_server(self):
+    def test_another_web_server(self) -> None:
         with http.server.HTTPServer(("127.0.0.1", 0), _WebServer) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             finding = only_finding(examine_server(f"http://127.0.0.1:{server.server_address[1]}"))
             server.shutdown()
         assert "the port is another's" in finding.why
 
-    def test_an_address_that_is_none(self):
+    def test_an_address_that_is_none(self) -> None:
         with pytest.raises(InvalidInputError):
             examine_server("localhost:8500")
 
 
 class TestStates:
-    def test_a_wrong_name(self, examine, tmp_path):
+    def test_a_wrong_name(self, examine, tmp_path) -> None:
         finding = only_finding(examine({1: ("AVAILABLE", "")}, model="mnist"))
         assert "does not know mnist" in finding.what
         finding = only_finding(
@@ -133,7 +133,7 @@ class TestStates:
         )
         assert finding.do == "ask for kmnist, as the folder is called: --model kmnist"
 
-    def test_none_is_available(self, examine):
+    def test_none_is_available(self, examine) -> None:
         findings = examine({1: ("END", ""), 2: ("LOADING", "")}).findings
         assert findings[0].what == (
             "no version is AVAILABLE: version 2 is LOADING, version 1 is END"
@@ -165,18 +165,18 @@ class TestStates:
             ("something else", "log"),
         ],
     )
-    def test_why_a_version_could_not_be_loaded(self, examine, error, do):
+    def test_why_a_version_could_not_be_loaded(self, examine, error, do) -> None:
         report = examine({1: ("AVAILABLE", ""), 2: ("END", error)}, {1: ["serving_default"]})
         finding = only_finding(report)
         assert finding.what == f"version 2 could not be loaded: {error}"
         assert do in finding.do
 
-    def test_versions_differ(self, examine):
+    def test_versions_differ(self, examine) -> None:
         states = {1: ("AVAILABLE", ""), 2: ("AVAILABLE", ""), 3: ("END", "")}
         report = examine(states, {1: ["serving_default"], 2: ["serving_default", "pixels"]})
         assert "version 1 differs from version 2" in only_finding(report).what
 
-    def test_signatures_cannot_be_read(self, examine):
+    def test_signatures_cannot_be_read(self, examine) -> None:
         finding = only_finding(examine({1: ("AVAILABLE", "")}))
         assert finding.what.startswith("the signatures of version 1 cannot be read: ")
 
@@ -194,14 +194,14 @@ def served(models, tmp_path_factory):
 
 
 @pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
-def test_a_sound_server_is_healthy(served, transport):
+def test_a_sound_server_is_healthy(served, transport) -> None:
     report = examine_server(getattr(served, transport), base=served.base)
     assert report.findings == []
     assert len(report.checks) == 8
 
 
 @pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
-def test_a_server_that_does_not_follow_its_folder(served, transport, tmp_path):
+def test_a_server_that_does_not_follow_its_folder(served, transport, tmp_path) -> None:
     base = tmp_path / "models" / "kmnist"
     shutil.copytree(served.base, base)
     shutil.copytree(base / "1", base / "3")
@@ -222,7 +222,7 @@ def test_a_server_that_does_not_follow_its_folder(served, transport, tmp_path):
     assert f"it serves version 1, not in {base}" in whats
 
 
-def test_the_wrong_kind_of_port(served):
+def test_the_wrong_kind_of_port(served) -> None:
     for url in (f"http://127.0.0.1:{served.grpc_port}", f"grpc://127.0.0.1:{served.rest_port}"):
         finding = only_finding(examine_server(url, timeout=3))
         assert "use grpc:// with port 8500 and http:// with port 8501" in finding.do

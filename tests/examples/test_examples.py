@@ -39,7 +39,7 @@ def environment(**more):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_curl(served, folder):
+def test_curl(served, folder) -> None:
     done = subprocess.run(
         ["sh", EXAMPLES / "curl.sh", folder / "0.png"],
         env=environment(REST=served.rest_url),
@@ -61,7 +61,7 @@ def test_curl(served, folder):
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_batch(served, folder, transport):
+def test_batch(served, folder, transport) -> None:
     url = served.grpc_url if transport == "grpc" else served.rest_url
     done = subprocess.run(
         [sys.executable, EXAMPLES / "batch.py", folder],
@@ -76,7 +76,7 @@ def test_batch(served, folder, transport):
     assert "is no PNG" in lines[5]["error"]
 
 
-def test_batch_says_how_it_is_used():
+def test_batch_says_how_it_is_used() -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLES / "batch.py"],
         env=environment(),
@@ -110,7 +110,7 @@ def service(served):
     process.wait()
 
 
-def test_service(service, folder):
+def test_service(service, folder) -> None:
     with urllib.request.urlopen(f"{service}/ready") as answer:
         assert answer.status == 200
     picture = (folder / "0.png").read_bytes()

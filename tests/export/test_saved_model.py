@@ -31,7 +31,7 @@ def png(image: np.ndarray) -> bytes:
     return bytes(tf.io.encode_png(image[..., None]).numpy())
 
 
-def test_the_folder_holds_what_it_should(models: Path):
+def test_the_folder_holds_what_it_should(models: Path) -> None:
     files = {str(path.relative_to(models / "1")) for path in (models / "1").rglob("*")}
     assert {
         "saved_model.pb",
@@ -47,13 +47,13 @@ def test_the_folder_holds_what_it_should(models: Path):
     assert (models.parent / "models.config").exists()
 
 
-def test_other_users_may_read_it(models: Path):
+def test_other_users_may_read_it(models: Path) -> None:
     for path in [models / "1", *(models / "1").rglob("*")]:
         wanted = 0o555 if path.is_dir() else 0o444
         assert path.stat().st_mode & wanted == wanted, path
 
 
-def test_the_three_signatures_are_those_of_the_contract(signatures):
+def test_the_three_signatures_are_those_of_the_contract(signatures) -> None:
     for signature in ("serving_default", "pixels", "pictures"):
         name = INPUTS[signature]
         _, inputs = signatures[signature].structured_input_signature
@@ -64,7 +64,7 @@ def test_the_three_signatures_are_those_of_the_contract(signatures):
         assert outputs["class_names"].dtype == tf.string
 
 
-def test_images_and_pixels_answer_as_the_model(signatures, trained: Run):
+def test_images_and_pixels_answer_as_the_model(signatures, trained: Run) -> None:
     images = trained.dataset.test.images
     expected = trained.model(images).numpy()
     for answer in (
@@ -77,7 +77,7 @@ def test_images_and_pixels_answer_as_the_model(signatures, trained: Run):
         assert names == [trained.dataset.class_names[index] for index in expected.argmax(axis=1)]
 
 
-def test_pictures_of_the_images_are_recognised_as_well(signatures, trained: Run):
+def test_pictures_of_the_images_are_recognised_as_well(signatures, trained: Run) -> None:
     test = trained.dataset.test
     plain = (trained.model(test.images).numpy().argmax(axis=1) == test.labels).mean()
     answer = signatures["pictures"](pictures=tf.constant([png(image) for image in test.images]))
@@ -85,7 +85,7 @@ def test_pictures_of_the_images_are_recognised_as_well(signatures, trained: Run)
     assert read > plain - 0.06
 
 
-def test_no_images_are_no_answers(signatures):
+def test_no_images_are_no_answers(signatures) -> None:
     for inputs in (
         {"images": tf.zeros((0, 28, 28), tf.uint8)},
         {"pixels": tf.constant([], tf.string)},
@@ -110,7 +110,9 @@ B64 = {"short": "eHh4", "text": "bm90IGEgcGljdHVyZQ==", "nothing": ""}
         ("pictures", {"pictures": [{"b64": B64["nothing"]}]}, "Picture 0"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_the_graph(models: Path, signature, inputs, message):
+def test_what_does_not_fit_is_refused_in_the_graph(
+    models: Path, signature, inputs, message
+) -> None:
     # A server does not hold inputs against a signature's shape; the graph has to.
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
@@ -127,7 +129,7 @@ def test_what_does_not_fit_is_refused_in_the_graph(models: Path, signature, inpu
             assert message in json.load(refusal.value)["error"]
 
 
-def test_the_warmup_file_asks_every_signature(models: Path, trained: Run):
+def test_the_warmup_file_asks_every_signature(models: Path, trained: Run) -> None:
     requests = dict(read_warmup(models / "1"))
     assert list(requests) == list(INPUTS)
     first = trained.dataset.train.images[:1]
@@ -136,7 +138,7 @@ def test_the_warmup_file_asks_every_signature(models: Path, trained: Run):
     assert requests["pictures"]["pictures"].tolist() == [png(first[0])]
 
 
-def test_the_warmup_file_is_what_tensorflow_serving_reads(models: Path):
+def test_the_warmup_file_is_what_tensorflow_serving_reads(models: Path) -> None:
     logs = pytest.importorskip(
         "tensorflow_serving.apis.prediction_log_pb2", reason="needs tensorflow-serving-api"
     )
@@ -150,7 +152,7 @@ def test_the_warmup_file_is_what_tensorflow_serving_reads(models: Path):
 
 def test_the_card_tells_where_the_version_comes_from(
     models: Path, trained: Run, evaluation: Evaluation
-):
+) -> None:
     card = json.loads((models / "1" / "model_card.json").read_text())
     assert card["data"]["splits"] == {"train": 400, "validation": 100, "test": 200}
     assert card["data"]["sha256"] == trained.dataset.checksums()
@@ -164,14 +166,14 @@ def test_the_card_tells_where_the_version_comes_from(
     assert card["versions"]["tensorflow"] == tf.__version__
 
 
-def test_the_plots_are_pictures(models: Path):
+def test_the_plots_are_pictures(models: Path) -> None:
     for name in ("training", "confusion", "weights", "samples"):
         picture = tf.io.decode_png((models / "1" / f"{name}.png").read_bytes(), channels=3).numpy()
         assert min(picture.shape[:2]) > 200
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
 
 
-def test_another_shape_goes_through_to_the_export(tmp_path: Path):
+def test_another_shape_goes_through_to_the_export(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 12, 17), dtype=np.uint8)
     labels = (images.mean(axis=(1, 2)) > 127).astype(np.uint8) + rng.integers(0, 2, 60).astype(
@@ -191,7 +193,9 @@ def test_another_shape_goes_through_to_the_export(tmp_path: Path):
     assert card["training"]["history"][0]["validation_accuracy"] is None
 
 
-def test_the_next_version_is_one_more(models: Path, trained: Run, evaluation: Evaluation, tmp_path):
+def test_the_next_version_is_one_more(
+    models: Path, trained: Run, evaluation: Evaluation, tmp_path
+) -> None:
     base = tmp_path / "models" / "kmnist"
     shutil.copytree(models / "1", base / "7")
     assert export_model(trained, evaluation, base) == base / "8"
@@ -199,7 +203,7 @@ def test_the_next_version_is_one_more(models: Path, trained: Run, evaluation: Ev
 
 def test_a_model_that_answers_otherwise_is_not_published(
     trained: Run, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def write_other_weights(run: Run, folder: Path, extent: float | None):
         other = build_model(seed=5)
         return original(Run(other, run.dataset, (), {}, ""), folder, extent)
@@ -213,7 +217,7 @@ def test_a_model_that_answers_otherwise_is_not_published(
 
 def test_a_full_disk_leaves_nothing(
     trained: Run, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def no_space(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -225,7 +229,7 @@ def test_a_full_disk_leaves_nothing(
 
 def test_a_file_in_the_place_of_the_folder_is_refused(
     trained: Run, evaluation: Evaluation, tmp_path: Path
-):
+) -> None:
     (tmp_path / "kmnist").write_text("")
     with pytest.raises(InputError, match="is a file; expected a folder"):
         export_model(trained, evaluation, tmp_path / "kmnist")
@@ -233,7 +237,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(
 
 def test_a_killed_export_leaves_no_version_and_is_swept(
     models: Path, trained: Run, evaluation: Evaluation, tiny: Path, tmp_path: Path
-):
+) -> None:
     base = tmp_path / "models" / "kmnist"
     arguments = ["--dataset", str(tiny), "--validation-size", "0", "--epochs", "1"]
     process = subprocess.Popen(

@@ -42,18 +42,18 @@ def sheet(digits):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_picture_stays_within_six_points(kind, digits, classify, read):
+def test_every_kind_of_picture_stays_within_six_points(kind, digits, classify, read) -> None:
     images, labels = digits
     pictures = [KINDS[kind](image, np.random.default_rng(i)) for i, image in enumerate(images)]
     plain = np.mean(classify(images) == labels)
     assert np.mean(classify(read(*pictures)) == labels) >= plain - 0.06
 
 
-def test_an_image_of_the_data_set_stays_as_it_is(digits, read):
+def test_an_image_of_the_data_set_stays_as_it_is(digits, read) -> None:
     np.testing.assert_array_equal(read(*map(encode, digits[0])), digits[0])
 
 
-def test_a_drawing_is_sized_and_centred_as_mnist(read):
+def test_a_drawing_is_sized_and_centred_as_mnist(read) -> None:
     drawing = np.zeros((300, 500), np.uint8)
     drawing[40:140, 350:360] = 255  # a 1, 100 pixels tall
     image = read(encode(drawing))[0]
@@ -85,7 +85,7 @@ def saved(picture, name, **options):
     return file.getvalue()
 
 
-def test_formats_mix_in_one_request(sheet, read):
+def test_formats_mix_in_one_request(sheet, read) -> None:
     picture = Image.fromarray(sheet)
     blank = Image.new("L", picture.size)
     files = {
@@ -115,7 +115,7 @@ def test_formats_mix_in_one_request(sheet, read):
         (8, Image.Transpose.ROTATE_270),
     ],
 )
-def test_a_photo_is_turned_upright(orientation, stored, order, sheet, read):
+def test_a_photo_is_turned_upright(orientation, stored, order, sheet, read) -> None:
     exif = Image.Exif()
     exif.endian = order
     exif[0x010F] = "maker"
@@ -125,18 +125,18 @@ def test_a_photo_is_turned_upright(orientation, stored, order, sheet, read):
     assert np.abs(image - expected).mean() < 5
 
 
-def test_a_turned_photo_is_another_picture(sheet, read):
+def test_a_turned_photo_is_another_picture(sheet, read) -> None:
     turned, upright = read(encode(np.rot90(sheet)), encode(sheet)).astype(int)
     assert np.abs(turned - upright).mean() > 20
 
 
-def test_a_large_photo_is_reduced_as_it_is_decoded(sheet, read):
+def test_a_large_photo_is_reduced_as_it_is_decoded(sheet, read) -> None:
     large = np.asarray(Image.fromarray(sheet).resize((3000, 2500)))
     photo, drawing = read(encode(large, "JPEG"), encode(large)).astype(int)
     assert np.abs(photo - drawing).mean() < 5
 
 
-def test_a_light_sheet_on_a_transparent_canvas_is_no_ink(sheet, read):
+def test_a_light_sheet_on_a_transparent_canvas_is_no_ink(sheet, read) -> None:
     height, width = sheet.shape
     canvas = np.zeros((height + 80, width + 80, 4), np.uint8)
     canvas[40:-40, 40:-40] = np.dstack([sheet, sheet, sheet, np.full_like(sheet, 255)])
@@ -144,7 +144,7 @@ def test_a_light_sheet_on_a_transparent_canvas_is_no_ink(sheet, read):
     assert np.abs(image - expected).mean() < 5
 
 
-def test_no_pictures_give_no_images(read):
+def test_no_pictures_give_no_images(read) -> None:
     images = read()
     assert images.shape == (0, 28, 28)
     assert images.dtype == np.uint8
@@ -152,11 +152,11 @@ def test_no_pictures_give_no_images(read):
 
 @pytest.mark.parametrize("tone", [0, 128, 255])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (28, 28), (300, 200), (300, 200, 4)])
-def test_one_colour_gives_a_black_image(read, tone, shape):
+def test_one_colour_gives_a_black_image(read, tone, shape) -> None:
     assert read(encode(np.full(shape, tone, np.uint8))).max() == 0
 
 
-def test_most_photographs_of_an_empty_sheet_give_a_black_image(read):
+def test_most_photographs_of_an_empty_sheet_give_a_black_image(read) -> None:
     sheets = [np.random.default_rng(seed) for seed in range(20)]
     photos = [encode(photograph(np.zeros((300, 240)), rng), "JPEG") for rng in sheets]
     assert np.mean(read(*photos).max((1, 2)) == 0) >= 0.7
@@ -188,12 +188,12 @@ GREY = np.zeros((60, 60), np.uint8)
         (encode(GREY, "WEBP")[:-20], "Failed to decode WebP"),
     ],
 )
-def test_a_broken_picture_is_refused(picture, message, read):
+def test_a_broken_picture_is_refused(picture, message, read) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         read(encode(GREY), picture)
 
 
-def test_the_graph_serves(sheet, tmp_path):
+def test_the_graph_serves(sheet, tmp_path) -> None:
     """Exported, loaded and run: operations of TensorFlow's own, none of Python."""
     module = tf.Module()
     module.read = tf.function(read_pictures, input_signature=[tf.TensorSpec([None], tf.string)])
@@ -208,13 +208,13 @@ def test_the_graph_serves(sheet, tmp_path):
     assert not {op for op in used if "PyFunc" in op or "WebP" in op}
 
 
-def test_the_ink_of_another_shape_keeps_its_share(sheet):
+def test_the_ink_of_another_shape_keeps_its_share(sheet) -> None:
     image = read_pictures([encode(sheet)], (56, 40), extent=0.5).numpy()[0]
     rows, columns = np.nonzero(image > 127)
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
 
 
-def test_without_an_extent_a_picture_is_only_fitted():
+def test_without_an_extent_a_picture_is_only_fitted() -> None:
     picture = np.full((10, 20), 200, np.uint8)
     expected = np.zeros((28, 28), np.uint8)
     expected[7:21] = 200
@@ -223,15 +223,15 @@ def test_without_an_extent_a_picture_is_only_fitted():
     assert image[:6].max() == image[22:].max() == 0
 
 
-def test_the_extent_of_mnist(tiny_dataset):
+def test_the_extent_of_mnist(tiny_dataset) -> None:
     assert ink_extent(tiny_dataset.train.images) == MNIST_EXTENT
 
 
-def test_what_is_not_ink_on_black_has_no_extent(tiny_dataset):
+def test_what_is_not_ink_on_black_has_no_extent(tiny_dataset) -> None:
     assert ink_extent(255 - tiny_dataset.train.images) is None
 
 
-def test_components_are_told_apart():
+def test_components_are_told_apart() -> None:
     mask = np.array(
         [
             [1, 1, 1, 1, 0, 1],

@@ -31,7 +31,7 @@ def shaped(data_type, *shape, **values):
     ids=["latest", "version", "label"],
 )
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 2, 4), (300, 28, 28), (0, 28, 28)], ids=str)
-def test_a_request_of_images_is_the_message_of_it(spec, shape):
+def test_a_request_of_images_is_the_message_of_it(spec, shape) -> None:
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     inputs = {"images": images}
     sent = pb.PredictRequest.FromString(prediction.request(spec, "serving_default", inputs))
@@ -39,13 +39,13 @@ def test_a_request_of_images_is_the_message_of_it(spec, shape):
     np.testing.assert_array_equal(to_array(sent.inputs["images"]), images)
 
 
-def test_images_that_lie_apart_are_sent_in_order():
+def test_images_that_lie_apart_are_sent_in_order() -> None:
     images = np.arange(2 * 6 * 6, dtype=np.uint8).reshape(2, 6, 6)[:, ::2, ::-1]
     sent = pb.PredictRequest.FromString(prediction.request(ModelSpec("m"), "", {"images": images}))
     np.testing.assert_array_equal(to_array(sent.inputs["images"]), images)
 
 
-def test_a_request_of_anything_else_is_the_message_too():
+def test_a_request_of_anything_else_is_the_message_too() -> None:
     inputs = {"pictures": np.array([b"GIF89a"], object), "sizes": np.array([1.5])}
     sent = prediction.request(ModelSpec("m"), "pictures", inputs)
     assert pb.PredictRequest.FromString(sent) == prediction.message(
@@ -71,7 +71,7 @@ def in_content():
 
 
 @pytest.mark.parametrize("outputs", [in_typed_fields, in_content])
-def test_an_answer_in_either_form(outputs):
+def test_an_answer_in_either_form(outputs) -> None:
     answer = prediction.answer(response(**outputs()), NAMES)
     assert answer.version == 7
     assert list(answer.tensors) == list(NAMES)
@@ -81,7 +81,7 @@ def test_an_answer_in_either_form(outputs):
     assert answer.tensors["class_names"].tolist() == [b"one", "ö".encode()]
 
 
-def test_what_is_not_wanted_is_not_looked_at():
+def test_what_is_not_wanted_is_not_looked_at() -> None:
     broken = shaped(pb.DT_BFLOAT16, 1)
     answer = prediction.answer(response(**in_typed_fields(), other=broken), NAMES)
     assert list(answer.tensors) == list(NAMES)
@@ -103,14 +103,14 @@ def test_what_is_not_wanted_is_not_looked_at():
     ],
     ids=lambda tensor: str(tensor).split("\n", maxsplit=1)[0] + f" {tensor.ByteSize()}",
 )
-def test_what_is_not_plain_is_read_by_the_general_way(tensor):
+def test_what_is_not_plain_is_read_by_the_general_way(tensor) -> None:
     answer = prediction.answer(response(x=tensor), ["x"])
     expected = to_array(tensor)
     assert answer.tensors["x"].dtype == expected.dtype
     np.testing.assert_array_equal(answer.tensors["x"], expected)
 
 
-def test_numbers_with_a_field_each_or_in_two_parts():
+def test_numbers_with_a_field_each_or_in_two_parts() -> None:
     head = shaped(pb.DT_FLOAT, 2).SerializeToString()
     one, two = np.float32(1.5).tobytes(), np.float32(2.5).tobytes()
     for values in (b"\x2d" + one + b"\x2d" + two, b"\x2a\x04" + one + b"\x2a\x04" + two):
@@ -121,7 +121,7 @@ def test_numbers_with_a_field_each_or_in_two_parts():
         assert answer.version is None
 
 
-def test_an_answer_that_lacks_something_tells_what_it_has():
+def test_an_answer_that_lacks_something_tells_what_it_has() -> None:
     outputs = in_typed_fields()
     del outputs["class_ids"]
     answer = prediction.answer(response(**outputs, logits=from_array(np.zeros(2))), NAMES)
@@ -146,30 +146,30 @@ def test_an_answer_that_lacks_something_tells_what_it_has():
         (pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape={"unknown_rank": True}), "fully known"),
     ],
 )
-def test_an_answer_that_contradicts_itself_is_refused(tensor, message):
+def test_an_answer_that_contradicts_itself_is_refused(tensor, message) -> None:
     with pytest.raises(TensorError, match=message):
         prediction.answer(response(x=tensor), ["x"])
 
 
-def test_no_answer_at_all():
+def test_no_answer_at_all() -> None:
     with pytest.raises(DecodeError):
         prediction.answer(b"<html>", NAMES)
     with pytest.raises(DecodeError):
         prediction.answer(response(x=from_array(PROBABILITIES))[:-3], ["x"])
 
 
-def test_versions():
+def test_versions() -> None:
     assert prediction.answer(response(0), []).version == 0
     assert prediction.answer(response(None), []).version is None
 
 
-def test_a_long_name_is_read_too():
+def test_a_long_name_is_read_too() -> None:
     made = pb.PredictResponse.FromString(response(3))
     made.model_spec.name = "m" * 5000
     assert prediction.answer(made.SerializeToString(), []).version == 3
 
 
-def test_a_random_answer_is_read_as_the_general_way_does():
+def test_a_random_answer_is_read_as_the_general_way_does() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         shape = tuple(rng.integers(0, 4, rng.integers(0, 3)).tolist())

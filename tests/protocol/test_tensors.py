@@ -14,7 +14,7 @@ def tensor(data_type, *shape, **values):
 
 @pytest.mark.parametrize("dtype", NUMERIC, ids=str)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 4), (2, 3, 4)], ids=str)
-def test_numbers_come_back_as_they_went(dtype, shape):
+def test_numbers_come_back_as_they_went(dtype, shape) -> None:
     values = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
     back = to_array(from_array(values))
     assert back.dtype == dtype
@@ -22,18 +22,18 @@ def test_numbers_come_back_as_they_went(dtype, shape):
     np.testing.assert_array_equal(back, values)
 
 
-def test_big_endian_and_strided_arrays_are_sent_by_value():
+def test_big_endian_and_strided_arrays_are_sent_by_value() -> None:
     values = np.arange(12, dtype=">i4").reshape(3, 4)[:, ::2]
     np.testing.assert_array_equal(to_array(from_array(values)), values)
 
 
-def test_strings_come_back_as_bytes():
+def test_strings_come_back_as_bytes() -> None:
     sent = np.array([["seven", b"\xff\x00"], ["", "ö"]], dtype=object)
     back = to_array(from_array(sent))
     assert back.tolist() == [[b"seven", b"\xff\x00"], [b"", "ö".encode()]]
 
 
-def test_a_content_tensor_is_read_without_a_copy():
+def test_a_content_tensor_is_read_without_a_copy() -> None:
     assert not to_array(from_array(np.zeros(3, np.float32))).flags.owndata
 
 
@@ -54,13 +54,13 @@ def test_a_content_tensor_is_read_without_a_copy():
         (pb.DT_STRING, "string_val", [b"a", b"", b"\xff"]),
     ],
 )
-def test_typed_fields(data_type, field, values):
+def test_typed_fields(data_type, field, values) -> None:
     array = to_array(tensor(data_type, 3, **{field: values}))
     assert array.dtype == numpy_dtype(data_type)
     assert array.tolist() == values
 
 
-def test_halves_come_as_bits_and_complex_numbers_as_pairs():
+def test_halves_come_as_bits_and_complex_numbers_as_pairs() -> None:
     halves = np.array([0.5, -2.0], np.float16)
     sent = tensor(pb.DT_HALF, 2, half_val=halves.view(np.uint16).tolist())
     np.testing.assert_array_equal(to_array(sent), halves)
@@ -71,13 +71,13 @@ def test_halves_come_as_bits_and_complex_numbers_as_pairs():
     assert to_array(tensor(pb.DT_COMPLEX128, 1, dcomplex_val=[1, 2])).tolist() == [1 + 2j]
 
 
-def test_missing_values_repeat_the_last_one_or_are_zero():
+def test_missing_values_repeat_the_last_one_or_are_zero() -> None:
     assert to_array(tensor(pb.DT_FLOAT, 2, 2, float_val=[1, 3])).tolist() == [[1, 3], [3, 3]]
     assert to_array(tensor(pb.DT_INT64, 2)).tolist() == [0, 0]
     assert to_array(tensor(pb.DT_STRING, 2)).tolist() == [b"", b""]
 
 
-def test_strings_in_tensor_content():
+def test_strings_in_tensor_content() -> None:
     long = b"x" * 300
     content = bytes([1, 0, 0xAC, 0x02]) + b"a" + long
     assert to_array(tensor(pb.DT_STRING, 3, tensor_content=content)).tolist() == [b"a", b"", long]
@@ -102,23 +102,23 @@ def test_strings_in_tensor_content():
         (tensor(pb.DT_FLOAT, 2**40, 2**40, 0, -1), "fully known"),
     ],
 )
-def test_a_tensor_that_contradicts_itself_is_refused(bad, message):
+def test_a_tensor_that_contradicts_itself_is_refused(bad, message) -> None:
     with pytest.raises(TensorError, match=message):
         to_array(bad)
 
 
-def test_the_limit_can_be_lowered():
+def test_the_limit_can_be_lowered() -> None:
     with pytest.raises(TensorError, match="limit of 7 bytes"):
         to_array(tensor(pb.DT_DOUBLE, 1), limit=7)
 
 
 @pytest.mark.parametrize("bad", [np.array([None]), np.array(["2026-11-01"], "M8[D]")], ids=str)
-def test_arrays_without_a_tensor_are_refused(bad):
+def test_arrays_without_a_tensor_are_refused(bad) -> None:
     with pytest.raises(TensorError):
         from_array(bad)
 
 
-def test_shape_of_tells_unknown_dimensions_and_unknown_rank_apart():
+def test_shape_of_tells_unknown_dimensions_and_unknown_rank_apart() -> None:
     dims = [pb.TensorShapeProto.Dim(size=size) for size in (-1, 28)]
     assert shape_of(pb.TensorShapeProto(dim=dims)) == (None, 28)
     assert shape_of(pb.TensorShapeProto()) == ()

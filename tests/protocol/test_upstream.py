@@ -53,11 +53,11 @@ def differences(ours, theirs):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=lambda m: m.DESCRIPTOR.full_name)
-def test_fields_are_those_of_upstream(ours, theirs):
+def test_fields_are_those_of_upstream(ours, theirs) -> None:
     assert list(differences(ours.DESCRIPTOR, theirs.DESCRIPTOR)) == []
 
 
-def test_method_paths_are_those_of_upstream():
+def test_method_paths_are_those_of_upstream() -> None:
     upstream = {
         f"/{service.full_name}/{method.name}"
         for module in (prediction_service_pb2, model_service_pb2)
@@ -67,14 +67,14 @@ def test_method_paths_are_those_of_upstream():
     assert {methods.PREDICT, methods.GET_MODEL_METADATA, methods.GET_MODEL_STATUS} <= upstream
 
 
-def test_type_url_of_the_signatures():
+def test_type_url_of_the_signatures() -> None:
     message = get_model_metadata_pb2.GetModelMetadataResponse()
     message.metadata["signature_def"].Pack(get_model_metadata_pb2.SignatureDefMap())
     assert message.metadata["signature_def"].type_url == methods.SIGNATURES_TYPE_URL
 
 
 @pytest.mark.parametrize("dtype", [*"?bhilqBHILQefdFDO"])
-def test_tensorflow_reads_and_writes_the_same_tensors(dtype):
+def test_tensorflow_reads_and_writes_the_same_tensors(dtype) -> None:
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
@@ -96,7 +96,7 @@ def test_tensorflow_reads_and_writes_the_same_tensors(dtype):
     ),
     ids=" ".join,
 )
-def test_lives_beside_tensorflow_and_tensorflow_serving_api(order):
+def test_lives_beside_tensorflow_and_tensorflow_serving_api(order) -> None:
     code = "import " + ", ".join(order) + "; print('together')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "together\n", done.stderr

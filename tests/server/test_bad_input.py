@@ -62,7 +62,7 @@ def talk(port, data):
     ],
     ids=range(11),
 )
-def test_bodies(server, ask, caplog, body):
+def test_bodies(server, ask, caplog, body) -> None:
     answer = ask(server, PREDICT, body)
     assert answer.status == 400
     assert answer.body.keys() == {"error"}
@@ -94,7 +94,7 @@ def test_bodies(server, ask, caplog, body):
         ("/v1/models/", 400),
     ],
 )
-def test_paths(server, ask, path, status):
+def test_paths(server, ask, path, status) -> None:
     answer = ask(server, path, GOOD)
     assert answer.status == status
     assert answer.body.keys() == ({"predictions"} if status == 200 else {"error"})
@@ -104,24 +104,24 @@ def test_paths(server, ask, path, status):
     "path",
     ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/..%2fserver.py", "/%00"],
 )
-def test_paths_out_of_the_page(server, ask, path):
+def test_paths_out_of_the_page(server, ask, path) -> None:
     answer = ask(server, path)
     assert (answer.status, answer.type) == (404, "text/html")
 
 
-def test_a_body_of_100_mb(server, ask):
+def test_a_body_of_100_mb(server, ask) -> None:
     answer = ask(server, PREDICT, bytes(100_000_000))
     assert answer.status == 413
     assert "67,108,864" in answer.body["error"]
 
 
-def test_a_body_of_100_mb_of_unknown_length(server, ask):
+def test_a_body_of_100_mb_of_unknown_length(server, ask) -> None:
     pieces = iter([bytes(1_000_000)] * 100)
     answer = ask(server, PREDICT, pieces, headers={"Transfer-Encoding": "chunked"}.items())
     assert answer.status == 413
 
 
-def test_a_compressed_body(server, ask):
+def test_a_compressed_body(server, ask) -> None:
     headers = {"Content-Encoding": "gzip"}.items()
     assert ask(server, PREDICT, gzip.compress(GOOD), headers=headers).status == 200
     assert ask(server, PREDICT, gzip.compress(bytes(100_000_000)), headers=headers).status == 413
@@ -130,7 +130,7 @@ def test_a_compressed_body(server, ask):
     assert answer.body["error"]
 
 
-def test_a_client_that_asks_before_it_sends(server):
+def test_a_client_that_asks_before_it_sends(server) -> None:
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
     answer = talk(
         server.rest_port, head.encode() + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
@@ -152,19 +152,19 @@ def test_a_client_that_asks_before_it_sends(server):
     ],
     ids=["TLS", "binary", "no colon", "long", "negative length"],
 )
-def test_garbage_on_the_rest_port(server, caplog, garbage):
+def test_garbage_on_the_rest_port(server, caplog, garbage) -> None:
     head, _, body = talk(server.rest_port, garbage).partition(b"\r\n\r\n")
     assert head.splitlines()[0].split()[1] == b"400"
     assert json.loads(body).keys() == {"error"}
     assert "not an HTTP request" in caplog.text
 
 
-def test_garbage_on_the_grpc_port(server):
+def test_garbage_on_the_grpc_port(server) -> None:
     talk(server.grpc_port, b"GET / HTTP/1.1\r\n\r\n")
     talk(server.grpc_port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000)
 
 
-def test_connections_that_say_nothing_more(saved, ask):
+def test_connections_that_say_nothing_more(saved, ask) -> None:
     with Server(saved, rest_port=0, grpc_port=0) as server:
         connections = [
             socket.create_connection(("127.0.0.1", port))
@@ -178,7 +178,7 @@ def test_connections_that_say_nothing_more(saved, ask):
         connection.close()
 
 
-def test_more_uploads_than_may_be_held(saved, ask):
+def test_more_uploads_than_may_be_held(saved, ask) -> None:
     with Server(saved, rest_port=0, grpc_port=0, concurrency=1) as server:
         address = ("127.0.0.1", server.rest_port)
         uploads = [socket.create_connection(address, timeout=10) for _ in range(4)]
@@ -197,21 +197,21 @@ def test_more_uploads_than_may_be_held(saved, ask):
         assert ask(server, PREDICT, GOOD).status == 200
 
 
-def test_bytes_that_are_no_message(server, stubs):
+def test_bytes_that_are_no_message(server, stubs) -> None:
     call = stubs(server).channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
     with pytest.raises(grpc.RpcError) as caught:
         call(b"\xff\xff\xff", timeout=30)
     assert caught.value.code() == grpc.StatusCode.INTERNAL
 
 
-def test_a_message_without_a_model(server, stubs):
+def test_a_message_without_a_model(server, stubs) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stubs(server).predict(PredictRequest(), timeout=30)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details() == "Missing ModelSpec"
 
 
-def test_a_message_over_the_limit(server, stubs):
+def test_a_message_over_the_limit(server, stubs) -> None:
     tensor = tf.make_tensor_proto(np.zeros((100_000, 28, 28), np.uint8))
     with pytest.raises(grpc.RpcError) as caught:
         stubs(server).predict(grpc_request(tensor), timeout=30)
@@ -229,7 +229,7 @@ def test_a_message_over_the_limit(server, stubs):
         ((1,), {"int_val": [1000]}),
     ],
 )
-def test_tensors_that_lie(server, stubs, shape, values):
+def test_tensors_that_lie(server, stubs, shape, values) -> None:
     tensor = tf.make_tensor_proto(np.uint8(0))
     tensor.Clear()
     tensor.dtype = tf.uint8.as_datatype_enum
@@ -245,7 +245,7 @@ def test_tensors_that_lie(server, stubs, shape, values):
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_negative_version(server, stubs):
+def test_a_negative_version(server, stubs) -> None:
     request = grpc_request()
     request.model_spec.version.value = -1
     with pytest.raises(grpc.RpcError) as caught:
@@ -254,7 +254,7 @@ def test_a_negative_version(server, stubs):
     assert "Specific(kmnist, -1)" in (caught.value.details() or "")
 
 
-def test_the_log_stays_in_its_lines(server, stubs, caplog):
+def test_the_log_stays_in_its_lines(server, stubs, caplog) -> None:
     request = grpc_request()
     request.model_spec.name = "a\nFAKE LINE\x1b[31m"
     with pytest.raises(grpc.RpcError):

@@ -6,6 +6,7 @@ The gRPC client is the official one.
 import socket
 import threading
 from types import SimpleNamespace
+from typing import Never
 
 import grpc
 import numpy as np
@@ -66,7 +67,7 @@ def grpc_error(method, request, **options):
         ("/v1/models/kmnist/versions/7", {"version": 7}, "Specific(kmnist, 7)"),
     ],
 )
-def test_unknown_model_or_version(server, ask, stubs, path, spec, expected):
+def test_unknown_model_or_version(server, ask, stubs, path, spec, expected) -> None:
     message = f"Servable not found for request: {expected}"
     over_rest = ask(server, f"{path}:predict", BODY)
     assert (over_rest.status, over_rest.body) == (404, {"error": message})
@@ -88,13 +89,13 @@ def test_unknown_model_or_version(server, ask, stubs, path, spec, expected):
         ),
     ],
 )
-def test_status_of_an_unknown_model_or_version(server, ask, stubs, path, spec, message):
+def test_status_of_an_unknown_model_or_version(server, ask, stubs, path, spec, message) -> None:
     over_rest = ask(server, path)
     assert (over_rest.status, over_rest.body) == (404, {"error": message})
     assert grpc_error(stubs(server).status, status_request(**spec)) == (Code.NOT_FOUND, message)
 
 
-def test_unknown_label(server, ask, stubs):
+def test_unknown_label(server, ask, stubs) -> None:
     message = "Unrecognized servable version label: canary"
     over_rest = ask(server, "/v1/models/kmnist/labels/canary:predict", BODY)
     assert (over_rest.status, over_rest.body) == (400, {"error": message})
@@ -102,7 +103,7 @@ def test_unknown_label(server, ask, stubs):
     assert grpc_error(stubs(server).predict, request) == (Code.INVALID_ARGUMENT, message)
 
 
-def test_unknown_signature(server, ask, stubs):
+def test_unknown_signature(server, ask, stubs) -> None:
     over_rest = ask(server, "/v1/models/kmnist:predict", {"signature_name": "x", **BODY})
     assert over_rest.status == 400
     assert over_rest.body["error"] == 'Serving signature name: "x" not found in signature def'
@@ -124,7 +125,7 @@ def test_unknown_signature(server, ask, stubs):
     ],
     ids=["wrong name", "a name too many", "wrong dtype", "narrow", "wrong rank", "scalar"],
 )
-def test_wrong_name_dtype_or_shape(server, ask, stubs, inputs):
+def test_wrong_name_dtype_or_shape(server, ask, stubs, inputs) -> None:
     columns = {name: array.tolist() for name, array in inputs.items()}
     over_rest = ask(server, "/v1/models/kmnist:predict", {"inputs": columns})
     assert over_rest.status == 400
@@ -146,7 +147,7 @@ def test_wrong_name_dtype_or_shape(server, ask, stubs, inputs):
     ],
     ids=["empty", "no JSON", "no object", "neither key", "no values", "ragged"],
 )
-def test_not_a_request(server, ask, body, begins):
+def test_not_a_request(server, ask, body, begins) -> None:
     over_rest = ask(server, "/v1/models/kmnist:predict", body)
     assert over_rest.status == 400
     assert over_rest.body["error"].startswith(begins)
@@ -163,13 +164,13 @@ def test_not_a_request(server, ask, body, begins):
         ("GET", "/v1/models/kmnist/versions/-1"),
     ],
 )
-def test_wrong_path_or_verb(server, ask, method, path):
+def test_wrong_path_or_verb(server, ask, method, path) -> None:
     over_rest = ask(server, path, b"{}" if method == "POST" else None, method=method)
     assert over_rest.status == 400
     assert over_rest.body == {"error": f"Malformed request: {method} {path}"}
 
 
-def test_a_method_that_is_not_served(server, ask, stubs):
+def test_a_method_that_is_not_served(server, ask, stubs) -> None:
     from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 
     code, _ = grpc_error(stubs(server).classify, ClassificationRequest())
@@ -177,12 +178,12 @@ def test_a_method_that_is_not_served(server, ask, stubs):
     assert ask(server, "/v1/models/kmnist:classify", {"examples": []}).status == 501
 
 
-def test_a_path_outside_the_api_is_html(server, ask):
+def test_a_path_outside_the_api_is_html(server, ask) -> None:
     over_rest = ask(server, "/v2/models/kmnist")
     assert (over_rest.status, over_rest.type) == (404, "text/html")
 
 
-def test_down_or_still_loading(base, stubs):
+def test_down_or_still_loading(base, stubs) -> None:
     server = Server(base, rest_port=0, grpc_port=0)  # not started: it has no version yet
     try:
         with pytest.raises(ConnectionRefusedError):
@@ -209,7 +210,7 @@ def stuck(monkeypatch):
     state.release.set()
 
 
-def test_too_many_concurrent_calls(base, ask, stubs, stuck):
+def test_too_many_concurrent_calls(base, ask, stubs, stuck) -> None:
     with Server(base, rest_port=0, grpc_port=0, concurrency=1) as server:
         predict = stubs(server).predict
         first = predict.future(predict_request(), timeout=30)
@@ -225,7 +226,7 @@ def test_too_many_concurrent_calls(base, ask, stubs, stuck):
         assert ask(server, "/v1/models/kmnist:predict", BODY).status == 200
 
 
-def test_timeouts(base, ask, stubs, stuck):
+def test_timeouts(base, ask, stubs, stuck) -> None:
     with Server(base, rest_port=0, grpc_port=0, timeout=0.1) as server:
         over_rest = ask(server, "/v1/models/kmnist:predict", BODY)
         assert (over_rest.status, over_rest.body) == (504, {"error": "Timed out after 0.1 seconds"})
@@ -252,8 +253,8 @@ def test_timeouts(base, ask, stubs, stuck):
         (Code.DEADLINE_EXCEEDED, 504),
     ],
 )
-def test_what_the_model_raises(server, ask, stubs, monkeypatch, code, http_status):
-    def fail(signature, inputs):
+def test_what_the_model_raises(server, ask, stubs, monkeypatch, code, http_status) -> None:
+    def fail(signature, inputs) -> Never:
         raise ServingError(code, "the model's words")
 
     monkeypatch.setattr(Signature, "__call__", fail)
@@ -262,8 +263,8 @@ def test_what_the_model_raises(server, ask, stubs, monkeypatch, code, http_statu
     assert grpc_error(stubs(server).predict, predict_request()) == (code, "the model's words")
 
 
-def test_a_bug_is_internal_and_logged(server, ask, stubs, monkeypatch, caplog):
-    def fail(signature, inputs):
+def test_a_bug_is_internal_and_logged(server, ask, stubs, monkeypatch, caplog) -> None:
+    def fail(signature, inputs) -> Never:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(Signature, "__call__", fail)

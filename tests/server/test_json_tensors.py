@@ -29,13 +29,13 @@ def read(body, **dtypes):
         ({"instances": [5]}, [5]),
     ],
 )
-def test_rows_and_columns(body, expected):
+def test_rows_and_columns(body, expected) -> None:
     array = read(body, x="int32")["x"]
     assert array.dtype == np.int32
     np.testing.assert_array_equal(array, expected)
 
 
-def test_several_inputs():
+def test_several_inputs() -> None:
     rows = {"instances": [{"a": 1, "b": [1.5]}, {"a": 2, "b": [2]}]}
     columns = {"inputs": {"a": [1, 2], "b": [[1.5], [2]]}}
     for body in (rows, columns):
@@ -44,17 +44,17 @@ def test_several_inputs():
         assert arrays["b"].tolist() == [[1.5], [2.0]]
 
 
-def test_strings_are_text_or_base64_with_or_without_padding():
+def test_strings_are_text_or_base64_with_or_without_padding() -> None:
     body = {"instances": ["é", {"b64": "AP8="}, {"b64": "AP8"}, {"b64": ""}]}
     assert read(body, x=STRING)["x"].tolist() == ["é".encode(), b"\0\xff", b"\0\xff", b""]
 
 
-def test_floats_may_be_whole_or_not_a_number():
+def test_floats_may_be_whole_or_not_a_number() -> None:
     array = read(b'{"inputs": [1, 2.5, NaN, Infinity, -Infinity]}', x="float32")["x"]
     np.testing.assert_array_equal(array, np.array([1, 2.5, np.nan, np.inf, -np.inf], np.float32))
 
 
-def test_a_byte_order_mark_is_no_error():
+def test_a_byte_order_mark_is_no_error() -> None:
     assert read(b'\xef\xbb\xbf{"inputs": [1]}', x="int32")["x"].tolist() == [1]
 
 
@@ -96,7 +96,7 @@ def test_a_byte_order_mark_is_no_error():
         (b'{"a":' * 100_000, "int64", "nested too deeply"),
     ],
 )
-def test_what_cannot_be_used(body, dtype, message):
+def test_what_cannot_be_used(body, dtype, message) -> None:
     with pytest.raises(ServingError) as caught:
         read(body, x=dtype)
     assert message in caught.value.message
@@ -104,7 +104,7 @@ def test_what_cannot_be_used(body, dtype, message):
 
 
 @pytest.mark.parametrize("body", [{"inputs": [1]}, {"instances": [1]}])
-def test_several_inputs_have_to_be_named(body):
+def test_several_inputs_have_to_be_named(body) -> None:
     with pytest.raises(ServingError, match="multiple input tensors required"):
         read(body, a="int32", b="int32")
 
@@ -113,13 +113,13 @@ def written(outputs, *, by_row):
     return json.loads(encode(outputs, by_row=by_row))
 
 
-def test_one_output_comes_bare():
+def test_one_output_comes_bare() -> None:
     outputs = {"y": np.array([[1, 2], [3, 4]], np.int64)}
     assert written(outputs, by_row=True) == {"predictions": [[1, 2], [3, 4]]}
     assert written(outputs, by_row=False) == {"outputs": [[1, 2], [3, 4]]}
 
 
-def test_several_outputs_come_by_name():
+def test_several_outputs_come_by_name() -> None:
     names = np.array([b"one", b"two"], dtype=object)
     outputs = {"id": np.array([1, 2], np.int64), "name": names, "name_bytes": names}
     assert written(outputs, by_row=True) == {
@@ -137,18 +137,18 @@ def test_several_outputs_come_by_name():
     }
 
 
-def test_floats_have_the_shortest_digits_that_give_them_back():
+def test_floats_have_the_shortest_digits_that_give_them_back() -> None:
     assert encode({"y": np.array([0.1, 1, 1e-10], np.float32)}, by_row=False) == (
         b'{"outputs": [0.1, 1.0, 1e-10]}'
     )
 
 
-def test_what_is_no_number_is_written_as_upstream_does():
+def test_what_is_no_number_is_written_as_upstream_does() -> None:
     outputs = {"y": np.array([np.nan, np.inf, -np.inf], np.float32)}
     assert encode(outputs, by_row=True) == b'{"predictions": [NaN, Infinity, -Infinity]}'
 
 
-def test_text_that_is_not_utf8_is_replaced():
+def test_text_that_is_not_utf8_is_replaced() -> None:
     outputs = {"y": np.array([b"\xff"], dtype=object)}
     assert written(outputs, by_row=True) == {"predictions": ["�"]}
 
@@ -160,12 +160,12 @@ def test_text_that_is_not_utf8_is_replaced():
         ({"y": np.zeros(2), "z": np.zeros(3)}, "has inconsistent batch size: 3 expecting: 2"),
     ],
 )
-def test_rows_need_one_first_dimension(outputs, message):
+def test_rows_need_one_first_dimension(outputs, message) -> None:
     with pytest.raises(ServingError, match=message):
         encode(outputs, by_row=True)
     encode(outputs, by_row=False)
 
 
-def test_complex_numbers_have_no_json():
+def test_complex_numbers_have_no_json() -> None:
     with pytest.raises(ServingError, match="Failed to write JSON value"):
         encode({"y": np.array([1j], np.complex64)}, by_row=False)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Never
 
 import grpc
 import pytest
@@ -37,14 +38,14 @@ def manager(base):
     return Manager(base, "kmnist", Stub)
 
 
-def publish(base, *versions, content="fine"):
+def publish(base, *versions, content="fine") -> None:
     for version in versions:
         folder = base / str(version)
         folder.mkdir(exist_ok=True)
         (folder / "saved_model.pb").write_text(content)
 
 
-def configure(base, text):
+def configure(base, text) -> None:
     (base.parent / "models.config").write_text(
         f'model_config_list {{ config {{ name: "kmnist" base_path: "/models/kmnist" {text} }} }}'
     )
@@ -57,7 +58,7 @@ def states(manager):
     }
 
 
-def test_the_latest_version_takes_over_from_the_one_before(base, manager):
+def test_the_latest_version_takes_over_from_the_one_before(base, manager) -> None:
     publish(base, 1)
     manager.poll()
     assert manager.available() == [1]
@@ -68,7 +69,7 @@ def test_the_latest_version_takes_over_from_the_one_before(base, manager):
         assert servable.version == 10
 
 
-def test_a_version_is_freed_when_its_last_request_has_ended(base, manager):
+def test_a_version_is_freed_when_its_last_request_has_ended(base, manager) -> None:
     publish(base, 1)
     manager.poll()
     with manager.use("kmnist") as first, manager.use("kmnist", 1) as second:
@@ -85,7 +86,7 @@ def test_a_version_is_freed_when_its_last_request_has_ended(base, manager):
     assert states(manager) == {2: "AVAILABLE", 1: "END"}
 
 
-def test_the_old_version_stays_while_the_new_one_fails(base, manager):
+def test_the_old_version_stays_while_the_new_one_fails(base, manager) -> None:
     publish(base, 1)
     manager.poll()
     publish(base, 2, content="broken")
@@ -99,7 +100,7 @@ def test_the_old_version_stays_while_the_new_one_fails(base, manager):
     assert states(manager) == {2: "AVAILABLE", 1: "END"}
 
 
-def test_a_failed_version_is_not_tried_again_until_it_changes(base):
+def test_a_failed_version_is_not_tried_again_until_it_changes(base) -> None:
     attempts = []
     manager = Manager(base, "kmnist", Stub, loaded=lambda *attempt: attempts.append(attempt))
     publish(base, 1, content="broken")
@@ -109,8 +110,8 @@ def test_a_failed_version_is_not_tried_again_until_it_changes(base):
     assert manager.failures() == {1: "broken"}
 
 
-def test_an_error_that_nobody_foresaw_fails_the_version_only(base):
-    def load(folder):
+def test_an_error_that_nobody_foresaw_fails_the_version_only(base) -> None:
+    def load(folder) -> Never:
         raise RecursionError("too deep")
 
     manager = Manager(base, "kmnist", load)
@@ -119,7 +120,7 @@ def test_an_error_that_nobody_foresaw_fails_the_version_only(base):
     assert manager.failures() == {1: "RecursionError: too deep"}
 
 
-def test_a_version_that_is_still_copied_is_loading(base, manager):
+def test_a_version_that_is_still_copied_is_loading(base, manager) -> None:
     (base / "3" / "variables").mkdir(parents=True)
     manager.poll()
     assert states(manager) == {3: "LOADING"}
@@ -129,7 +130,7 @@ def test_a_version_that_is_still_copied_is_loading(base, manager):
     assert states(manager) == {3: "AVAILABLE"}
 
 
-def test_names_that_are_no_numbers_are_not_versions(base, manager):
+def test_names_that_are_no_numbers_are_not_versions(base, manager) -> None:
     publish(base, 1)
     for name in (".staging-5", "v2", "latest"):
         (base / name).mkdir()
@@ -137,7 +138,7 @@ def test_names_that_are_no_numbers_are_not_versions(base, manager):
     assert states(manager) == {1: "AVAILABLE"}
 
 
-def test_a_removed_version_is_unloaded(base, manager):
+def test_a_removed_version_is_unloaded(base, manager) -> None:
     publish(base, 1, 2)
     configure(base, "model_version_policy { all {} }")
     manager.poll()
@@ -156,14 +157,14 @@ def test_a_removed_version_is_unloaded(base, manager):
         ("model_version_policy { specific { versions: 1 versions: 2 } }", [1, 2]),
     ],
 )
-def test_policies(base, manager, policy, expected):
+def test_policies(base, manager, policy, expected) -> None:
     publish(base, 1, 2, 3)
     configure(base, policy)
     manager.poll()
     assert manager.available() == expected
 
 
-def test_labels_follow_the_file(base, manager):
+def test_labels_follow_the_file(base, manager) -> None:
     publish(base, 1, 2)
     policy = "model_version_policy { all {} }"
     label = 'version_labels {{ key: "stable" value: {} }}'
@@ -182,7 +183,7 @@ def test_labels_follow_the_file(base, manager):
         manager.use("kmnist", label="stable").__enter__()
 
 
-def test_labels_are_the_folders_whatever_requests_call_the_model(base):
+def test_labels_are_the_folders_whatever_requests_call_the_model(base) -> None:
     manager = Manager(base, "digits", Stub)
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
@@ -191,7 +192,7 @@ def test_labels_are_the_folders_whatever_requests_call_the_model(base):
         assert servable.version == 1
 
 
-def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, caplog):
+def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, caplog) -> None:
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
     manager.poll()
@@ -205,7 +206,7 @@ def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, 
         assert servable.version == 1
 
 
-def test_close_frees_what_is_idle_now_and_the_rest_later(base, manager):
+def test_close_frees_what_is_idle_now_and_the_rest_later(base, manager) -> None:
     publish(base, 1)
     manager.poll()
     with manager.use("kmnist") as servable:

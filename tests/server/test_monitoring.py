@@ -37,7 +37,7 @@ def value(page, name, **labels):
     return found
 
 
-def test_requests_by_status(metrics):
+def test_requests_by_status(metrics) -> None:
     name = ":tensorflow:serving:request_count"
     assert f"# TYPE {name} counter\n" in metrics
     assert f'{name}{{model_name="kmnist",status="OK"}} 2.0\n' in metrics
@@ -47,7 +47,7 @@ def test_requests_by_status(metrics):
 
 
 @pytest.mark.parametrize(("api", "entrypoint"), [("Predict", "GRPC"), ("predict", "REST")])
-def test_latency_by_transport(metrics, api, entrypoint):
+def test_latency_by_transport(metrics, api, entrypoint) -> None:
     name = ":tensorflow:serving:request_latency"
     labels = {"model_name": "kmnist", "API": api, "entrypoint": entrypoint}
     assert value(metrics, f"{name}_count", **labels) == 1
@@ -56,11 +56,11 @@ def test_latency_by_transport(metrics, api, entrypoint):
     assert value(metrics, f"{name}_bucket", **labels, le="32.4") == 0
 
 
-def test_runtime_latency(metrics):
+def test_runtime_latency(metrics) -> None:
     labels = {"model_name": "kmnist", "API": "Predict", "runtime": "TF1"}
     assert value(metrics, ":tensorflow:serving:runtime_latency_count", **labels) == 2
 
 
-def test_loads(metrics, base):
+def test_loads(metrics, base) -> None:
     name = ":tensorflow:cc:saved_model:load_attempt_count"
     assert f'{name}{{model_path="{base}/1",status="success"}} 1.0\n' in metrics

@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
         ("/images/one.svg", "image/svg+xml", b"<svg/>"),
     ],
 )
-def test_files(server, ask, folder, path, media_type, body):
+def test_files(server, ask, folder, path, media_type, body) -> None:
     answer = ask(server, path)
     assert (answer.status, answer.type, answer.body) == (200, media_type, body)
     policy = answer.headers["Content-Security-Policy"]
@@ -36,7 +36,7 @@ def test_files(server, ask, folder, path, media_type, body):
     assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-def test_head(server, ask, folder):
+def test_head(server, ask, folder) -> None:
     answer = ask(server, "/page.js", method="HEAD")
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["Content-Length"] == "6"
@@ -45,14 +45,14 @@ def test_head(server, ask, folder):
 @pytest.mark.parametrize(
     "path", ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/images", "/images/", "/nothing"]
 )
-def test_nothing_else(server, ask, folder, path):
+def test_nothing_else(server, ask, folder, path) -> None:
     assert ask(server, path).status == 404
 
 
-def test_only_reading(server, ask, folder):
+def test_only_reading(server, ask, folder) -> None:
     assert ask(server, "/page.js", b"x", method="POST").status == 404
 
 
-def test_a_link_out_of_the_folder_is_not_followed(server, ask, folder):
+def test_a_link_out_of_the_folder_is_not_followed(server, ask, folder) -> None:
     (folder / "link").symlink_to(folder.parent / "secret")
     assert ask(server, "/link").status == 404

@@ -15,7 +15,7 @@ from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server import Server
 
 
-def test_both_transports_answer_alike(server, ask, stubs):
+def test_both_transports_answer_alike(server, ask, stubs) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     request = PredictRequest()
     request.model_spec.name = "kmnist"
@@ -33,7 +33,7 @@ def test_both_transports_answer_alike(server, ask, stubs):
 
 
 @pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
-def test_an_exported_model_is_served_to_our_own_client(models, tiny_dataset, transport):
+def test_an_exported_model_is_served_to_our_own_client(models, tiny_dataset, transport) -> None:
     images = tiny_dataset.test.images[:20]
     with (
         Server(models, rest_port=0, grpc_port=0) as server,
@@ -47,7 +47,7 @@ def test_an_exported_model_is_served_to_our_own_client(models, tiny_dataset, tra
     np.testing.assert_allclose(predictions.probabilities, expected["probabilities"], rtol=1e-5)
 
 
-def test_no_version_is_said_at_once(tmp_path):
+def test_no_version_is_said_at_once(tmp_path) -> None:
     with (
         pytest.raises(MissingError, match="kmnist-train"),
         Server(tmp_path, rest_port=0, grpc_port=0),
@@ -56,18 +56,18 @@ def test_no_version_is_said_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("taken", ["rest_port", "grpc_port"])
-def test_a_taken_port_is_said_in_one_line(server, saved, taken):
+def test_a_taken_port_is_said_in_one_line(server, saved, taken) -> None:
     ports = {"rest_port": 0, "grpc_port": 0} | {taken: getattr(server, taken)}
     with pytest.raises(KmnistError, match=f"cannot listen on 127.0.0.1:{ports[taken]}: .*in use"):
         Server(saved, **ports)
 
 
-def test_one_port_for_both(saved):
+def test_one_port_for_both(saved) -> None:
     with pytest.raises(InputError, match="have to differ, received 8500 twice"):
         Server(saved, rest_port=8500, grpc_port=8500)
 
 
-def test_a_port_that_is_taken_while_the_model_loads(saved):
+def test_a_port_that_is_taken_while_the_model_loads(saved) -> None:
     server = Server(saved, rest_port=0, grpc_port=0)
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,14 +77,14 @@ def test_a_port_that_is_taken_while_the_model_loads(saved):
             server.start()
 
 
-def test_stopping_twice_or_before_the_start_is_no_error(saved):
+def test_stopping_twice_or_before_the_start_is_no_error(saved) -> None:
     server = Server(saved, rest_port=0, grpc_port=0)
     server.stop()
     server.stop()
     server.wait()
 
 
-def test_health(server, stubs):
+def test_health(server, stubs) -> None:
     health = health_pb2_grpc.HealthStub(stubs(server).channel)
     for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
         response = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
@@ -93,7 +93,7 @@ def test_health(server, stubs):
         health.Check(health_pb2.HealthCheckRequest(service="other"), timeout=30)
 
 
-def test_health_checks_learn_that_the_server_stops(base, stubs):
+def test_health_checks_learn_that_the_server_stops(base, stubs) -> None:
     with Server(base, rest_port=0, grpc_port=0) as server:
         watch = health_pb2_grpc.HealthStub(stubs(server).channel).Watch(
             health_pb2.HealthCheckRequest(), timeout=30

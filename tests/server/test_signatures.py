@@ -49,12 +49,12 @@ def post(odd_server, ask):
         np.ones((2, 3, 4), "f4"),
     ],
 )
-def test_floats_of_any_shape(predict, post, x):
+def test_floats_of_any_shape(predict, post, x) -> None:
     np.testing.assert_array_equal(predict("double", x=x)["y"], x * 2)
     assert post("double", inputs=x.tolist()) == (200, {"outputs": (x * 2).tolist()})
 
 
-def test_several_inputs_and_outputs(predict, post):
+def test_several_inputs_and_outputs(predict, post) -> None:
     outputs = predict("add", a=np.array([1, 5], np.int64), b=np.array([2, 3], np.int64))
     assert {name: array.tolist() for name, array in outputs.items()} == {
         "sum": [3, 8],
@@ -66,7 +66,7 @@ def test_several_inputs_and_outputs(predict, post):
     )
 
 
-def test_output_filter(predict):
+def test_output_filter(predict) -> None:
     arrays = {"a": np.array([1], np.int64), "b": np.array([2], np.int64)}
     assert predict("add", wanted=["sum"], **arrays).keys() == {"sum"}
     for wanted, message in ((["no"], "alias not found"), (["sum", "sum"], "duplicate output")):
@@ -74,7 +74,7 @@ def test_output_filter(predict):
             predict("add", wanted=wanted, **arrays)
 
 
-def test_strings_and_bytes(predict, post):
+def test_strings_and_bytes(predict, post) -> None:
     assert predict("shout", text=[b"abc"])["upper"].tolist() == [b"ABC"]
     assert post("shout", inputs=["abc", {"b64": "/w=="}])[1]["outputs"]["raw_bytes"] == [
         {"b64": "YWJj"},
@@ -85,12 +85,12 @@ def test_strings_and_bytes(predict, post):
     }
 
 
-def test_booleans(predict, post):
+def test_booleans(predict, post) -> None:
     assert predict("invert", flags=[True, False])["not"].tolist() == [False, True]
     assert post("invert", instances=[True, False]) == (200, {"predictions": [False, True]})
 
 
-def test_every_type_of_output(predict, post):
+def test_every_type_of_output(predict, post) -> None:
     outputs = predict("kinds", x=np.array([0, 1, 100], np.int32))
     assert {name: str(array.dtype) for name, array in outputs.items()} == {
         kind: kind for kind in KINDS
@@ -104,7 +104,7 @@ def test_every_type_of_output(predict, post):
     }
 
 
-def test_a_scalar_output_has_no_rows(predict, post):
+def test_a_scalar_output_has_no_rows(predict, post) -> None:
     assert predict("total", x=np.array([1, 2], np.float32))["total"] == 3
     assert post("total", inputs=[1, 2]) == (200, {"outputs": 3.0})
     status, body = post("total", instances=[1, 2])
@@ -112,13 +112,13 @@ def test_a_scalar_output_has_no_rows(predict, post):
     assert "has no shape information" in body["error"]
 
 
-def test_outputs_of_different_lengths_have_no_rows(predict, post):
+def test_outputs_of_different_lengths_have_no_rows(predict, post) -> None:
     assert predict("uneven", x=np.array([1, 2], np.float32))["first"].tolist() == [1]
     assert post("uneven", instances=[1, 2])[0] == 400
     assert post("uneven", inputs=[1, 2])[1] == {"outputs": {"all": [1.0, 2.0], "first": [1.0]}}
 
 
-def test_the_initialiser_is_told_of_but_cannot_be_called(odd_server, stubs, post):
+def test_the_initialiser_is_told_of_but_cannot_be_called(odd_server, stubs, post) -> None:
     request = GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "odd"
     response = stubs(odd_server).metadata(request)
@@ -128,7 +128,7 @@ def test_the_initialiser_is_told_of_but_cannot_be_called(odd_server, stubs, post
     assert post("__saved_model_init_op", inputs={})[0] == 400
 
 
-def test_metadata(odd_server, ask):
+def test_metadata(odd_server, ask) -> None:
     body = ask(odd_server, "/v1/models/odd/metadata").body
     assert body["model_spec"] == {"name": "odd", "signature_name": "", "version": "1"}
     add = body["metadata"]["signature_def"]["signature_def"]["add"]
@@ -140,7 +140,7 @@ def test_metadata(odd_server, ask):
     }
 
 
-def test_an_empty_batch(server, stubs):
+def test_an_empty_batch(server, stubs) -> None:
     request = PredictRequest()
     request.model_spec.name = "kmnist"
     request.inputs["images"].CopyFrom(tf.make_tensor_proto(np.zeros((0, 28, 28), np.uint8)))
@@ -148,7 +148,7 @@ def test_an_empty_batch(server, stubs):
     assert tf.make_ndarray(outputs["probabilities"]).shape == (0, 10)
 
 
-def test_answers_come_in_typed_fields_as_upstream_by_default(server, stubs):
+def test_answers_come_in_typed_fields_as_upstream_by_default(server, stubs) -> None:
     request = PredictRequest()
     request.model_spec.name = "kmnist"
     request.inputs["images"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 28, 28), np.uint8)))

@@ -86,7 +86,7 @@ class Callers:
 
 
 @pytest.mark.timeout(600)
-def test_no_request_fails_while_versions_change(base, stubs, ask):
+def test_no_request_fails_while_versions_change(base, stubs, ask) -> None:
     with (
         Server(base, rest_port=0, grpc_port=0, poll_seconds=0.05) as server,
         Callers(server, stubs(server).predict) as callers,
@@ -108,7 +108,7 @@ def test_no_request_fails_while_versions_change(base, stubs, ask):
     assert [state["version"] for state in states if state["state"] == "AVAILABLE"] == ["11"]
 
 
-def write_warmup(folder, *records):
+def write_warmup(folder, *records) -> None:
     (folder / "assets.extra").mkdir()
     path = str(folder / "assets.extra" / "tf_serving_warmup_requests")
     with tf.io.TFRecordWriter(path) as writer:
@@ -125,14 +125,14 @@ def warmup_record(**inputs) -> bytes:
     return log.SerializeToString()
 
 
-def test_the_warm_up_is_run(base, ask):
+def test_the_warm_up_is_run(base, ask) -> None:
     write_warmup(base / "1", warmup_record(images=IMAGES), warmup_record(images=IMAGES))
     with Server(base, rest_port=0, grpc_port=0) as server:
         assert ask(server, "/v1/models/kmnist:predict", {"inputs": IMAGES.tolist()}).status == 200
 
 
 @pytest.mark.parametrize("record", [warmup_record(wrong=IMAGES), b"\xff\xff"])
-def test_a_bad_warm_up_record_fails_the_version(base, record):
+def test_a_bad_warm_up_record_fails_the_version(base, record) -> None:
     write_warmup(base / "1", record)
     with (
         pytest.raises(KmnistError, match=r"no version in .* can be loaded: version 1"),
@@ -141,7 +141,7 @@ def test_a_bad_warm_up_record_fails_the_version(base, record):
         pass
 
 
-def test_a_broken_version_is_told_of_and_the_old_one_answers(base, ask, stubs):
+def test_a_broken_version_is_told_of_and_the_old_one_answers(base, ask, stubs) -> None:
     with Server(base, rest_port=0, grpc_port=0, poll_seconds=0.05) as server:
         (base / "2").mkdir()
         (base / "2" / "saved_model.pb").write_bytes(b"\xff")
@@ -160,7 +160,7 @@ def test_a_broken_version_is_told_of_and_the_old_one_answers(base, ask, stubs):
             stubs(server).predict(predict_request(version=2))
 
 
-def test_labels(base, ask):
+def test_labels(base, ask) -> None:
     save_digits(base, 2)
     (base.parent / "models.config").write_text(
         'model_config_list { config { name: "kmnist" base_path: "/models/kmnist" '
@@ -178,6 +178,6 @@ def test_labels(base, ask):
         assert len(ask(server, "/v1/models/kmnist/labels/x").body["model_version_status"]) == 2
 
 
-def test_the_version_folder_instead_of_its_parent(base):
+def test_the_version_folder_instead_of_its_parent(base) -> None:
     with pytest.raises(InputError, match="is a version; give the folder above it"):
         Server(base / "1", rest_port=0, grpc_port=0)

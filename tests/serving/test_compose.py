@@ -31,7 +31,7 @@ def services():
 @pytest.mark.parametrize(
     "files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.gpu.yml"]]
 )
-def test_it_parses(files):
+def test_it_parses(files) -> None:
     args = [part for name in files for part in ("-f", name)]
     command = ["docker-compose", *args, "--profile", "monitoring", "config"]
     run = subprocess.run(
@@ -49,7 +49,7 @@ def test_it_parses(files):
     assert services["serving"]["image"] == f"tensorflow/serving:{tag}"
 
 
-def test_the_gpu_s_server_differs_in_batching_alone(services):
+def test_the_gpu_s_server_differs_in_batching_alone(services) -> None:
     gpu = _load("docker-compose.gpu.yml")["services"]["serving"]
     flags = services["serving"]["command"]
     assert gpu["command"][: len(flags)] == flags
@@ -60,7 +60,7 @@ def test_the_gpu_s_server_differs_in_batching_alone(services):
     ]
 
 
-def test_every_service_is_confined_and_bounded(services):
+def test_every_service_is_confined_and_bounded(services) -> None:
     for name, service in services.items():
         assert service["init"], name
         assert service["read_only"], name
@@ -83,7 +83,7 @@ def _read_only(volume):
     return volume.endswith(":ro") or not is_folder_of_the_project
 
 
-def test_every_file_mounted_is_there(services):
+def test_every_file_mounted_is_there(services) -> None:
     sources = [
         volume.split(":")[0]
         for service in services.values()
@@ -93,12 +93,12 @@ def test_every_file_mounted_is_there(services):
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 
-def test_docker_does_not_have_to_make_the_models_folder():
+def test_docker_does_not_have_to_make_the_models_folder() -> None:
     tracked = (ROOT / "models" / ".gitignore").read_text().split()
     assert "!.gitignore" in tracked
 
 
-def test_kubernetes_runs_the_server_as_compose_does(services):
+def test_kubernetes_runs_the_server_as_compose_does(services) -> None:
     deployment = yaml.safe_load((SERVING / "kubernetes" / "deployment.yaml").read_text())
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     flags = services["serving"]["command"]
@@ -115,11 +115,11 @@ def test_kubernetes_runs_the_server_as_compose_does(services):
 @pytest.mark.parametrize(
     ("state", "healthy"), [("AVAILABLE", True), ("UNAVAILABLE", False), ("LOADING", False)]
 )
-def test_the_health_check_reads_the_state(services, state, healthy):
+def test_the_health_check_reads_the_state(services, state, healthy) -> None:
     body = json.dumps({"model_version_status": [{"version": "1", "state": state}]}, indent=1)
 
     class Server(socketserver.StreamRequestHandler):
-        def handle(self):
+        def handle(self) -> None:
             request = []
             while line := self.rfile.readline().strip():
                 request.append(line)
@@ -132,7 +132,7 @@ def test_the_health_check_reads_the_state(services, state, healthy):
         server.shutdown()
 
 
-def test_the_health_check_fails_where_nothing_listens(services):
+def test_the_health_check_fails_where_nothing_listens(services) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler) as server:
         port = server.server_address[1]
     assert not _check(services, port)
@@ -166,14 +166,14 @@ class TestFirstVersion:
 
         return run
 
-    def test_trains_where_there_is_no_version(self, run, tmp_path):
+    def test_trains_where_there_is_no_version(self, run, tmp_path) -> None:
         (tmp_path / "models" / "kmnist" / ".staging-1").mkdir(parents=True)
         base = tmp_path / "models" / "kmnist"
         assert run("first-version", base, "--epochs", "1") == [
             f"kmnist-train --output {base} --epochs 1"
         ]
 
-    def test_trains_nothing_where_there_is_one(self, run, tmp_path):
+    def test_trains_nothing_where_there_is_one(self, run, tmp_path) -> None:
         base = tmp_path / "models" / "kmnist"
         (base / "1").mkdir(parents=True)
         assert run("first-version", base) == [
@@ -181,7 +181,7 @@ class TestFirstVersion:
             f"kmnist versions list --base {base}",
         ]
 
-    def test_root_becomes_the_owner_of_the_folder(self, run, tmp_path):
+    def test_root_becomes_the_owner_of_the_folder(self, run, tmp_path) -> None:
         if os.getuid() == 0:
             os.chown(tmp_path, 1234, 4321)
             expected = "setpriv --reuid=1234 --regid=4321 --clear-groups kmnist versions list"

@@ -48,7 +48,7 @@ def _expressions(dashboard):
 )
 @pytest.mark.docker
 @needs_promtool
-def test_promtool_accepts(command):
+def test_promtool_accepts(command) -> None:
     run = subprocess.run(
         ["promtool", *command], cwd=PROMETHEUS, check=False, capture_output=True, text=True
     )
@@ -57,7 +57,7 @@ def test_promtool_accepts(command):
 
 @pytest.mark.docker
 @needs_promtool
-def test_every_query_of_the_dashboard_is_promql(dashboard, tmp_path):
+def test_every_query_of_the_dashboard_is_promql(dashboard, tmp_path) -> None:
     queries = [
         query.replace("$__rate_interval", "20s").replace("$model", "kmnist")
         for query in _expressions(dashboard)
@@ -75,7 +75,7 @@ def test_every_query_of_the_dashboard_is_promql(dashboard, tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_every_metric_asked_for_is_one_of_tensorflow_serving(dashboard):
+def test_every_metric_asked_for_is_one_of_tensorflow_serving(dashboard) -> None:
     alerts = (PROMETHEUS / "alerts.yml").read_text()
     asked = set(re.findall(r":tensorflow:[\w:]+", alerts + json.dumps(dashboard)))
     assert {
@@ -83,7 +83,7 @@ def test_every_metric_asked_for_is_one_of_tensorflow_serving(dashboard):
     } <= METRICS
 
 
-def test_the_dashboard_shows_what_it_has_to(dashboard):
+def test_the_dashboard_shows_what_it_has_to(dashboard) -> None:
     titles = " ".join(panel["title"] for panel in dashboard["panels"])
     for shown in ("Requests per second", "Errors", "Latency", "Batch size", "Versions"):
         assert shown in titles
@@ -98,7 +98,7 @@ def test_the_dashboard_shows_what_it_has_to(dashboard):
     assert len(taken) == len(set(taken)), "panels overlap"
 
 
-def test_the_dashboard_asks_the_data_source_that_is_provisioned(dashboard):
+def test_the_dashboard_asks_the_data_source_that_is_provisioned(dashboard) -> None:
     sources = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text())
     (source,) = sources["datasources"]
     compose = yaml.safe_load((SERVING.parent / "docker-compose.yml").read_text())
@@ -108,7 +108,7 @@ def test_the_dashboard_asks_the_data_source_that_is_provisioned(dashboard):
     assert used == {source["uid"]}
 
 
-def test_the_dashboard_lies_where_its_provider_and_compose_say():
+def test_the_dashboard_lies_where_its_provider_and_compose_say() -> None:
     (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "kmnist.yml").read_text())[
         "providers"
     ]

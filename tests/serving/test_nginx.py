@@ -26,7 +26,7 @@ pytestmark = [
 class _ModelServer(BaseHTTPRequestHandler):
     """Answers with what reached it."""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         answer = json.dumps({"method": self.command, "path": self.path, "size": len(body)})
         self.send_response(200)
@@ -37,7 +37,7 @@ class _ModelServer(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815
 
-    def log_message(self, *_):
+    def log_message(self, *_) -> None:
         pass
 
 
@@ -110,7 +110,7 @@ def _ask(port: int, method: str, path: str, body: bytes | None = None):
 
 
 @pytest.mark.parametrize("addressed", ["", "/versions/12", "/labels/stable"])
-def test_predict_status_and_metadata_pass(port, addressed):
+def test_predict_status_and_metadata_pass(port, addressed) -> None:
     path = f"/v1/models/kmnist{addressed}"
     for method, verb in (("POST", ":predict"), ("GET", ""), ("GET", "/metadata")):
         response, body = _ask(port, method, path + verb, b"{}" if verb == ":predict" else None)
@@ -119,7 +119,7 @@ def test_predict_status_and_metadata_pass(port, addressed):
         assert (reached["method"], reached["path"]) == (method, path + verb)
 
 
-def test_a_query_does_not_reach_the_server(port):
+def test_a_query_does_not_reach_the_server(port) -> None:
     _, body = _ask(port, "GET", "/v1/models/kmnist?x=1")
     assert json.loads(body)["path"] == "/v1/models/kmnist"
 
@@ -140,7 +140,7 @@ def test_a_query_does_not_reach_the_server(port):
         "/.hidden",
     ],
 )
-def test_nothing_else_passes(port, path):
+def test_nothing_else_passes(port, path) -> None:
     response, body = _ask(port, "GET", path)
     assert response.status == 404
     assert json.loads(body)["error"].startswith("Nothing here; expected / or /v1/models/kmnist")
@@ -155,13 +155,13 @@ def test_nothing_else_passes(port, path):
         ("POST", "/index.html"),
     ],
 )
-def test_another_method_is_refused(port, method, path):
+def test_another_method_is_refused(port, method, path) -> None:
     response, body = _ask(port, method, path)
     assert response.status == 405
     assert "expected POST to predict" in json.loads(body)["error"]
 
 
-def test_the_page_comes_with_the_headers_that_confine_it(port):
+def test_the_page_comes_with_the_headers_that_confine_it(port) -> None:
     for path, status in {"/": 200, "/page.js": 200, "/no": 404, "/v1/models/kmnist": 200}.items():
         response, _ = _ask(port, "GET", path)
         assert response.status == status
@@ -171,7 +171,7 @@ def test_the_page_comes_with_the_headers_that_confine_it(port):
     assert "javascript" in _ask(port, "GET", "/page.js")[0].getheader("Content-Type")
 
 
-def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port):
+def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port) -> None:
     path = "/v1/models/kmnist:predict"
     _, body = _ask(port, "POST", path, bytes(16 * 2**20))
     assert json.loads(body)["size"] == 16 * 2**20
@@ -186,7 +186,7 @@ def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port):
     connection.close()
 
 
-def test_garbage_is_answered_with_json(port):
+def test_garbage_is_answered_with_json(port) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"\x16\x03\x01 garbage\r\n\r\n")
         answer = connection.makefile("rb").read()
@@ -195,7 +195,7 @@ def test_garbage_is_answered_with_json(port):
     assert _ask(port, "GET", "/v1/models/kmnist")[0].status == 200
 
 
-def test_no_server_is_told_as_such(start):
+def test_no_server_is_told_as_such(start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = "127.0.0.1:{1}".format(*closed.getsockname())
     response, body = _ask(start(address), "GET", "/v1/models/kmnist")
@@ -203,7 +203,7 @@ def test_no_server_is_told_as_such(start):
     assert "cannot be reached" in json.loads(body)["error"]
 
 
-def test_a_flood_from_one_address_is_refused(start, server):
+def test_a_flood_from_one_address_is_refused(start, server) -> None:
     port = start(server)
     statuses = {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)}
     assert statuses == {200, 429}

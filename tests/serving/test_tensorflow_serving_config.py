@@ -68,7 +68,7 @@ def parse():
     return parse
 
 
-def test_batching_never_waits_and_takes_large_requests(parse):
+def test_batching_never_waits_and_takes_large_requests(parse) -> None:
     batching = parse("batching.config", "BatchingParameters")
     assert batching.batch_timeout_micros.value == 0
     assert batching.max_batch_size.value >= 10_000  # the test split in one request
@@ -77,7 +77,7 @@ def test_batching_never_waits_and_takes_large_requests(parse):
     assert not sizes or sizes[-1] == batching.max_batch_size.value
 
 
-def test_metrics_are_served_where_prometheus_looks(parse):
+def test_metrics_are_served_where_prometheus_looks(parse) -> None:
     monitoring = parse("monitoring.config", "MonitoringConfig")
     assert monitoring.prometheus_config.enable
     scrape = (FOLDER.parent / "prometheus" / "prometheus.yml").read_text()

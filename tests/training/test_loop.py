@@ -42,7 +42,7 @@ def test_it_is_softmax_regression_by_sgd(
     batch_size: int,
     compiled: bool,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setattr(loop, "_WORTH_COMPILING", 0 if compiled else 10**9)
     model = build_model(init=init)
     expected, costs = softmax_sgd(tiny_dataset, model.get_weights(), 3, batch_size, 0.1)
@@ -52,13 +52,13 @@ def test_it_is_softmax_regression_by_sgd(
     assert [epoch.cost for epoch in run.history] == pytest.approx(costs, rel=1e-4)
 
 
-def test_it_learns(trained: Run):
+def test_it_learns(trained: Run) -> None:
     first, last = trained.history[0], trained.history[-1]
     assert last.cost < first.cost / 2
     assert evaluate(trained.model, trained.dataset.test).accuracy > 0.75
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit(tiny_dataset: Dataset):
+def test_the_same_seed_gives_the_same_weights_to_the_bit(tiny_dataset: Dataset) -> None:
     digests = [
         train(build_model(seed=seed), tiny_dataset, epochs=2, seed=seed).weights_digest
         for seed in (7, 7, 8)
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(tiny_dataset: Dataset):
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_the_digest_is_of_the_weights(trained: Run):
+def test_the_digest_is_of_the_weights(trained: Run) -> None:
     assert trained.weights_digest == weights_digest(trained.model)
     other = build_model()
     other.set_weights(trained.model.get_weights())
@@ -77,7 +77,7 @@ def test_the_digest_is_of_the_weights(trained: Run):
     assert weights_digest(other) != trained.weights_digest
 
 
-def test_an_epochs_report_is_true(trained: Run):
+def test_an_epochs_report_is_true(trained: Run) -> None:
     last = trained.history[-1]
     validation = evaluate(trained.model, trained.dataset.validation)
     assert last.epoch == 30
@@ -89,7 +89,7 @@ def test_an_epochs_report_is_true(trained: Run):
 
 def test_it_tells_of_blocks_and_epochs_and_prints_nothing(
     tiny_dataset: Dataset, capfd: pytest.CaptureFixture[str]
-):
+) -> None:
     blocks: list[tuple[int, int, int]] = []
     epochs: list[Epoch] = []
     run = train(
@@ -105,7 +105,7 @@ def test_it_tells_of_blocks_and_epochs_and_prints_nothing(
     assert capfd.readouterr().out == ""
 
 
-def test_without_validation_images(tiny: Path):
+def test_without_validation_images(tiny: Path) -> None:
     from kmnist import load_dataset
 
     run = train(build_model(), load_dataset(tiny, validation_size=0), epochs=1)
@@ -127,7 +127,7 @@ def stop_after(epochs: int):
 @pytest.mark.parametrize("stopped_after", [1, 3])
 def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(
     tiny_dataset: Dataset, tmp_path: Path, stopped_after: int
-):
+) -> None:
     whole = train(build_model(), tiny_dataset, epochs=4)
     with pytest.raises(Stopped):
         train(
@@ -142,19 +142,21 @@ def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(
     assert [epoch.cost for epoch in resumed.history] == [epoch.cost for epoch in whole.history]
 
 
-def test_a_finished_run_can_be_resumed_to_more_epochs(tiny_dataset: Dataset, tmp_path: Path):
+def test_a_finished_run_can_be_resumed_to_more_epochs(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
     train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
     more = train(build_model(), tiny_dataset, epochs=3, checkpoint=tmp_path, resume=True)
     assert more.weights_digest == train(build_model(), tiny_dataset, epochs=3).weights_digest
 
 
-def test_a_run_cannot_be_resumed_to_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path):
+def test_a_run_cannot_be_resumed_to_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
     with pytest.raises(InputError, match=r"received epochs 1; .*is after epoch 2"):
         train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path, resume=True)
 
 
-def test_another_runs_checkpoint_is_refused(tiny_dataset: Dataset, tmp_path: Path):
+def test_another_runs_checkpoint_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path)
     with pytest.raises(InputError, match=r"learning_rate 0\.1, this one has 0.2"):
         train(
@@ -167,14 +169,14 @@ def test_another_runs_checkpoint_is_refused(tiny_dataset: Dataset, tmp_path: Pat
         )
 
 
-def test_nothing_to_resume_is_said(tiny_dataset: Dataset, tmp_path: Path):
+def test_nothing_to_resume_is_said(tiny_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="start the run without resuming"):
         train(build_model(), tiny_dataset, checkpoint=tmp_path, resume=True)
     with pytest.raises(InputError, match="without a checkpoint folder"):
         train(build_model(), tiny_dataset, resume=True)
 
 
-def test_tensorboard_gets_every_figure(tiny_dataset: Dataset, tmp_path: Path):
+def test_tensorboard_gets_every_figure(tiny_dataset: Dataset, tmp_path: Path) -> None:
     import tensorflow as tf
 
     run = train(build_model(), tiny_dataset, epochs=2, tensorboard=tmp_path)
@@ -189,7 +191,7 @@ def test_tensorboard_gets_every_figure(tiny_dataset: Dataset, tmp_path: Path):
     }  # fmt: skip
 
 
-def test_settings_out_of_range_are_refused(tiny_dataset: Dataset):
+def test_settings_out_of_range_are_refused(tiny_dataset: Dataset) -> None:
     for settings, message in (
         ({"epochs": 0}, "epochs 0; expected at least 1"),
         ({"batch_size": 0}, "batch_size 0; expected at least 1"),
@@ -200,14 +202,14 @@ def test_settings_out_of_range_are_refused(tiny_dataset: Dataset):
             train(build_model(), tiny_dataset, **settings)
 
 
-def test_a_model_for_other_data_is_refused(tiny_dataset: Dataset):
+def test_a_model_for_other_data_is_refused(tiny_dataset: Dataset) -> None:
     with pytest.raises(InputError, match=r"\(20, 20\) pixels and 10 classes; .*\(28, 28\)"):
         train(build_model((20, 20)), tiny_dataset)
     with pytest.raises(InputError, match="4 classes"):
         train(build_model(classes=4), tiny_dataset)
 
 
-def test_an_empty_split_cannot_be_evaluated(trained: Run):
+def test_an_empty_split_cannot_be_evaluated(trained: Run) -> None:
     with pytest.raises(InputError, match="empty split"):
         evaluate(trained.model, trained.dataset.test[:0])
 
@@ -231,7 +233,7 @@ print("same update")
 """
 
 
-def test_several_devices_make_the_same_update(tiny: Path):
+def test_several_devices_make_the_same_update(tiny: Path) -> None:
     # Logical devices have to be made before TensorFlow starts: in a process of its own.
     import subprocess
     import sys
@@ -247,7 +249,7 @@ def test_several_devices_make_the_same_update(tiny: Path):
 class TestTheTutorial:
     """The bundled MNIST in full: the numbers that the README promises."""
 
-    def test_its_own_start(self):
+    def test_its_own_start(self) -> None:
         from kmnist import load_dataset
 
         dataset = load_dataset()
@@ -259,7 +261,7 @@ class TestTheTutorial:
         assert 0.43 <= costs[-1] <= 0.50
         assert 0.88 <= evaluate(model, dataset.test).accuracy <= 0.90
 
-    def test_keras_start(self):
+    def test_keras_start(self) -> None:
         from kmnist import load_dataset
 
         dataset = load_dataset()

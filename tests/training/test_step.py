@@ -23,7 +23,7 @@ def several_layers():
 
 
 @pytest.mark.parametrize("make", [build_model, several_layers])
-def test_a_transposed_copy_answers_as_the_model_and_gives_its_weights_back(make):
+def test_a_transposed_copy_answers_as_the_model_and_gives_its_weights_back(make) -> None:
     model = make()
     copy = transposed(model)
     np.testing.assert_allclose(copy(IMAGES), model(IMAGES), rtol=1e-5, atol=1e-6)

@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Never
 
 import pytest
 from google.protobuf import text_format
@@ -50,7 +51,7 @@ def liberal(base):
     return config_path(base)
 
 
-def test_reads_what_tensorflow_serving_reads(liberal):
+def test_reads_what_tensorflow_serving_reads(liberal) -> None:
     model = read_model_config(liberal, "kmnist")
 
     assert model.base_path == "/models/kmnist"
@@ -60,7 +61,7 @@ def test_reads_what_tensorflow_serving_reads(liberal):
     assert read_model_config(liberal, "plain").policy == VersionPolicy(latest=1)
 
 
-def test_a_model_has_to_be_named_where_there_are_several(liberal):
+def test_a_model_has_to_be_named_where_there_are_several(liberal) -> None:
     with pytest.raises(InputError, match="several models; say which of: kmnist, other, plain"):
         read_model_config(liberal)
     with pytest.raises(MissingError, match=r"no model mnist in .* there are: kmnist, other, plain"):
@@ -76,11 +77,11 @@ def test_a_model_has_to_be_named_where_there_are_several(liberal):
         (VersionPolicy(latest=None, specific=(3, 9)), [3]),
     ],
 )
-def test_a_policy_chooses_versions(policy, chosen):
+def test_a_policy_chooses_versions(policy, chosen) -> None:
     assert policy.choose([7, 1, 3]) == chosen
 
 
-def test_the_first_training_makes_the_file_and_the_official_schema_reads_it(base):
+def test_the_first_training_makes_the_file_and_the_official_schema_reads_it(base) -> None:
     official = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
 
     path = ensure_model_config(base)
@@ -93,20 +94,20 @@ def test_the_first_training_makes_the_file_and_the_official_schema_reads_it(base
     assert entry.model_version_policy.WhichOneof("policy_choice") == "all"
 
 
-def test_a_file_that_has_the_entry_is_left_as_it_is(liberal, base):
+def test_a_file_that_has_the_entry_is_left_as_it_is(liberal, base) -> None:
     before = liberal.stat()
     ensure_model_config(base)
     assert liberal.read_text() == _LIBERAL
     assert liberal.stat().st_ino == before.st_ino
 
 
-def test_an_entry_is_added_beside_those_there(liberal, base):
+def test_an_entry_is_added_beside_those_there(liberal, base) -> None:
     ensure_model_config(base.parent / "fashion")
     assert read_model_config(liberal, "fashion").base_path == "/models/fashion"
     assert read_model_config(liberal, "kmnist").labels == {"stable": 3, "canary": 4}
 
 
-def test_a_change_keeps_the_comments_at_the_top_the_mode_and_every_known_field(base):
+def test_a_change_keeps_the_comments_at_the_top_the_mode_and_every_known_field(base) -> None:
     path = config_path(base)
     path.write_text(
         "# ours\n\nmodel_config_list { config { name: 'kmnist' base_path: '/elsewhere'"
@@ -124,7 +125,7 @@ def test_a_change_keeps_the_comments_at_the_top_the_mode_and_every_known_field(b
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_field_that_is_not_known_is_read_past_and_never_dropped(base):
+def test_a_field_that_is_not_known_is_read_past_and_never_dropped(base) -> None:
     path = config_path(base)
     text = 'model_config_list { config { name: "kmnist" of_tomorrow: 1 } }'
     path.write_text(text)
@@ -135,7 +136,7 @@ def test_a_field_that_is_not_known_is_read_past_and_never_dropped(base):
     assert path.read_text() == text
 
 
-def test_a_change_that_fails_writes_nothing(base):
+def test_a_change_that_fails_writes_nothing(base) -> Never:
     ensure_model_config(base)
     with suppress(ZeroDivisionError), edit_labels(base) as labels:
         labels["stable"] = 1
@@ -143,11 +144,11 @@ def test_a_change_that_fails_writes_nothing(base):
     assert read_model_config(config_path(base)).labels == {}
 
 
-def test_a_full_disk_keeps_the_file(base, monkeypatch):
+def test_a_full_disk_keeps_the_file(base, monkeypatch) -> None:
     ensure_model_config(base)
     before = config_path(base).read_text()
 
-    def full(_handle):
+    def full(_handle) -> Never:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
@@ -157,7 +158,7 @@ def test_a_full_disk_keeps_the_file(base, monkeypatch):
     assert sorted(os.listdir(base.parent)) == [".models.config.lock", "kmnist", "models.config"]
 
 
-def label(base):
+def label(base) -> None:
     with edit_labels(base) as labels:
         labels["stable"] = 1
 
@@ -165,7 +166,7 @@ def label(base):
 @pytest.mark.parametrize(
     "text", [b"model_config_list {", b"\xff\xfe", b"{}", b'{"model_config_list": {}}', b"models: 1"]
 )
-def test_a_file_of_another_format_is_refused_in_one_line(base, text):
+def test_a_file_of_another_format_is_refused_in_one_line(base, text) -> None:
     config_path(base).write_bytes(text)
     with pytest.raises(InputError) as caught:
         read_model_config(config_path(base), "kmnist")
@@ -173,19 +174,19 @@ def test_a_file_of_another_format_is_refused_in_one_line(base, text):
     assert "expected a model_config_list" in str(caught.value)
 
 
-def test_no_file_has_no_labels(base, liberal):
+def test_no_file_has_no_labels(base, liberal) -> None:
     assert read_labels(base) == {"stable": 3, "canary": 4}
     assert read_labels(base.parent / "unknown") == {}
     liberal.unlink()
     assert read_labels(base) == {}
 
 
-def test_no_file_says_what_makes_it(base):
+def test_no_file_says_what_makes_it(base) -> None:
     with pytest.raises(MissingError, match="kmnist-train makes it"):
         read_model_config(config_path(base))
 
 
-def test_two_writers_lose_no_label_and_a_reader_sees_whole_files(base):
+def test_two_writers_lose_no_label_and_a_reader_sees_whole_files(base) -> None:
     ensure_model_config(base)
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_label, args=(base, name)) for name in ("left", "right")]
@@ -208,6 +209,6 @@ def _label(base: Path, name: str) -> None:
             labels[f"{name}{n}"] = n
 
 
-def test_a_base_without_a_name_is_refused():
+def test_a_base_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="no name"):
         ensure_model_config("/")

@@ -67,7 +67,7 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("pointer", ["mouse", "touch"])
-def test_the_ten_digits(page, pointer):
+def test_the_ten_digits(page, pointer) -> None:
     page.look(*(1280, 800) if pointer == "mouse" else (360, 740))
     answers = {}
     for digit in range(10):
@@ -80,7 +80,7 @@ def test_the_ten_digits(page, pointer):
     assert right[True] >= 8, answers
 
 
-def test_a_pen_draws_as_wide_as_it_is_pressed(page):
+def test_a_pen_draws_as_wide_as_it_is_pressed(page) -> None:
     page.stroke([(0.5, 0.2), (0.5, 0.8)], "pen", pressure=0.1)
     light = page.ink()
     page.press(Keys.ESCAPE)
@@ -89,7 +89,7 @@ def test_a_pen_draws_as_wide_as_it_is_pressed(page):
     assert page.answer() == "1"
 
 
-def test_bars_move_while_the_pen_is_down(page):
+def test_bars_move_while_the_pen_is_down(page) -> None:
     page.stroke([(0.3, 0.2), (0.7, 0.2)])
     first = page.wait_for("certainty", lambda words: "sure" in words)
     assert page.bars().keys() == set("0123456789")
@@ -100,7 +100,7 @@ def test_bars_move_while_the_pen_is_down(page):
     assert sum(int(share.rstrip("%")) for share in page.bars().values()) in range(95, 106)
 
 
-def test_what_the_model_sees_and_its_weights_are_shown(page):
+def test_what_the_model_sees_and_its_weights_are_shown(page) -> None:
     page.draw(1)
     page.answer()
     painted = page.run("""
@@ -113,7 +113,7 @@ def test_what_the_model_sees_and_its_weights_are_shown(page):
 
 
 @pytest.mark.parametrize("by", ["button", "key"])
-def test_undo_takes_back_one_stroke_and_clear_all_and_undo_brings_them_back(page, by):
+def test_undo_takes_back_one_stroke_and_clear_all_and_undo_brings_them_back(page, by) -> None:
     undo, clear = {
         "button": (lambda: page.click("Undo"), lambda: page.click("Clear")),
         "key": (lambda: page.press(Keys.CONTROL, "z"), lambda: page.press(Keys.ESCAPE)),
@@ -134,7 +134,7 @@ def test_undo_takes_back_one_stroke_and_clear_all_and_undo_brings_them_back(page
     assert page.answer() == "1"
 
 
-def test_the_keys_alone_draw(page):
+def test_the_keys_alone_draw(page) -> None:
     page.browser.refresh()
     page.press(Keys.TAB)
     assert page.run("return document.activeElement.id") == "sheet"
@@ -150,7 +150,7 @@ def test_the_keys_alone_draw(page):
     assert page.ink() == ink
 
 
-def test_every_control_is_reached_by_keyboard(page):
+def test_every_control_is_reached_by_keyboard(page) -> None:
     page.browser.refresh()
     reached = []
     for _ in range(5):
@@ -161,19 +161,19 @@ def test_every_control_is_reached_by_keyboard(page):
     assert reached == ["sheet", "undo", "clear", "open", "SUMMARY"]
 
 
-def test_a_picture_is_picked(page, seven):
+def test_a_picture_is_picked(page, seven) -> None:
     page.browser.find_element("id", "file").send_keys(str(seven))
     assert page.answer() == "7"
 
 
-def test_a_picture_is_dropped(page, seven):
+def test_a_picture_is_dropped(page, seven) -> None:
     for event in ("dragEnter", "dragOver", "drop"):
         data = {"items": [], "files": [str(seven)], "dragOperationsMask": 1}
         page.command("Input.dispatchDragEvent", type=event, x=300, y=300, data=data)
     assert page.answer() == "7"
 
 
-def test_a_picture_is_pasted(page, seven):
+def test_a_picture_is_pasted(page, seven) -> None:
     page.command(
         "Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"]
     )
@@ -190,7 +190,7 @@ def test_a_picture_is_pasted(page, seven):
     assert page.answer() == "7"
 
 
-def test_ink_on_a_picture_is_a_new_drawing_and_undo_brings_the_picture_back(page, seven):
+def test_ink_on_a_picture_is_a_new_drawing_and_undo_brings_the_picture_back(page, seven) -> None:
     page.browser.find_element("id", "file").send_keys(str(seven))
     assert page.answer() == "7"
     picture = page.ink()
@@ -201,7 +201,7 @@ def test_ink_on_a_picture_is_a_new_drawing_and_undo_brings_the_picture_back(page
     assert page.answer() == "7"
 
 
-def test_what_is_no_picture_is_refused_in_words(page, tmp_path):
+def test_what_is_no_picture_is_refused_in_words(page, tmp_path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("seven")
     page.browser.find_element("id", "file").send_keys(str(file))
@@ -211,7 +211,7 @@ def test_what_is_no_picture_is_refused_in_words(page, tmp_path):
     assert page.text("state") == "Ready"
 
 
-def test_version_and_latency_are_shown_and_a_new_version_is_taken_up(page, base):
+def test_version_and_latency_are_shown_and_a_new_version_is_taken_up(page, base) -> None:
     page.draw(3)
     page.answer()
     assert page.text("version") == "version 1"
@@ -222,7 +222,7 @@ def test_version_and_latency_are_shown_and_a_new_version_is_taken_up(page, base)
     assert page.answer() == "3"
 
 
-def test_nothing_is_asked_of_another_host(page, server):
+def test_nothing_is_asked_of_another_host(page, server) -> None:
     assert (
         page.run("""
         return performance.getEntriesByType("resource").map(({ name }) => new URL(name).origin)
@@ -234,7 +234,7 @@ def test_nothing_is_asked_of_another_host(page, server):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(320, 568), (360, 740), (1280, 800), (2560, 1440)])
-def test_it_is_accessible_and_fits_the_window(page, size, scheme):
+def test_it_is_accessible_and_fits_the_window(page, size, scheme) -> None:
     page.look(*size, scheme)
     violations = page.violations()
     page.draw(5)

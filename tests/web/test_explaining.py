@@ -24,7 +24,9 @@ def pictures(tiny_dataset: "Dataset") -> Any:
     return tf.constant([tf.io.encode_png(image[..., None]).numpy() for image in images])
 
 
-def test_explain_answers_as_pictures_does_and_shows_the_images_it_judged(signatures, pictures):
+def test_explain_answers_as_pictures_does_and_shows_the_images_it_judged(
+    signatures, pictures
+) -> None:
     answer = signatures["explain"](pictures=pictures)
     for output, expected in signatures["pictures"](pictures=pictures).items():
         np.testing.assert_array_equal(answer[output], expected)
@@ -35,7 +37,7 @@ def test_explain_answers_as_pictures_does_and_shows_the_images_it_judged(signatu
     np.testing.assert_allclose(answer["probabilities"], judged, atol=1e-5)
 
 
-def test_classes_gives_names_and_weights_in_the_order_asked_for(signatures, trained: "Run"):
+def test_classes_gives_names_and_weights_in_the_order_asked_for(signatures, trained: "Run") -> None:
     answer = signatures["classes"](class_ids=tf.constant([7, 0], tf.int64))
     assert answer["class_names"].numpy().tolist() == [b"7", b"0"]
     kernel = trained.model.layers[-1].get_weights()[0]
@@ -44,7 +46,7 @@ def test_classes_gives_names_and_weights_in_the_order_asked_for(signatures, trai
 
 def test_weights_and_an_image_give_the_logits_but_for_the_bias(
     signatures, pictures, trained: "Run"
-):
+) -> None:
     answer = signatures["explain"](pictures=pictures)
     weights = signatures["classes"](class_ids=tf.range(10, dtype=tf.int64))["weights"].numpy()
     logits = np.einsum("nhw,chw->nc", answer["images"].numpy() / 255, weights)
@@ -53,12 +55,12 @@ def test_weights_and_an_image_give_the_logits_but_for_the_bias(
 
 
 @pytest.mark.parametrize("class_ids", [[10], [-1], [[3]]])
-def test_a_class_that_there_is_not_is_refused(signatures, class_ids):
+def test_a_class_that_there_is_not_is_refused(signatures, class_ids) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["classes"](class_ids=tf.constant(class_ids, tf.int64))
 
 
-def test_every_output_has_a_row_for_each_row_of_the_input(signatures, pictures):
+def test_every_output_has_a_row_for_each_row_of_the_input(signatures, pictures) -> None:
     """Or TensorFlow Serving's batching could not part the answers of a batch."""
     for signature, values in {
         "explain": {"pictures": pictures[:3]},

@@ -44,7 +44,7 @@ def _statuses(*versions: Any) -> Any:
     return 200, {"model_version_status": list(versions)}
 
 
-def test_a_dead_server_is_told_and_the_page_recovers_with_the_answer(page, server):
+def test_a_dead_server_is_told_and_the_page_recovers_with_the_answer(page, server) -> None:
     server.stop()
     page.stroke(LINE)
     page.wait_for("state", "The server cannot be reached. Trying again …")
@@ -79,7 +79,7 @@ def test_a_dead_server_is_told_and_the_page_recovers_with_the_answer(page, serve
         ((500, {"error": "boom"}), "The server answered with an error, 500: boom."),
     ],
 )
-def test_a_server_that_is_not_ready_is_told_in_words(browser, server, status, words):
+def test_a_server_that_is_not_ready_is_told_in_words(browser, server, status, words) -> None:
     ready, server.status = server.status, status
     browser.browser.get(server.url)
     browser.wait_for("state", f"{words} Trying again …")
@@ -90,7 +90,7 @@ def test_a_server_that_is_not_ready_is_told_in_words(browser, server, status, wo
     assert browser.text("state") == "Ready"
 
 
-def test_a_failed_answer_is_told_and_asked_for_again(page, server):
+def test_a_failed_answer_is_told_and_asked_for_again(page, server) -> None:
     answers, server.predict = server.predict, lambda _: (500, {"error": "out of memory"})
     page.stroke(LINE)
     page.wait_for("state", "The server answered with an error, 500: out of memory. Trying again …")
@@ -98,7 +98,7 @@ def test_a_failed_answer_is_told_and_asked_for_again(page, server):
     assert page.answer() == "7"
 
 
-def test_what_the_server_refuses_is_told_until_something_else_is_drawn(page, server):
+def test_what_the_server_refuses_is_told_until_something_else_is_drawn(page, server) -> None:
     refusal = {"error": "Picture 0, 3 bytes, is no PNG.\n\t [[{{node Assert}}]]"}
     answers, server.predict = server.predict, lambda _: (400, refusal)
     page.stroke([(0.5, 0.5)])
@@ -109,7 +109,7 @@ def test_what_the_server_refuses_is_told_until_something_else_is_drawn(page, ser
     assert page.text("state") == "Ready"
 
 
-def test_the_newest_drawing_wins_over_a_slow_answer(page, server):
+def test_the_newest_drawing_wins_over_a_slow_answer(page, server) -> None:
     let_go = threading.Event()
     asked = []
 
@@ -136,7 +136,7 @@ def test_the_newest_drawing_wins_over_a_slow_answer(page, server):
     assert len(set(asked)) == len(asked)
 
 
-def test_an_answer_to_what_was_cleared_is_dropped(page, server):
+def test_an_answer_to_what_was_cleared_is_dropped(page, server) -> None:
     asked, let_go, answered = threading.Event(), threading.Event(), threading.Event()
     answers = server.predict
 
@@ -157,7 +157,7 @@ def test_an_answer_to_what_was_cleared_is_dropped(page, server):
     assert page.text("winner") == "–"
 
 
-def test_a_model_that_does_not_tell_its_classes_lets_them_be_learned(page, server):
+def test_a_model_that_does_not_tell_its_classes_lets_them_be_learned(page, server) -> None:
     server.predict = says("Sandal", [0.1, 0.7, 0.2])
     page.stroke(LINE)
     assert page.answer() == "Sandal"
@@ -170,7 +170,7 @@ def test_a_model_that_does_not_tell_its_classes_lets_them_be_learned(page, serve
     assert page.bars() == {"0": "10%", "Sandal": "20%", "Boot": "70%"}
 
 
-def test_long_names_of_classes_come_from_the_model_and_fit_a_phone(browser, server):
+def test_long_names_of_classes_come_from_the_model_and_fit_a_phone(browser, server) -> None:
     names = ["T-shirt/top", "Trouser", "Pullover", "Ankle boot"]
     size = {"tensor_shape": {"dim": [{"size": "-1"}, {"size": "4"}]}}
     server.signatures = {
@@ -200,12 +200,12 @@ def test_long_names_of_classes_come_from_the_model_and_fit_a_phone(browser, serv
     browser.look(1280, 800)
 
 
-def test_the_address_may_name_another_model(browser, server):
+def test_the_address_may_name_another_model(browser, server) -> None:
     browser.browser.get(f"{server.url}/?model=fashion")
     browser.wait_for("state", lambda words: words.startswith("The server has no model “fashion”"))
 
 
-def test_it_works_under_the_policy_of_nginx(browser, server):
+def test_it_works_under_the_policy_of_nginx(browser, server) -> None:
     config = (ROOT / "serving" / "nginx" / "nginx.conf").read_text()
     server.csp = re.findall(r'add_header Content-Security-Policy "(.+?)"', config)[0]
     browser.complaints()
@@ -216,7 +216,7 @@ def test_it_works_under_the_policy_of_nginx(browser, server):
     assert browser.complaints() == []
 
 
-def test_what_is_asked_is_a_picture_of_the_ink_on_nothing(page, server):
+def test_what_is_asked_is_a_picture_of_the_ink_on_nothing(page, server) -> None:
     asked = []
     answers = server.predict
     server.predict = lambda request: (asked.append(request), answers(request))[1]
@@ -228,7 +228,7 @@ def test_what_is_asked_is_a_picture_of_the_ink_on_nothing(page, server):
     assert list(picture) == ["b64"]
 
 
-def test_a_stroke_keeps_its_form_when_the_page_moves_under_the_pen(page):
+def test_a_stroke_keeps_its_form_when_the_page_moves_under_the_pen(page) -> None:
     def mouse(kind: str, x: int) -> None:
         page.command("Input.dispatchMouseEvent", type=kind, x=x, y=350, button="left", buttons=1)
 
