@@ -1,0 +1,61 @@
+"""The imports between the folders of kmnist point one way.
+
+``python -m tests.test_imports`` prints them.
+"""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PACKAGE: Final = Path(__file__).parents[1] / "kmnist"
+
+# A folder may import those of the floors below its own, and those named beside it.
+FLOORS: Final = (
+    {"errors", "metrics", "atomic"},
+    {"data", "pictures", "protocol"},
+    {"training", "client", "versions"},
+    {"export", "server"},
+    {"doctor"},
+    {"cli"},
+)
+
+
+def imports() -> dict[str, set[str]]:
+    """Return the parts of ``kmnist`` that each part imports: a part is a folder or a top module."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        part = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if part in ("__init__", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                assert not node.level, f"{path} has a relative import"
+                names = [node.module]
+                if node.module == "kmnist":
+                    names = [f"kmnist.{alias.name}" for alias in node.names]
+            found[part] |= {
+                name.split(".")[1] for name in names if name.startswith("kmnist.")
+            } - {part}
+    return found
+
+
+@pytest.mark.parametrize("part", sorted(imports()))
+def test_a_folder_imports_only_from_the_floors_below(part: str) -> None:
+    floor = next(floor for floor, parts in enumerate(FLOORS) if part in parts)
+    below = set().union(*FLOORS[:floor])
+    assert imports()[part] <= below
+
+
+def test_the_client_imports_only_the_protocol_and_the_errors() -> None:
+    assert imports()["client"] <= {"protocol", "errors"}
+
+
+if __name__ == "__main__":
+    for importer, imported in sorted(imports().items()):
+        print(f"{importer:9} → {', '.join(sorted(imported)) or '-'}")
