@@ -65,8 +65,8 @@ def label(base: str | os.PathLike[str], changes: Mapping[str, int | None]) -> di
         for name, version in changes.items():
             if not _LABEL.fullmatch(name):
                 raise InputError(
-                    f"received the label {name!r}; expected a letter or digit, then letters, "
-                    "digits, '_', '-' or '.'"
+                    f"{name!r} cannot be a label; expected a letter or digit, then letters, digits, "
+                    "'_', '-' or '.'"
                 )
             if version is not None:
                 version_folder(base, version)
