@@ -83,7 +83,8 @@ def export_model(
             write_warmup(
                 folder, base.name, {s.name: {s.spec.name: s.sample[:1]} for s in signatures}
             )
-            # Optimizing a graph takes longer than running it the few times that it is run here.
+            # Optimizing a graph takes longer than running it the few times that it is run here. Not for
+            # tracing above: the option is stored in the graph and would slow down servers.
             with _without_graph_optimizer():
                 _verify(folder, signatures)
             card = model_card(run, evaluation, extent=extent)

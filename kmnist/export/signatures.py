@@ -35,7 +35,6 @@ from kmnist.pictures import read_pictures
 
 __all__ = ["Answers", "ServingSignature", "serving_signatures"]
 
-
 # Signature → output → values.
 Answers: TypeAlias = Mapping[str, Mapping[str, Any]]
 
@@ -106,7 +105,7 @@ def serving_signatures(
         values = tf.io.decode_raw(pixels, tf.uint8, fixed_length=height * width)
         return images(tf.reshape(values, (-1, height, width)))
 
-    # One function of the graph, which `pictures` and `explain` share; traced here and once.
+    # `pictures` and `explain` share one graph function, so it is traced and stored only once.
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def trace(pictures: tf.Tensor) -> tf.Tensor:
         return read_pictures(pictures, (height, width), extent=extent)

@@ -1,6 +1,6 @@
 """``models.config``: which versions TensorFlow Serving loads, and their labels.
 
-The file lies beside the folders of the models (``models/models.config`` beside ``models/kmnist/``).
+The file is beside the folders of the models (``models/models.config`` beside ``models/kmnist/``).
 A running server polls it, so every change is an atomic replacement under a lock: no reader sees
 half a file, and no two writers overwrite each other's labels.
 

@@ -100,6 +100,16 @@ def test_the_version_is_the_highest_one_plus_1(
     assert export_model(trained, evaluation, base) == base / "8"
 
 
+def test_a_broken_models_config_does_not_prevent_publishing(
+    trained: Run, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    base = tmp_path / "kmnist"
+    (tmp_path / "models.config").write_text("garbage {")
+    with pytest.raises(InputError, match=r"models\.config cannot be read"):
+        export_model(trained, evaluation, base)
+    assert list_versions(base) == [1]
+
+
 def test_a_model_that_answers_differently_is_not_published(
     trained: Run, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
