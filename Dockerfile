@@ -1,17 +1,17 @@
-# The image of the `train` service: kmnist with everything it needs, from the pinned versions.
+# The image of the `train` service: kmnist and its dependencies, at the pinned versions.
 FROM python:3.11-slim-bookworm
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_CONSTRAINT=/src/constraints.txt \
     PYTHONUNBUFFERED=1 \
-    # It may run as any user, who then has no home: Keras and Matplotlib keep settings there.
+    # Any user may run it, usually without a home; Keras and Matplotlib store settings there.
     HOME=/tmp \
     MPLCONFIGDIR=/tmp
 
 WORKDIR /src
 
-# The dependencies first: a change of the code alone does not install them again.
+# Dependencies first, so that a change of the code does not reinstall them.
 COPY constraints.txt pyproject.toml ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         >/tmp/requirements.txt \

@@ -23,7 +23,7 @@ def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "state"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:  # noqa: PT012
         file.write(b"half of the new")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"

@@ -190,7 +190,7 @@ def _flags(base: Path, name: str | None) -> list[str]:
 
     from kmnist.errors import MissingError
     from kmnist.protocol.models_config_pb2 import ModelServerConfig
-    from kmnist.versions.models_config import config_path, read_model_config
+    from kmnist.versions import config_path, read_model_config
 
     config = ModelServerConfig()
     entry = config.model_config_list.config.add(

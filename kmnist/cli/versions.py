@@ -91,8 +91,7 @@ def prune(keep: int, base: Path, as_json: bool) -> None:
 def _rows(base: Path) -> list[dict[str, Any]]:
     from datetime import datetime
 
-    from kmnist.versions import list_versions, version_folder
-    from kmnist.versions.models_config import read_labels
+    from kmnist.versions import list_versions, read_labels, version_folder
 
     labels = read_labels(base)
     rows = []

@@ -9,8 +9,13 @@ from kmnist.doctor.report import Check, Finding, Report
 from kmnist.doctor.saved_model import DamagedError, SavedModel, read_saved_model, read_warmup
 from kmnist.doctor.signature_checks import compare_signatures
 from kmnist.errors import InputError, MissingError
-from kmnist.versions import list_versions, version_folder
-from kmnist.versions.models_config import ModelConfig, config_path, read_model_config
+from kmnist.versions import (
+    ModelConfig,
+    config_path,
+    list_versions,
+    read_model_config,
+    version_folder,
+)
 
 __all__ = ["examine_folder"]
 

@@ -23,8 +23,7 @@ from kmnist.errors import (
     SignatureNotFoundError,
 )
 from kmnist.protocol.metadata import Signature, VersionStatus
-from kmnist.versions import list_versions
-from kmnist.versions.models_config import config_path, read_model_config
+from kmnist.versions import config_path, list_versions, read_model_config
 
 __all__ = ["examine_server"]
 

@@ -1,4 +1,4 @@
 """Export of a trained model as a version folder: SavedModel, signatures, model card, plots.
 
-The modules import TensorFlow; this package itself does not.
+The modules import TensorFlow; this package does not.
 """

@@ -1,10 +1,10 @@
-"""The model card: where a version comes from and how good it is, as JSON."""
+"""The model card: origin, training and metrics of a version, as JSON."""
 
 import importlib.metadata
 import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,20 @@ from kmnist.training.loop import Run
 
 __all__ = ["model_card"]
 
-_PACKAGES = ("kmnist", "tensorflow", "keras", "tensorflow-datasets", "numpy", "protobuf")
+_PACKAGES: Final = ("kmnist", "tensorflow", "keras", "tensorflow-datasets", "numpy", "protobuf")
 
 
 def model_card(run: Run, evaluation: Evaluation, *, extent: float | None) -> dict[str, Any]:
-    """Everything about a version that can be told as JSON.
+    """Return the model card of a version.
 
     Args:
-        run: The training.
-        evaluation: Of its model on the test split.
-        extent: How the model reads pictures; see :func:`kmnist.pictures.ink_extent`.
+        run: The training run.
+        evaluation: The evaluation of its model on the test split.
+        extent: How large the data set draws its ink, as the exported model uses it for reading
+            pictures; see :func:`kmnist.pictures.ink_extent`.
 
     Returns:
-        Only dicts, lists, strings, finite numbers and None.
+        A dict that can be written as JSON: strings, finite numbers, None, lists and dicts.
     """
     dataset = run.dataset
     dense = run.model.layers[-1]
@@ -82,5 +83,5 @@ def _initializer(initializer: Any) -> dict[str, Any]:
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:
-    # JSON has no NaN: a class that was never met has no recall.
+    # JSON has no NaN, which is the recall of a class without examples.
     return [None if np.isnan(value) else float(value) for value in values]

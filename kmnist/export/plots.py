@@ -1,18 +1,18 @@
-"""Four pictures of a run: learning curve, confusion matrix, weights as images, samples.
+"""Plots of a version: learning curves, confusion matrix, weights as images, sample images.
 
-They are drawn by another process while TensorFlow writes and checks the SavedModel:
-``python -m kmnist.export.plots FOLDER`` reads what they show from its standard input.
+They are drawn in another process while TensorFlow writes and verifies the SavedModel:
+``python -m kmnist.export.plots FOLDER`` reads the data from its standard input.
 """
 
-import io
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,13 @@ from kmnist.metrics import Epoch, Evaluation
 
 __all__ = ["drawing_plots"]
 
-_COLUMNS, _ROWS = 8, 2
-_INK, _LEARNED, _HELD_OUT, _WRONG = "#222222", "#1b6ca8", "#d9730d", "#c0182b"
+_COLUMNS: Final = 8
+_ROWS: Final = 2
+
+_INK: Final = "#222222"
+_TRAINING: Final = "#1b6ca8"
+_VALIDATION: Final = "#d9730d"
+_WRONG: Final = "#c0182b"
 
 
 @contextmanager
@@ -37,64 +42,67 @@ def drawing_plots(
     test: Split,
     class_names: Sequence[str],
 ) -> Iterator[None]:
-    """Draws training.png, confusion.png, weights.png and samples.png while the body runs.
+    """Draw training.png, confusion.png, weights.png and samples.png while the block runs.
+
+    Leaving the block waits for the drawing to finish; an error in the block stops it.
 
     Args:
-        folder: Where to; the plots are there when the body and the drawing are done.
-        history: The epochs.
-        evaluation: On the test split.
-        weights: float32 (height, width, classes), the Dense layer's kernel.
+        folder: An existing folder for the plots.
+        history: The epochs of the training.
+        evaluation: The evaluation on the test split.
+        weights: float32 (height, width, classes), the kernel of the Dense layer.
         test: The split that was evaluated.
         class_names: The name of each class.
 
     Raises:
-        PlotError: the drawing failed.
+        PlotError: The plots could not be drawn.
     """
     chosen = _choose(evaluation, test)
-    shown = io.BytesIO()
-    np.savez(
-        shown,
-        history=np.array([list(asdict(epoch).values()) for epoch in history], np.float64),
-        confusion=evaluation.confusion,
-        weights=weights,
-        images=test.images[chosen],
-        labels=test.labels[chosen],
-        class_ids=evaluation.class_ids[chosen],
-        class_names=np.array(class_names, str),
-    )
-    with subprocess.Popen(  # noqa: S603 - this Python, this module
-        [sys.executable, "-m", "kmnist.export.plots", str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # to find what we found
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with tempfile.TemporaryFile() as data:
+        np.savez(
+            data,
+            history=np.array([list(asdict(epoch).values()) for epoch in history], np.float64),
+            confusion=evaluation.confusion,
+            weights=weights,
+            images=test.images[chosen],
+            labels=test.labels[chosen],
+            class_ids=evaluation.class_ids[chosen],
+            class_names=np.array(class_names, str),
+        )
+        data.seek(0)
+        process = subprocess.Popen(  # noqa: S603 - this Python, this module
+            [sys.executable, "-m", "kmnist.export.plots", str(folder)],
+            # The other Python finds the same packages.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=data,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    with process:
         try:
-            assert process.stdin is not None
-            process.stdin.write(shown.getvalue())
-            process.stdin.close()
             yield
         except BaseException:
             process.kill()
             raise
-        assert process.stderr is not None
-        complaint = process.stderr.read().decode(errors="replace").strip()
-        if process.wait():
-            reason = complaint.splitlines()[-1] if complaint else f"exit code {process.returncode}"
-            raise PlotError(f"the plots could not be drawn: {reason}")
+        _, stderr = process.communicate()
+    if process.returncode:
+        reason = (stderr.strip() or f"exit code {process.returncode}").splitlines()[-1]
+        raise PlotError(f"the plots could not be drawn: {reason}")
 
 
 def _choose(evaluation: Evaluation, test: Split) -> NDArray[np.int64]:
-    """The first test images, and below them the first that were taken for something else."""
-    half = _COLUMNS * _ROWS
-    wrong = np.flatnonzero(evaluation.class_ids != test.labels)[:half]
-    return np.concatenate([np.arange(min(half, len(test))), wrong])
+    """Return the indices of the first test images, then of the first misclassified ones."""
+    count = _COLUMNS * _ROWS
+    wrong = np.flatnonzero(evaluation.class_ids != test.labels)[:count]
+    return np.concatenate([np.arange(min(count, len(test))), wrong])
 
 
-def _draw(folder: Path, shown: dict[str, NDArray[Any]]) -> None:
+def _draw(folder: Path, data: dict[str, NDArray[Any]]) -> None:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    names = [str(name) for name in shown["class_names"]]
+    names = [str(name) for name in data["class_names"]]
     style: dict[Any, Any] = {
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -102,10 +110,10 @@ def _draw(folder: Path, shown: dict[str, NDArray[Any]]) -> None:
     }
     with rc_context({**style, "font.size": 9, "axes.titlesize": 10}):
         for name, figure in (
-            ("training", _training(shown["history"])),
-            ("confusion", _confusion(shown["confusion"], names)),
-            ("weights", _weights(shown["weights"], names)),
-            ("samples", _samples(shown["images"], shown["labels"], shown["class_ids"], names)),
+            ("training", _training(data["history"])),
+            ("confusion", _confusion(data["confusion"], names)),
+            ("weights", _weights(data["weights"], names)),
+            ("samples", _samples(data["images"], data["labels"], data["class_ids"], names)),
         ):
             FigureCanvasAgg(figure)
             figure.savefig(folder / f"{name}.png", dpi=110)
@@ -120,16 +128,16 @@ def _figure(width: float, height: float) -> Any:
 def _training(history: NDArray[np.float64]) -> Any:
     epochs, cost, accuracy, validation_cost, validation_accuracy, _ = history.T
     figure = _figure(8, 3.2)
-    for axes, title, learned, held_out in zip(
+    for axes, title, training, validation in zip(
         figure.subplots(1, 2),
         ("cost (mean cross-entropy, nats)", "accuracy"),
         (cost, accuracy),
         (validation_cost, validation_accuracy),
         strict=True,
     ):
-        axes.plot(epochs, learned, "o-", ms=3, color=_LEARNED, label="training")
-        if not np.isnan(held_out).all():
-            axes.plot(epochs, held_out, "o-", ms=3, color=_HELD_OUT, label="validation")
+        axes.plot(epochs, training, "o-", ms=3, color=_TRAINING, label="training")
+        if not np.isnan(validation).all():
+            axes.plot(epochs, validation, "o-", ms=3, color=_VALIDATION, label="validation")
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
@@ -143,7 +151,7 @@ def _confusion(confusion: NDArray[np.int64], names: list[str]) -> Any:
     classes = len(names)
     figure = _figure(*(2 * [max(4.5, 1.2 + 0.42 * classes)]))
     axes = figure.subplots()
-    # The few mistakes are what there is to see, so the colours give them most of the range.
+    # Mistakes are few, so the scale gives them most of the colours.
     axes.imshow(confusion, cmap="Blues", norm=PowerNorm(0.35, vmin=0, vmax=confusion.max()))
     ticks = range(classes)
     rotation = 90 if max(map(len, names)) > 3 else 0
@@ -193,5 +201,5 @@ def _samples(
 
 
 if __name__ == "__main__":
-    with np.load(io.BytesIO(sys.stdin.buffer.read())) as arrays:
+    with np.load(sys.stdin.buffer) as arrays:
         _draw(Path(sys.argv[1]), dict(arrays))

@@ -1,53 +1,83 @@
-"""The functions that an exported model serves, by the names that clients call them.
+"""The signatures of an exported model: one table row each.
 
-Those that classify give ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and
-``class_names`` string (n,). They differ in how an image comes in, and scale and centre it in the
-graph, so no client can get that wrong. ``explain`` also gives ``images`` uint8 (n, height, width),
-the pictures as the model sees them. ``classes`` tells what the classes are: for ``class_ids`` int64
-(n,) the ``class_names`` and ``weights`` float32 (n, height, width), what each white pixel adds to
-the logit of the class.
+========================== ================================= ======================================
+signature                  input                             purpose
+========================== ================================= ======================================
+``serving_default``        ``images`` uint8 (n, height,      gRPC, and JSON written by hand
+                           width)
+``pixels``                 ``pixels`` string (n,), the raw   JSON at speed: base64 of the bytes
+                           bytes of one image each
+``pictures``, ``explain``  ``pictures`` string (n,), one     curl, browsers and phones; the drawing
+                           picture file each                 page
+``classes``                ``class_ids`` int64 (n,)          the drawing page
+========================== ================================= ======================================
 
-A server does not enforce a signature's shape; the functions do. Every output has a row for each
-row of the input, without which a server that batches requests could not part the answers again.
+All but ``classes`` return ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and
+``class_names`` string (n,). ``explain`` also returns ``images`` uint8 (n, height, width), the
+pictures as the model sees them. ``classes`` returns ``class_names`` string (n,) and ``weights``
+float32 (n, height, width), the contribution of each white pixel to the logit of the class.
+
+Images are scaled and centred in the graph, so that all clients get the same result. Servers do not
+enforce the shapes of a signature, so the functions do. Every output has one row per row of the
+input; otherwise a server that batches requests could not split the answers.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from kmnist.pictures import read_pictures
 
-__all__ = ["INPUTS", "serving_functions"]
+__all__ = ["Answers", "ServingSignature", "serving_signatures"]
 
-# signature → its one input. `images` suits gRPC and JSON written by hand, `pixels` moves raw
-# bytes through JSON at speed, `pictures` takes what curl, browsers and phones have. The drawing
-# page shows what `explain` and `classes` tell.
-INPUTS = {
-    "serving_default": "images",
-    "pixels": "pixels",
-    "pictures": "pictures",
-    "explain": "pictures",
-    "classes": "class_ids",
-}
+# Signature → output → values.
+Answers: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
-def serving_functions(
-    model: keras.Sequential, class_names: Sequence[str], *, extent: float | None
-) -> dict[str, tuple[Callable[[Any], dict[str, Any]], tf.TensorSpec]]:
-    """The function and the input of each signature.
+@dataclass(frozen=True)
+class ServingSignature:
+    """A signature of an exported model, with an example to verify and to warm up a server with.
+
+    Attributes:
+        name: The name that requests use.
+        spec: Dtype, shape and name of the one input.
+        function: Maps the input to the outputs by name. Raises InvalidArgumentError for an input of
+            another shape, pixels of another length, or bytes that are not a picture.
+        sample: A valid input. Its first row is the warm-up request.
+        expected: Computes some of the outputs for ``sample`` without ``function``, from the answers
+            of all signatures to their samples.
+    """
+
+    name: str
+    spec: tf.TensorSpec
+    function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    sample: NDArray[Any]
+    expected: Callable[[Answers], Mapping[str, Any]]
+
+
+def serving_signatures(
+    model: keras.Sequential,
+    class_names: Sequence[str],
+    samples: NDArray[np.uint8],
+    *,
+    extent: float | None,
+) -> tuple[ServingSignature, ...]:
+    """Build the signatures of a model.
 
     Args:
-        model: uint8 (n, height, width) → probabilities float32 (n, classes).
+        model: Maps uint8 (n, height, width) to probabilities float32 (n, classes).
         class_names: The name of each class.
+        samples: uint8 (n, height, width), n ≥ 1, the images that the samples are made of.
         extent: How large the data set draws its ink, for reading pictures; see
             :func:`kmnist.pictures.ink_extent`.
 
     Returns:
-        By signature: a function of its input tensor to its outputs by name, and the input's spec.
-        The functions raise InvalidArgumentError for an input of another shape, for pixels of
-        another length and for what is not a picture.
+        The signatures, ``serving_default`` first.
     """
     height, width = model.input_shape[1:]
     names = tf.constant(list(class_names))
@@ -71,11 +101,11 @@ def serving_functions(
             f"each string of pixels has to be {height * width} bytes: {height} rows of {width}, "
             "one byte a pixel",
         )
-        # The fixed length lets the shape be known when there is no string to tell it.
+        # With fixed_length the shape is known even if there are no strings.
         values = tf.io.decode_raw(pixels, tf.uint8, fixed_length=height * width)
         return images(tf.reshape(values, (-1, height, width)))
 
-    # One function of the graph, which `pictures` and `explain` share; traced here and once.
+    # `pictures` and `explain` share one graph function, so it is traced and stored only once.
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def trace(pictures: tf.Tensor) -> tf.Tensor:
         return read_pictures(pictures, (height, width), extent=extent)
@@ -97,10 +127,29 @@ def serving_functions(
             "weights": tf.gather(weights, class_ids),
         }
 
-    return {
-        "serving_default": (images, tf.TensorSpec((None, height, width), tf.uint8, "images")),
-        "pixels": (pixels, tf.TensorSpec((None,), tf.string, "pixels")),
-        "pictures": (pictures, tf.TensorSpec((None,), tf.string, "pictures")),
-        "explain": (explain, tf.TensorSpec((None,), tf.string, "pictures")),
-        "classes": (classes, tf.TensorSpec((None,), tf.int64, "class_ids")),
-    }
+    def expected_of_images(_: Answers) -> dict[str, Any]:
+        return {"probabilities": model(samples, training=False)}
+
+    def expected_of_pictures(answers: Answers) -> dict[str, Any]:
+        # Reading a picture of an image centres it again, so the model may see another image.
+        return {"probabilities": model(answers["explain"]["images"], training=False)}
+
+    def expected_of_classes(_: Answers) -> dict[str, Any]:
+        return {"weights": np.transpose(kernel).reshape(-1, height, width)}
+
+    def strings(name: str) -> tf.TensorSpec:
+        return tf.TensorSpec((None,), tf.string, name)
+
+    raw = np.array([image.tobytes() for image in samples], object)
+    png = np.array([tf.io.encode_png(image[..., None]).numpy() for image in samples], object)
+    all_classes = np.arange(len(class_names))
+    images_spec = tf.TensorSpec((None, height, width), tf.uint8, "images")
+    class_ids_spec = tf.TensorSpec((None,), tf.int64, "class_ids")
+    row = ServingSignature
+    return (
+        row("serving_default", images_spec, images, samples, expected_of_images),
+        row("pixels", strings("pixels"), pixels, raw, expected_of_images),
+        row("pictures", strings("pictures"), pictures, png, expected_of_pictures),
+        row("explain", strings("pictures"), explain, png, expected_of_pictures),
+        row("classes", class_ids_spec, classes, all_classes, expected_of_classes),
+    )

@@ -20,8 +20,7 @@ import grpc
 from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.server.serving_error import ServingError, invalid
-from kmnist.versions import list_versions
-from kmnist.versions.models_config import VersionPolicy, config_path, read_model_config
+from kmnist.versions import VersionPolicy, config_path, list_versions, read_model_config
 
 __all__ = ["Manager"]
 

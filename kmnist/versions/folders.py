@@ -1,34 +1,40 @@
-"""Version folders of a model: list, publish, label and prune them.
+"""Version folders of a model: list, publish and prune them.
 
-``models/kmnist/`` holds one folder a version, named by its number, as TensorFlow Serving expects.
-A version is written in a staging folder beside them, whose name is not a number so that no server
-looks at it, and appears under its number by one rename: it is there whole, or not at all. It
-leaves the same way, by a rename into a staging folder that is then deleted.
+``models/kmnist/`` holds one folder per version, named by its number, as TensorFlow Serving expects.
+A version is written to a staging folder beside them. Servers ignore it because its name is not a
+number. One rename publishes it, so a version is either complete or absent. Versions are deleted the
+same way: renamed to a staging folder first.
 """
 
 import errno
 import os
-import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from kmnist.atomic import locked
 from kmnist.errors import InputError, MissingError
+from kmnist.versions.models_config import pinned_versions
 
-__all__ = ["label", "list_versions", "prune", "publish", "stage", "version_folder"]
+__all__ = ["list_versions", "prune", "publish", "stage", "version_folder"]
 
-_STAGING_PREFIX = ".staging-"
-_LARGEST = 2**63 - 1  # a version is an int64 in TensorFlow Serving
-_LABEL = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-)  # what needs no escaping in /v1/models/M/labels/NAME
+_STAGING_PREFIX: Final = ".staging-"
+
+# TensorFlow Serving stores a version as an int64.
+_MAX_VERSION: Final = 2**63 - 1
 
 
 def list_versions(base: str | os.PathLike[str]) -> list[int]:
-    """The version numbers under ``base``, ascending; empty if there is no such folder.
+    """Return the version numbers in a folder, ascending.
+
+    Args:
+        base: The folder of versions.
+
+    Returns:
+        The numbers; empty if ``base`` does not exist.
 
     Raises:
         InputError: ``base`` is a file.
@@ -37,50 +43,83 @@ def list_versions(base: str | os.PathLike[str]) -> list[int]:
 
 
 def version_folder(base: str | os.PathLike[str], version: int | None = None) -> Path:
-    """The folder of ``version`` under ``base``, or of the newest if it is None.
+    """Return the folder of a version.
+
+    Args:
+        base: The folder of versions.
+        version: The version number; the highest if None.
+
+    Returns:
+        The path of an existing folder.
 
     Raises:
         InputError: ``base`` is a file.
-        MissingError: there is no such version, or no version at all.
+        MissingError: ``base`` has no version, or not this one.
     """
     folders = _folders(base)
     if not folders:
-        raise MissingError(f"no version in {base}; train one with: kmnist-train --output {base}")
+        raise MissingError(f"no version in {base}; train one with kmnist-train")
     if version is None:
         version = max(folders)
     if version not in folders:
-        raise _missing(version, base, folders)
+        existing = ", ".join(map(str, sorted(folders)))
+        raise MissingError(f"no version {version} in {base}; existing versions: {existing}")
     return Path(base) / folders[version]
 
 
 @contextmanager
 def stage(base: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new folder under ``base`` to write a version into; gone afterwards unless published.
+    """Create a staging folder for a new version; delete it at the end unless it was published.
 
-    First sweeps what crashed runs left. A staging folder belongs to a live run as long as that
-    run holds the lock file beside it, which the kernel releases however the run ends.
+    Staging folders of processes that crashed are deleted first. Each live process holds a lock on
+    the file beside its staging folder.
+
+    Args:
+        base: The folder of versions; created if it does not exist.
+
+    Yields:
+        An empty folder under ``base``.
 
     Raises:
         InputError: ``base`` is a file.
+        OSError: The folder cannot be created.
     """
     base = Path(base)
     try:
         base.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{base} is a file; expected a folder to write versions into") from None
+        raise InputError(f"{base} is a file; expected a folder to write versions to") from None
     _sweep(base)
-    with _staging_folder(base) as folder:
-        # Not tempfile.mkdtemp: its mode 0700 would keep a server of another user out.
+    with _staging_path(base) as folder:
+        # tempfile.mkdtemp would use mode 0700, which a server of another user cannot read.
         folder.mkdir()
         yield folder
 
 
 def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int:
-    """Renames the finished folder ``staged`` to the next version under ``base``.
+    """Publish a finished folder as the next version, by one rename.
+
+    Its files are flushed to disk first, so that a power failure cannot leave a version with empty
+    files.
+
+    Args:
+        staged: The folder, as yielded by :func:`stage`.
+        base: The folder of versions.
 
     Returns:
-        The version: one more than the highest there. Of two runs that publish at the same moment
-        the second gets the number after.
+        The version number: the highest one in ``base`` plus 1. Processes that publish at the same
+        time get different numbers.
+
+    Raises:
+        OSError: The folder cannot be renamed.
+
+    Example:
+        >>> with stage("models/kmnist") as folder:
+        ...     (folder / "saved_model.pb").touch()
+        ...     publish(folder, "models/kmnist")
+        1
+        >>> list_versions("models/kmnist")
+        [1]
     """
     base = Path(base)
     for folder, _, files in os.walk(staged):
@@ -91,7 +130,7 @@ def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int
     while True:
         version += 1
         try:
-            # Onto a folder that is not empty, as a published version is, the rename fails.
+            # Fails if another process has published this version: its folder is not empty.
             os.rename(staged, base / str(version))
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
@@ -101,70 +140,46 @@ def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int
             return version
 
 
-def label(base: str | os.PathLike[str], changes: Mapping[str, int | None]) -> dict[str, int]:
-    """Points labels at versions under ``base``, None taking a label away: all of them, or none.
-
-    A server that polls ``models.config`` follows within its poll interval.
-
-    Returns:
-        Every label there is now and its version.
-
-    Raises:
-        InputError: a label's name would not fit into a URL.
-        MissingError: there is no such version, or no such label to take away.
-    """
-    from kmnist.versions.models_config import edit_labels
-
-    version_folder(base)  # if there is none, fails before a models.config is made
-    with edit_labels(base) as labels:
-        folders = _folders(base)
-        for name, version in changes.items():
-            if not _LABEL.fullmatch(name):
-                raise InputError(
-                    f"{name!r} cannot be a label; expected letters and digits, then also _ - ."
-                )
-            if version is None:
-                if labels.pop(name, None) is None:
-                    there = ", ".join(sorted(labels)) or "none"
-                    raise MissingError(f"no label {name} for {base}; there are: {there}")
-            elif version not in folders:
-                raise _missing(version, base, folders)
-            else:
-                labels[name] = version
-        return dict(sorted(labels.items()))
-
-
 def prune(base: str | os.PathLike[str], keep: int) -> list[int]:
-    """Deletes all but the ``keep`` newest versions under ``base``.
+    """Delete old versions.
 
-    Never deletes a version that has a label or that ``models.config`` asks for by number.
+    Versions that have a label, or that ``models.config`` lists by number, are never deleted.
+
+    Args:
+        base: The folder of versions.
+        keep: The number of newest versions to keep; at least 1, so that no number is used again.
 
     Returns:
-        The versions deleted, ascending.
+        The deleted versions, ascending.
 
     Raises:
-        InputError: ``keep`` is below 1: the newest stays, so that no number is used twice.
-        MissingError: there is no version.
-        OSError: a version cannot be deleted; those before it are.
-    """
-    from kmnist.versions.models_config import pinned_versions
+        InputError: ``keep`` is less than 1, or ``models.config`` cannot be read.
+        MissingError: ``base`` has no version.
+        OSError: A version cannot be deleted; older ones may have been.
 
+    Example:
+        >>> list_versions("models/kmnist")
+        [1, 2, 3]
+        >>> prune("models/kmnist", keep=2)
+        [1]
+    """
     if keep < 1:
-        raise InputError(f"cannot keep {keep} versions; expected 1 or more")
-    version_folder(base)
-    # The lock keeps a label from being put on a version that is about to go.
+        raise InputError(f"received keep {keep}; expected 1 or more")
+    base = Path(base)
+    version_folder(base)  # without a version, fail before the lock file is created
+    # Holding the lock of models.config prevents a label on a version that is being deleted.
     with pinned_versions(base) as pinned:
         folders = _folders(base)
-        doomed = [version for version in sorted(folders)[:-keep] if version not in pinned]
-        for version in doomed:
-            with _staging_folder(Path(base)) as bin_:
-                os.rename(Path(base) / folders[version], bin_)
-        _sweep(Path(base))
-    return doomed
+        deleted = [version for version in sorted(folders)[:-keep] if version not in pinned]
+        for version in deleted:
+            with _staging_path(base) as trash:
+                os.rename(base / folders[version], trash)
+        _sweep(base)
+    return deleted
 
 
 def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
-    """Version → folder name; the two differ in leading zeros, which a server accepts."""
+    """Map versions to folder names, which may have leading zeros: TensorFlow Serving accepts them."""
     try:
         with os.scandir(base) as entries:
             names = [entry.name for entry in entries if entry.is_dir()]
@@ -174,26 +189,15 @@ def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
         raise InputError(
             f"{base} is a file; expected a folder of versions such as models/kmnist"
         ) from None
-    numbers = {name: int(name) for name in names if name.isascii() and name.isdecimal()}
-    return {number: name for name, number in numbers.items() if number <= _LARGEST}
-
-
-def _missing(version: int, base: str | os.PathLike[str], there: Mapping[int, str]) -> MissingError:
-    return MissingError(
-        f"no version {version} in {base}; there are: {', '.join(map(str, sorted(there)))}"
-    )
+    numbers = {int(name): name for name in names if name.isascii() and name.isdecimal()}
+    return {number: name for number, name in numbers.items() if number <= _MAX_VERSION}
 
 
 @contextmanager
-def _staging_folder(base: Path) -> Iterator[Path]:
-    """A path under ``base`` that no sweep touches, nothing there yet; what comes there is deleted."""
-    with ExitStack() as held:
-        while True:
-            folder = base / f"{_STAGING_PREFIX}{secrets.token_hex(8)}"
-            lock = held.enter_context(locked(_lock_of(folder)))
-            # A sweeper may have taken the file between its making and its locking.
-            if os.fstat(lock).st_nlink:
-                break
+def _staging_path(base: Path) -> Iterator[Path]:
+    """Reserve a path for a staging folder; delete the folder at the end if it exists."""
+    folder = base / f"{_STAGING_PREFIX}{secrets.token_hex(8)}"
+    with locked(_lock_of(folder)):
         try:
             yield folder
         finally:
@@ -202,7 +206,7 @@ def _staging_folder(base: Path) -> Iterator[Path]:
 
 def _sweep(base: Path) -> None:
     for lock in base.glob(f"{_STAGING_PREFIX}*.lock"):
-        # BlockingIOError: a live run holds it. Other errors: another run swept it first, or may.
+        # BlockingIOError: a live process holds the lock. Other errors: the next sweep tries again.
         with suppress(OSError), locked(lock, wait=False):
             _remove(lock.with_suffix(""))
 
@@ -212,14 +216,13 @@ def _lock_of(folder: Path) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    """Deletes a staging folder; its lock file last, so that a later sweep finds what stays."""
+    """Delete a staging folder, then its lock file, by which a later sweep finds the rest."""
     shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
         _lock_of(folder).unlink(missing_ok=True)
 
 
 def _flush(path: str | os.PathLike[str]) -> None:
-    """To disk, so that not even a power cut publishes a folder with empty files."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,66 +1,85 @@
-"""``models.config``: which versions TensorFlow Serving loads, and what their labels are.
+"""``models.config``: which versions TensorFlow Serving loads, and their labels.
 
-The file lies beside the models' folders (``models/models.config`` beside ``models/kmnist/``) and
-is live state: a running server reads it again every few seconds. Every change is one rename under
-a lock, so that no reader sees half a file and no two writers lose each other's label.
+The file is beside the folders of the models (``models/models.config`` beside ``models/kmnist/``).
+A running server polls it, so every change is an atomic replacement under a lock: no reader sees
+half a file, and no two writers overwrite each other's labels.
 
-New entries say ``all {}``: every version in the folder is loaded. The default, the newest only,
-would unload the version that a label points at as soon as the next one is published, and a fixed
-list would never pick the next one up. ``kmnist versions prune`` bounds what is there.
+New entries have the policy ``all``: every version in the folder is loaded. TensorFlow Serving's
+default, only the newest version, would unload a labelled version as soon as the next one is
+published; a list of versions would exclude the next one. ``kmnist versions prune`` limits the
+number of versions.
 """
 
 import os
-import secrets
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from google.protobuf import text_format
 
-from kmnist.atomic import locked
+from kmnist.atomic import locked, replacing
 from kmnist.errors import InputError, KmnistError, MissingError
-from kmnist.protocol.models_config_pb2 import ModelConfig as _ModelConfig
-from kmnist.protocol.models_config_pb2 import ModelServerConfig, ServableVersionPolicy
+from kmnist.protocol import models_config_pb2 as pb
 
 __all__ = [
     "ModelConfig",
     "VersionPolicy",
     "config_path",
-    "edit_labels",
+    "edit_entry",
     "ensure_model_config",
     "pinned_versions",
-    "read_labels",
     "read_model_config",
 ]
 
-_HEADER = (
+_HEADER: Final = (
     "# Read by TensorFlow Serving: --model_config_file, --model_config_file_poll_wait_seconds.\n"
     "# base_path is the folder as the server sees it. Labels: kmnist versions label NAME=N\n"
 )
+
+_LEADING_COMMENTS: Final = re.compile(r"(?:[^\S\n]*(?:#.*)?\n)*")
+
+# Strings are matched so that a # inside one is skipped.
+_COMMENT_OR_STRING: Final = re.compile(r"""#|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")
 
 
 @dataclass(frozen=True)
 class VersionPolicy:
     """Which of the versions in the folder a server loads.
 
-    ``specific`` loads these; otherwise the ``latest`` so many; None means every version.
+    Attributes:
+        latest: The number of newest versions to load; None loads every version.
+        specific: The versions to load, if listed; ``latest`` is ignored then.
     """
 
     latest: int | None = 1
     specific: tuple[int, ...] | None = None
 
     def choose(self, versions: Iterable[int]) -> list[int]:
-        """Those of ``versions`` that are to be loaded, ascending."""
-        there = sorted(versions)
+        """Return those of ``versions`` that a server loads, ascending.
+
+        Example:
+            >>> VersionPolicy(latest=2).choose([1, 2, 10])
+            [2, 10]
+        """
+        existing = sorted(versions)
         if self.specific is not None:
-            return [version for version in there if version in self.specific]
-        return there if self.latest is None else there[-self.latest :]
+            return [version for version in existing if version in self.specific]
+        return existing if self.latest is None else existing[-self.latest :]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The entry of one model; ``base_path`` is its folder as the server sees it."""
+    """The entry of one model.
+
+    Attributes:
+        name: The name of the model on the server.
+        base_path: Its folder of versions, as the server sees it.
+        policy: Which versions are loaded.
+        labels: Label → version.
+    """
 
     name: str
     base_path: str
@@ -69,87 +88,102 @@ class ModelConfig:
 
 
 def config_path(base: str | os.PathLike[str]) -> Path:
-    """Where the ``models.config`` of the model in the folder ``base`` lies: beside the folder."""
+    """Return the path of the ``models.config`` beside the folder of versions ``base``."""
     return Path(base).absolute().parent / "models.config"
 
 
-def read_model_config(path: str | os.PathLike[str], name: str | None = None) -> ModelConfig:
-    """The entry of the model ``name`` in a ``models.config``; None if it has only one model.
+def read_model_config(path: str | os.PathLike[str], name: str) -> ModelConfig:
+    """Read the entry of the model ``name`` in a ``models.config``.
+
+    Fields that are unknown to this version of kmnist are ignored.
 
     Raises:
-        MissingError: there is no such file, or no such model in it.
-        InputError: the file is not what TensorFlow Serving reads.
+        MissingError: The file does not exist, or has no entry for the model.
+        InputError: The file is not one that TensorFlow Serving can read.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = _read(path)
     except FileNotFoundError:
-        raise MissingError(f"no file {path}; kmnist-train makes it") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text; expected a model_config_list") from None
-    entries = list(_parse(text, path, strict=False).model_config_list.config)
-    wanted = [entry for entry in entries if name in (None, entry.name)]
-    if len(wanted) == 1 or (wanted and name is not None):
-        return _public(wanted[0])
-    there = ", ".join(entry.name for entry in entries) or "none"
-    if name is None and entries:
-        raise InputError(f"{path} has several models; say which of: {there}")
-    raise MissingError(f"no model {name or ''} in {path}; there are: {there}")
-
-
-def read_labels(base: str | os.PathLike[str]) -> dict[str, int]:
-    """Label → version of the model in the folder ``base``; empty if there is no file or entry.
-
-    Raises:
-        InputError: the file there is not what TensorFlow Serving reads.
-    """
-    try:
-        return dict(read_model_config(config_path(base), Path(base).absolute().name).labels)
-    except MissingError:
-        return {}
+        raise MissingError(f"no file {path}; kmnist-train creates it") from None
+    entries = _parse(text, path, strict=False).model_config_list.config
+    for entry in entries:
+        if entry.name == name:
+            return _model_config(entry)
+    existing = ", ".join(entry.name for entry in entries) or "none"
+    raise MissingError(f"no model {name} in {path}; existing models: {existing}")
 
 
 def ensure_model_config(base: str | os.PathLike[str]) -> Path:
-    """Makes sure that the ``models.config`` beside the folder ``base`` has an entry for its model.
+    """Add an entry for a model to its ``models.config`` unless it has one; create the file if needed.
 
-    The model's name is the folder's. A file that has the entry is left as it is.
+    Args:
+        base: The folder of versions; its name is the name of the model.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: the file there is not what TensorFlow Serving reads, or ``base`` has no name.
-        KmnistError: the file cannot be written.
+        InputError: ``base`` is the root folder, or the file cannot be edited without losing a part
+            of it.
+        KmnistError: The file cannot be written.
     """
-    with _edited(base):
+    with edit_entry(base):
         return config_path(base)
 
 
 @contextmanager
-def edit_labels(base: str | os.PathLike[str]) -> Iterator[dict[str, int]]:
-    """The labels of the model in the folder ``base``, to change: saved at the end, if it is reached.
+def edit_entry(base: str | os.PathLike[str]) -> Iterator[pb.ModelConfig]:
+    """Hold the lock of ``models.config`` and edit the entry of a model, new if there is none.
 
-    Holds the lock of the file, so that what was checked inside still holds when it is saved.
+    The file is replaced when the block ends without an error and the entry was changed. Comments
+    at the top of the file are kept.
+
+    Args:
+        base: The folder of versions; its name is the name of the model.
+
+    Yields:
+        The entry, to be changed in place.
 
     Raises:
-        InputError, KmnistError: as :func:`ensure_model_config`.
+        InputError: ``base`` is the root folder; the file is not one that TensorFlow Serving can
+            read; or rewriting it would lose unknown fields or comments.
+        KmnistError: The file cannot be written; it is unchanged.
     """
-    with _edited(base) as entry:
-        # A copy: reading a key that is not there would add it to protobuf's own map.
-        labels = dict(entry.version_labels)
-        yield labels
-        entry.version_labels.clear()
-        entry.version_labels.update(labels)
+    name = Path(base).absolute().name
+    if not name:
+        raise InputError(f"{base} has no name; expected a folder of versions such as models/kmnist")
+    path = config_path(base)
+    with _lock(path):
+        try:
+            text = _read(path)
+        except FileNotFoundError:
+            text = ""
+        # Strict, because unknown fields would be lost.
+        config = _parse(text, path, strict=True)
+        before = config.SerializeToString(deterministic=True)
+        entry = _find_or_add(config, name)
+        yield entry
+        if config.SerializeToString(deterministic=True) != before:
+            _refuse_inner_comments(text, path, entry)
+            comments = _leading_comments(text)
+            _write(path, (comments if "#" in comments else _HEADER) + _format(config))
 
 
 @contextmanager
 def pinned_versions(base: str | os.PathLike[str]) -> Iterator[set[int]]:
-    """The versions that a label or a ``specific`` policy points at, as long as the lock is held.
+    """Hold the lock of ``models.config`` and yield the versions that must not be deleted.
+
+    Args:
+        base: The folder of versions.
+
+    Yields:
+        The versions that have a label or that the policy lists by number.
 
     Raises:
-        InputError: the file there is not what TensorFlow Serving reads.
+        InputError: The file is not one that TensorFlow Serving can read.
     """
     path = config_path(base)
-    with locked(_lock_path(path)):
+    with _lock(path):
         try:
             model = read_model_config(path, Path(base).absolute().name)
         except MissingError:
@@ -158,32 +192,11 @@ def pinned_versions(base: str | os.PathLike[str]) -> Iterator[set[int]]:
             yield {*model.labels.values(), *(model.policy.specific or ())}
 
 
-def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+def _lock(path: Path) -> AbstractContextManager[int]:
+    return locked(path.with_name(f".{path.name}.lock"))
 
 
-@contextmanager
-def _edited(base: str | os.PathLike[str]) -> Iterator[_ModelConfig]:
-    name = Path(base).absolute().name
-    if not name:
-        raise InputError(f"{base} has no name to call the model by; expected models/kmnist")
-    path = config_path(base)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(_lock_path(path)):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            text = ""
-        # Strict: what we do not know we would lose.
-        config = _parse(text, path, strict=True)
-        before = config.SerializeToString(deterministic=True)
-        entry = _entry(config, name)
-        yield entry
-        if config.SerializeToString(deterministic=True) != before:
-            _replace(path, (_leading_comments(text) or _HEADER) + _format(config))
-
-
-def _entry(config: ModelServerConfig, name: str) -> _ModelConfig:
+def _find_or_add(config: pb.ModelServerConfig, name: str) -> pb.ModelConfig:
     for entry in config.model_config_list.config:
         if entry.name == name:
             return entry
@@ -191,36 +204,59 @@ def _entry(config: ModelServerConfig, name: str) -> _ModelConfig:
         name=name,
         base_path=f"/models/{name}",
         model_platform="tensorflow",
-        model_version_policy=ServableVersionPolicy(all=ServableVersionPolicy.All()),
+        model_version_policy=pb.ServableVersionPolicy(all=pb.ServableVersionPolicy.All()),
     )
 
 
-def _parse(text: str, path: str | os.PathLike[str], *, strict: bool) -> ModelServerConfig:
+def _read(path: str | os.PathLike[str]) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; expected a model_config_list") from None
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def _parse(text: str, path: str | os.PathLike[str], *, strict: bool) -> pb.ModelServerConfig:
     expected = "expected a model_config_list of TensorFlow Serving"
     try:
-        config = text_format.Parse(text, ModelServerConfig(), allow_unknown_field=not strict)
+        config = text_format.Parse(text, pb.ModelServerConfig(), allow_unknown_field=not strict)
     except text_format.ParseError as error:
         raise InputError(f"{path} cannot be read: {error}; {expected}") from None
-    if not config.HasField("model_config_list") and text.removeprefix(_leading_comments(text)):
-        raise InputError(f"{path} cannot be read: it has no such list; {expected}")
+    if not config.HasField("model_config_list") and text != _leading_comments(text):
+        raise InputError(f"{path} cannot be read: it has no model_config_list; {expected}")
     return config
 
 
-def _format(config: ModelServerConfig) -> str:
+def _leading_comments(text: str) -> str:
+    match = _LEADING_COMMENTS.match(text)
+    return match[0] if match else ""
+
+
+def _refuse_inner_comments(text: str, path: Path, entry: pb.ModelConfig) -> None:
+    """Raise an InputError if there are comments that the parser drops."""
+    for match in _COMMENT_OR_STRING.finditer(text, len(_leading_comments(text))):
+        if match[0] == "#":
+            line = text.count("\n", 0, match.start()) + 1
+            wanted = text_format.MessageToString(entry, as_utf8=True, as_one_line=True)
+            raise InputError(
+                f"{path} has a comment in line {line}, which would be lost; expected comments only "
+                f"at the top; move it there, or write the entry by hand: config {{ {wanted} }}"
+            )
+
+
+def _format(config: pb.ModelServerConfig) -> str:
     return text_format.MessageToString(config, as_utf8=True)
 
 
-def _leading_comments(text: str) -> str:
-    """The comments a person put at the top, which the parser drops."""
-    lines = []
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            break
-        lines.append(f"{line}\n")
-    return "".join(lines)
+def _write(path: Path, text: str) -> None:
+    try:
+        with replacing(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise KmnistError(f"{path} cannot be written and is unchanged: {error.strerror}") from None
 
 
-def _public(entry: _ModelConfig) -> ModelConfig:
+def _model_config(entry: pb.ModelConfig) -> ModelConfig:
     choice = entry.model_version_policy
     match choice.WhichOneof("policy_choice"):
         case "all":
@@ -230,22 +266,3 @@ def _public(entry: _ModelConfig) -> ModelConfig:
         case _:
             policy = VersionPolicy(latest=max(choice.latest.num_versions, 1))
     return ModelConfig(entry.name, entry.base_path, policy, dict(entry.version_labels))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Puts ``text`` at ``path`` by one rename, with the mode that the file there had."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(new, "x", encoding="utf-8") as file:
-            with suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(new, path)
-    except OSError as error:
-        raise KmnistError(
-            f"{path} stays as it was, it cannot be written: {error.strerror}"
-        ) from None
-    finally:
-        new.unlink(missing_ok=True)

@@ -6,8 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from kmnist.cli import main
-from kmnist.versions import list_versions
-from kmnist.versions.models_config import config_path, read_labels
+from kmnist.versions import config_path, list_versions, read_labels
 
 
 @pytest.fixture

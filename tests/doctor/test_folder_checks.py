@@ -13,8 +13,7 @@ import pytest
 from kmnist.doctor import Report, examine_folder
 from kmnist.doctor.saved_model_pb2 import SavedModel
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.versions import label
-from kmnist.versions.models_config import config_path, ensure_model_config
+from kmnist.versions import config_path, ensure_model_config, label
 
 
 def write_version(folder: Path, *, width: int = 28, signatures=("serving_default",)) -> None:

@@ -12,8 +12,7 @@ import pytest
 from kmnist.doctor import examine_server
 from kmnist.errors import InvalidInputError
 from kmnist.server import Server
-from kmnist.versions import label, list_versions
-from kmnist.versions.models_config import config_path, ensure_model_config
+from kmnist.versions import config_path, ensure_model_config, label, list_versions
 
 _IMAGES = {"dtype": "DT_UINT8", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "28"}]}}
 

@@ -1,4 +1,4 @@
-"""nginx passes through what clients need and nothing else; its own errors are JSON."""
+"""nginx forwards only what clients need, and its own errors are JSON."""
 
 import http.client
 import json
@@ -8,6 +8,8 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,7 +26,7 @@ pytestmark = [
 
 
 class _ModelServer(BaseHTTPRequestHandler):
-    """Answers with what reached it."""
+    """Answer with the request as received."""
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -37,13 +39,13 @@ class _ModelServer(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815
 
-    def log_message(self, *_) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture(scope="module")
-def server():
-    """The address of a model server that nginx stands before."""
+def server() -> Iterator[str]:
+    """The address of a fake model server."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _ModelServer) as http_server:
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
         yield "127.0.0.1:{1}".format(*http_server.server_address)
@@ -51,8 +53,8 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts nginx with the project's configuration, but for its addresses; returns its port."""
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], int]]:
+    """Start nginx with the project's configuration and other addresses; return its port."""
     running = []
 
     def start(model_server: str) -> int:
@@ -94,12 +96,14 @@ def start(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def port(start, server):
+def port(start: Callable[[str], int], server: str) -> int:
     """The port of nginx in front of the model server."""
     return start(server)
 
 
-def _ask(port: int, method: str, path: str, body: bytes | None = None):
+def _ask(
+    port: int, method: str, path: str, body: bytes | None = None
+) -> tuple[HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path, body)
@@ -109,17 +113,17 @@ def _ask(port: int, method: str, path: str, body: bytes | None = None):
         connection.close()
 
 
-@pytest.mark.parametrize("addressed", ["", "/versions/12", "/labels/stable"])
-def test_predict_status_and_metadata_pass(port, addressed) -> None:
-    path = f"/v1/models/kmnist{addressed}"
+@pytest.mark.parametrize("version", ["", "/versions/12", "/labels/stable"])
+def test_predict_status_and_metadata_are_forwarded(port: int, version: str) -> None:
+    path = f"/v1/models/kmnist{version}"
     for method, verb in (("POST", ":predict"), ("GET", ""), ("GET", "/metadata")):
         response, body = _ask(port, method, path + verb, b"{}" if verb == ":predict" else None)
         assert response.status == 200
-        reached = json.loads(body)
-        assert (reached["method"], reached["path"]) == (method, path + verb)
+        received = json.loads(body)
+        assert (received["method"], received["path"]) == (method, path + verb)
 
 
-def test_a_query_does_not_reach_the_server(port) -> None:
+def test_the_query_string_is_not_forwarded(port: int) -> None:
     _, body = _ask(port, "GET", "/v1/models/kmnist?x=1")
     assert json.loads(body)["path"] == "/v1/models/kmnist"
 
@@ -140,10 +144,10 @@ def test_a_query_does_not_reach_the_server(port) -> None:
         "/.hidden",
     ],
 )
-def test_nothing_else_passes(port, path) -> None:
+def test_other_paths_are_not_forwarded(port: int, path: str) -> None:
     response, body = _ask(port, "GET", path)
     assert response.status == 404
-    assert json.loads(body)["error"].startswith("Nothing here; expected / or /v1/models/kmnist")
+    assert json.loads(body)["error"].startswith("Not found; expected / or /v1/models/kmnist")
 
 
 @pytest.mark.parametrize(
@@ -155,23 +159,23 @@ def test_nothing_else_passes(port, path) -> None:
         ("POST", "/index.html"),
     ],
 )
-def test_another_method_is_refused(port, method, path) -> None:
+def test_other_methods_are_rejected(port: int, method: str, path: str) -> None:
     response, body = _ask(port, method, path)
     assert response.status == 405
     assert "expected POST to predict" in json.loads(body)["error"]
 
 
-def test_the_page_comes_with_the_headers_that_confine_it(port) -> None:
+def test_every_answer_has_the_security_headers(port: int) -> None:
     for path, status in {"/": 200, "/page.js": 200, "/no": 404, "/v1/models/kmnist": 200}.items():
         response, _ = _ask(port, "GET", path)
         assert response.status == status
         headers = dict(response.getheaders())
         assert {name: headers.get(name) for name in PAGE_HEADERS} == PAGE_HEADERS
         assert response.getheader("Server") == "nginx"
-    assert "javascript" in _ask(port, "GET", "/page.js")[0].getheader("Content-Type")
+    assert "javascript" in _ask(port, "GET", "/page.js")[0].headers["Content-Type"]
 
 
-def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port) -> None:
+def test_a_body_of_16_mib_is_forwarded_and_a_larger_one_is_rejected(port: int) -> None:
     path = "/v1/models/kmnist:predict"
     _, body = _ask(port, "POST", path, bytes(16 * 2**20))
     assert json.loads(body)["size"] == 16 * 2**20
@@ -186,7 +190,7 @@ def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port) -> None:
     connection.close()
 
 
-def test_garbage_is_answered_with_json(port) -> None:
+def test_a_request_that_cannot_be_parsed_gets_json(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"\x16\x03\x01 garbage\r\n\r\n")
         answer = connection.makefile("rb").read()
@@ -195,7 +199,7 @@ def test_garbage_is_answered_with_json(port) -> None:
     assert _ask(port, "GET", "/v1/models/kmnist")[0].status == 200
 
 
-def test_no_server_is_told_as_such(start) -> None:
+def test_a_missing_server_is_reported(start: Callable[[str], int]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = "127.0.0.1:{1}".format(*closed.getsockname())
     response, body = _ask(start(address), "GET", "/v1/models/kmnist")
@@ -203,7 +207,7 @@ def test_no_server_is_told_as_such(start) -> None:
     assert "cannot be reached" in json.loads(body)["error"]
 
 
-def test_a_flood_from_one_address_is_refused(start, server) -> None:
+def test_the_rate_of_one_address_is_limited(start: Callable[[str], int], server: str) -> None:
     port = start(server)
     statuses = {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)}
     assert statuses == {200, 429}

@@ -1,0 +1,44 @@
+"""The model card: origin, training and metrics of a version."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kmnist import Evaluation, Run
+from kmnist.export.model_card import model_card
+
+
+def test_the_card_describes_data_model_training_and_test(
+    card: dict[str, Any], trained: Run, evaluation: Evaluation
+) -> None:
+    assert card["data"]["splits"] == {"train": 400, "validation": 100, "test": 200}
+    assert card["data"]["sha256"] == trained.dataset.checksums()
+    assert card["model"]["weights_sha256"] == trained.weights_digest
+    assert card["model"]["parameters"] == 7850
+    assert card["training"]["epochs"] == 30
+    assert card["training"]["seed"] == 0
+    assert len(card["training"]["history"]) == 30
+    assert card["test"]["accuracy"] == evaluation.accuracy
+    assert np.sum(card["test"]["confusion"]) == 200
+    assert card["versions"]["tensorflow"] == tf.__version__
+
+
+def test_the_recall_of_a_class_without_examples_is_null(
+    trained: Run, evaluation: Evaluation
+) -> None:
+    confusion = evaluation.confusion.copy()
+    confusion[3] = 0
+    card = model_card(trained, replace(evaluation, confusion=confusion), extent=None)
+    recall = json.loads(json.dumps(card, allow_nan=False))["test"]["recall"]
+    assert recall[3] is None
+    assert recall[4] == evaluation.recall[4]
+
+
+def test_the_card_describes_how_pictures_are_read(trained: Run, evaluation: Evaluation) -> None:
+    ink = model_card(trained, evaluation, extent=20 / 28)["pictures"]
+    assert "scaled to 0.714" in ink
+    other = model_card(trained, evaluation, extent=None)["pictures"]
+    assert other.startswith("grey, resized to fit")

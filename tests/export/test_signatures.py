@@ -1,0 +1,150 @@
+"""The signatures of an exported model: inputs, outputs, and rejection of invalid input."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmnist import Run
+from kmnist.export.signatures import ServingSignature, serving_signatures
+from kmnist.server import Server
+
+
+@pytest.fixture(scope="module")
+def signatures(trained: Run) -> tuple[ServingSignature, ...]:
+    """The signatures of the trained model, not exported."""
+    dataset = trained.dataset
+    return serving_signatures(
+        trained.model, dataset.class_names, dataset.train.images[:2], extent=20 / 28
+    )
+
+
+@pytest.fixture(scope="module")
+def server(models: Path) -> Iterator[Server]:
+    """The embedded server with the exported version."""
+    with Server(models, rest_port=0, grpc_port=0) as server:
+        yield server
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    return bytes(tf.io.encode_png(image[..., None]).numpy())
+
+
+def test_names_and_inputs(signatures: tuple[ServingSignature, ...]) -> None:
+    described = [(s.name, s.spec.name, s.spec.dtype, list(s.spec.shape)) for s in signatures]
+    assert described == [
+        ("serving_default", "images", tf.uint8, [None, 28, 28]),
+        ("pixels", "pixels", tf.string, [None]),
+        ("pictures", "pictures", tf.string, [None]),
+        ("explain", "pictures", tf.string, [None]),
+        ("classes", "class_ids", tf.int64, [None]),
+    ]
+
+
+def test_expected_outputs_agree_with_the_functions(
+    signatures: tuple[ServingSignature, ...],
+) -> None:
+    answers = {s.name: s.function(tf.constant(s.sample)) for s in signatures}
+    for signature in signatures:
+        expected = signature.expected(answers)
+        assert expected
+        for output, values in expected.items():
+            assert np.allclose(answers[signature.name][output], values, atol=1e-6)
+
+
+def test_the_exported_signatures_have_these_inputs_and_outputs(
+    exported: Any, signatures: tuple[ServingSignature, ...]
+) -> None:
+    assert set(exported) == {signature.name for signature in signatures}
+    classification = {
+        "probabilities": (tf.float32, [None, 10]),
+        "class_ids": (tf.int64, [None]),
+        "class_names": (tf.string, [None]),
+    }
+    outputs = {
+        "serving_default": classification,
+        "pixels": classification,
+        "pictures": classification,
+        "explain": {**classification, "images": (tf.uint8, [None, 28, 28])},
+        "classes": {
+            "class_names": (tf.string, [None]),
+            "weights": (tf.float32, [None, 28, 28]),
+        },
+    }
+    for signature in signatures:
+        function = exported[signature.name]
+        assert list(function.structured_input_signature[1]) == [signature.spec.name]
+        assert {
+            name: (spec.dtype, list(spec.shape))
+            for name, spec in function.structured_outputs.items()
+        } == outputs[signature.name]
+
+
+def test_images_and_pixels_get_the_answer_of_the_model(exported: Any, trained: Run) -> None:
+    images = trained.dataset.test.images
+    expected = trained.model(images).numpy()
+    for answer in (
+        exported["serving_default"](images=tf.constant(images)),
+        exported["pixels"](pixels=tf.constant([image.tobytes() for image in images])),
+    ):
+        assert np.allclose(answer["probabilities"], expected, atol=1e-6)
+        assert np.array_equal(answer["class_ids"], expected.argmax(axis=1))
+        names = [name.decode() for name in answer["class_names"].numpy()]
+        assert names == [trained.dataset.class_names[index] for index in expected.argmax(axis=1)]
+
+
+def test_pictures_are_classified_about_as_well_as_images(exported: Any, trained: Run) -> None:
+    test = trained.dataset.test
+    of_images = (trained.model(test.images).numpy().argmax(axis=1) == test.labels).mean()
+    answer = exported["pictures"](pictures=tf.constant([_png(image) for image in test.images]))
+    of_pictures = (answer["class_ids"].numpy() == test.labels).mean()
+    assert of_pictures > of_images - 0.06
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs"),
+    [
+        ("serving_default", {"images": tf.zeros((0, 28, 28), tf.uint8)}),
+        ("pixels", {"pixels": tf.constant([], tf.string)}),
+        ("pictures", {"pictures": tf.constant([], tf.string)}),
+    ],
+)
+def test_an_empty_input_gets_an_empty_answer(
+    exported: Any, signature: str, inputs: dict[str, Any]
+) -> None:
+    answer = exported[signature](**inputs)
+    assert answer["probabilities"].shape == (0, 10)
+    assert answer["class_names"].shape == (0,)
+
+
+_SHORT = {"b64": "eHh4"}
+_TEXT = {"b64": "bm90IGEgcGljdHVyZQ=="}
+_EMPTY = {"b64": ""}
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("serving_default", {"images": [[[0] * 28] * 27]}, "[1,27,28]"),
+        ("pixels", {"pixels": [_SHORT]}, "has to be 784 bytes"),
+        ("pixels", {"pixels": [[_SHORT]]}, "[1,1]"),
+        ("pictures", {"pictures": [_TEXT]}, "Picture 0"),
+        ("pictures", {"pictures": [_EMPTY]}, "Picture 0"),
+    ],
+)
+def test_the_graph_rejects_invalid_input(
+    server: Server, signature: str, inputs: dict[str, Any], message: str
+) -> None:
+    body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
+    with pytest.raises(HTTPError) as caught:
+        urlopen(Request(f"{server.rest_url}/v1/models/kmnist:predict", body))
+    with caught.value:
+        assert caught.value.code == 400
+        assert message in json.load(caught.value)["error"]
