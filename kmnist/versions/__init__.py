@@ -8,5 +8,6 @@ from kmnist.versions.folders import (
     stage,
     version_folder,
 )
+from kmnist.versions.models_config import read_labels
 
-__all__ = ["label", "list_versions", "prune", "publish", "stage", "version_folder"]
+__all__ = ["label", "list_versions", "prune", "publish", "read_labels", "stage", "version_folder"]
