@@ -88,7 +88,7 @@ class Group(_OneLineErrors, click.Group):
 
 
 def interrupt_on_sigterm() -> None:
-    """Let SIGTERM, which `kill` and supervisors send, interrupt the command as Ctrl-C does."""
+    """Let SIGTERM, which ``kill`` and supervisors send, interrupt the command as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -42,7 +42,7 @@ name_option: Final = click.option(
 
 
 def models_option(**changes: Any) -> Callable[[F], F]:
-    """Define ``--models``; `changes` replace its settings."""
+    """Define ``--models``; ``changes`` replace its settings."""
     settings: dict[str, Any] = {
         "metavar": "DIR",
         "type": click.Path(path_type=Path),
@@ -55,7 +55,7 @@ def models_option(**changes: Any) -> Callable[[F], F]:
 
 
 def server_option(*names: str, **changes: Any) -> Callable[[F], F]:
-    """Define ``--server``; `changes` replace its settings."""
+    """Define ``--server``; ``changes`` replace its settings."""
     settings: dict[str, Any] = {
         "metavar": "URL",
         "default": SERVERS[0],
@@ -90,7 +90,7 @@ def dataset_options(function: F) -> F:
 
 
 def port_options(zero: str) -> Callable[[F], F]:
-    """Define ``--grpc-port`` and ``--rest-port``; `zero` is what port 0 does."""
+    """Define ``--grpc-port`` and ``--rest-port``; ``zero`` is what port 0 does."""
     return _apply(
         *(
             click.option(
@@ -134,7 +134,7 @@ def client_options(function: F) -> F:
 
 
 def is_given(name: str) -> bool:
-    """Return whether the option `name` is on the command line of the running command."""
+    """Return whether the option ``name`` is on the command line of the running command."""
     source = click.get_current_context().get_parameter_source(name)
     return source is ParameterSource.COMMANDLINE
 
@@ -146,7 +146,7 @@ def refuse_both_sources() -> None:
 
 
 def models_argument(models: Path) -> str:
-    """Return the option that selects `models`, to append to a command line; "" for the default."""
+    """Return the option that selects ``models``, to append to a command line; "" for the default."""
     return "" if models == MODELS else f" --models {shlex.quote(str(models))}"
 
 

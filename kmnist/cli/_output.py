@@ -15,7 +15,7 @@ __all__ = ["print_table", "show_result"]
 def show_result(
     result: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Print `result` as one JSON object, or as text with `print_text`."""
+    """Print ``result`` as one JSON object, or as text with ``print_text``."""
     if as_json:
         click.echo(json.dumps(result))
     else:

@@ -65,7 +65,7 @@ class TrainingProgress:
         self._progress = None
 
     def block(self, epoch: int, done: int, steps: int) -> None:
-        """Move the bar to `done` of the `steps` of an epoch."""
+        """Move the bar to ``done`` of the ``steps`` of an epoch."""
         if self._progress is not None and self._bar is not None:
             self._progress.update(
                 self._bar, description=f"epoch {epoch}", completed=done, total=steps

@@ -200,7 +200,7 @@ def _send(
     stop: threading.Event,
     measurement: _Measurement,
 ) -> None:
-    """Send requests when they are due and record them in `measurement`."""
+    """Send requests when they are due and record them in ``measurement``."""
     while not stop.is_set() and (start := next_start()) is not None:
         time.sleep(max(0.0, start - time.perf_counter()))
         try:

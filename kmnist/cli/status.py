@@ -72,7 +72,7 @@ def command(
 def _find_labels(
     server: str, client_arguments: dict[str, Any], labels: tuple[str, ...]
 ) -> dict[str, int]:
-    """Return the version of each of the `labels` that the server has."""
+    """Return the version of each of the ``labels`` that the server has."""
     found = {}
     for label in labels:
         arguments = client_arguments | {"version": None, "label": label}
