@@ -1,4 +1,4 @@
-"""``python -m kmnist``: the same as the ``kmnist`` command."""
+"""Run the ``kmnist`` command as ``python -m kmnist``."""
 
 from kmnist.cli import main
 

@@ -1,4 +1,4 @@
-"""The package: its public names, and that what is light stays light."""
+"""The package: its public names, and the modules that its parts import."""
 
 import subprocess
 import sys
@@ -7,18 +7,28 @@ from pathlib import Path
 import pytest
 
 import kmnist
+from kmnist.cli import COMMANDS
 
-HEAVY = ("tensorflow", "keras", "grpc", "matplotlib", "tensorflow_datasets", "numpy", "aiohttp")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "grpc",
+    "matplotlib",
+    "tensorflow_datasets",
+    "numpy",
+    "aiohttp",
+    "rich",
+)
 
 
 def loaded_after(code: str) -> set[str]:
-    """Which of the heavy modules a new Python has loaded after ``code``."""
+    """Return the heavy modules that a new Python process has loaded after ``code``."""
     code += f"\nimport sys; print('LOADED', *[m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in kmnist.__all__:
         assert getattr(kmnist, name) is not None
     assert set(kmnist.__all__) <= set(dir(kmnist))
@@ -29,7 +39,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         kmnist.Clinet  # noqa: B018
 
 
-def test_importing_it_loads_nothing_heavy() -> None:
+def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import kmnist") == set()
 
 
@@ -45,7 +55,7 @@ def test_reading_idx_files_needs_no_tensorflow(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", *"train evaluate serve predict status versions doctor bench".split()]
+    "command", ["", *COMMANDS, "versions list", "versions label", "versions prune"]
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = [*command.split(), "--help"]

@@ -23,11 +23,11 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
 
 
 def test_every_command_that_it_names_exists() -> None:
-    from kmnist.cli import SUMMARIES
+    from kmnist.cli import COMMANDS
 
     named = set(re.findall(r"kmnist (\w+)", "\n".join(blocks("bash"))))
     assert named
-    assert named <= set(SUMMARIES)
+    assert named <= set(COMMANDS)
 
 
 def test_every_file_that_it_names_exists() -> None:

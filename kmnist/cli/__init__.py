@@ -1,35 +1,52 @@
-"""The commands: one click group ``kmnist``, one file a command.
+"""The commands: one click group ``kmnist`` with one module per command.
 
-Nothing heavy is imported to print help: the group knows each command's name and summary, and
-loads its file when it runs. See :mod:`kmnist.cli._base` for what all commands share.
+Modules that are not a command begin with an underscore. They and the commands import the rest of
+the package on first use, so that help is printed without loading TensorFlow.
 """
 
-from kmnist.cli._base import LazyGroup
+from importlib import import_module
+from typing import Final
 
-__all__ = ["main", "train"]
+import click
 
-# name → what it does, in the order of the way from images to answers.
-SUMMARIES = {
-    "train": "Train the model and export the next version.",
-    "evaluate": "Measure the accuracy of a version or of a server.",
-    "serve": "Serve the exported versions over gRPC and REST.",
-    "predict": "Tell which digit a picture shows.",
-    "status": "Show a server's versions, states, labels and signatures.",
-    "versions": "List, label and prune the exported versions.",
-    "doctor": "Find what is wrong with a served model.",
-    "bench": "Measure a server's requests per second and latency.",
-}
+from kmnist.cli._base import Group
 
-main = LazyGroup(
-    "kmnist",
-    module=__name__,
-    summaries=SUMMARIES,
-    help="Softmax regression on MNIST: train it, serve it, ask it.",
+__all__ = ["COMMANDS", "main", "train"]
+
+# In the order in which the data passes through them.
+COMMANDS: Final = (
+    "train",
+    "evaluate",
+    "serve",
+    "predict",
+    "status",
+    "versions",
+    "doctor",
+    "bench",
 )
 
 
+class _Main(Group):
+    """The group of all commands, each imported from the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+
+@click.group("kmnist", cls=_Main)
+@click.version_option(package_name="kmnist", message="%(prog)s %(version)s")
+def main() -> None:
+    """Train, serve and query softmax regression on MNIST."""
+
+
 def train() -> None:
-    """``kmnist-train``: the same as ``kmnist train``."""
+    """Run ``kmnist train`` as ``kmnist-train``."""
     from kmnist.cli.train import command
 
     command.main(prog_name="kmnist-train")

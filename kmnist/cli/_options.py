@@ -1,132 +1,161 @@
-"""The options of every command that asks a server, and the client they make."""
+"""The options that commands share, each defined once."""
 
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.errors import InputError, KmnistError
+__all__ = [
+    "MODELS",
+    "NAME",
+    "SERVERS",
+    "client_options",
+    "dataset_options",
+    "is_given",
+    "json_option",
+    "models_argument",
+    "models_option",
+    "name_option",
+    "port_options",
+    "refuse_both_sources",
+    "server_option",
+    "timeout_option",
+]
 
-if TYPE_CHECKING:
-    from kmnist.client import Client
-    from kmnist.server.local import LocalModel
-
-__all__ = ["DEFAULT_SERVER", "Connection", "connection_options", "server_option"]
-
-DEFAULT_SERVER: Final = "grpc://localhost:8500"
+NAME: Final = "kmnist"
+MODELS: Final = Path("models") / NAME
+SERVERS: Final = ("grpc://localhost:8500", "http://localhost:8501")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-server_option = click.option(
-    "--server",
-    metavar="URL",
-    envvar="KMNIST_SERVER",
-    default=DEFAULT_SERVER,
-    show_default=True,
-    show_envvar=True,
-    help="grpc://, grpcs://, http:// or https://, host and port.",
+json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
+)
+
+name_option: Final = click.option(
+    "--name",
+    help="The name of the model on the server; by default the name of its folder, or kmnist.",
 )
 
 
-@dataclass(frozen=True)
-class Connection:
-    """What is asked, and how, whichever the server."""
-
-    name: str
-    version: int | None
-    label: str | None
-    timeout: float
-    headers: tuple[str, ...]
-    ca: str | None
-
-    def open(self, server: str, model: Path | None = None, **options: Any) -> "Client":
-        """A client of ``server`` or, if there is one, of the folder ``model`` without any server.
-
-        ``options`` go before what the command line says.
-
-        Raises:
-            InputError: A header is not NAME:VALUE, or a label is asked of a folder.
-            MissingError: The folder has no such version.
-            InvalidInputError: Another option cannot be used.
-        """
-        from kmnist.client import TLS, Client
-
-        given: dict[str, Any] = {
-            "model": self.name,
-            "version": self.version,
-            "label": self.label,
-            "timeout": self.timeout,
-            "headers": dict(map(_header, self.headers)),
-            "tls": TLS(ca=self.ca) if self.ca is not None else None,
-        }
-        if model is not None:
-            given |= {"version": None, "transport": self._load(model)}
-        return Client(server, **given | options)
-
-    def _load(self, model: Path) -> "LocalModel":
-        if self.label is not None:
-            raise InputError("received --label with a folder, which has versions only: --version N")
-        try:
-            with starting_tensorflow():
-                from kmnist.server.local import LocalModel
-        except ModuleNotFoundError as error:
-            raise KmnistError(
-                f"--model needs {error.name}; pip install kmnist, or use --server"
-            ) from None
-        return LocalModel(model, self.version)
+def models_option(**changes: Any) -> Callable[[F], F]:
+    """Define ``--models``; ``changes`` replace its settings."""
+    settings: dict[str, Any] = {
+        "metavar": "DIR",
+        "type": click.Path(path_type=Path),
+        "default": MODELS,
+        "envvar": "KMNIST_MODELS",
+        "show_envvar": True,
+        "help": "The folder of versions.",
+    }
+    return click.option("--models", **settings | changes)
 
 
-def connection_options(function: F) -> F:
-    """Adds the options that :class:`Connection` holds, as the argument ``connection``."""
-
-    def with_connection(**arguments: Any) -> Any:
-        fields = {name: arguments.pop(name) for name in Connection.__dataclass_fields__}
-        return function(**arguments, connection=Connection(**fields))
-
-    with_connection.__doc__ = function.__doc__
-    with_connection.__name__ = function.__name__
-    wrapped: Any = with_connection
-    wrapped.__click_params__ = list(getattr(function, "__click_params__", []))
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    result: F = wrapped
-    return result
+def server_option(*names: str, **changes: Any) -> Callable[[F], F]:
+    """Define ``--server``; ``changes`` replace its settings."""
+    settings: dict[str, Any] = {
+        "metavar": "URL",
+        "default": SERVERS[0],
+        "envvar": "KMNIST_SERVER",
+        "show_envvar": True,
+        "help": "The server: grpc://, grpcs://, http:// or https://, a host and a port.",
+    }
+    return click.option("--server", *names, **settings | changes)
 
 
-_OPTIONS: Final = (
-    click.option("--name", default="kmnist", show_default=True, help="The model's name there."),
-    click.option(
-        "--version", type=click.IntRange(0), metavar="N", help="The version.  [default: the latest]"
-    ),
-    click.option("--label", help="The label of the version, instead of its number."),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(0, min_open=True),
-        default=30.0,
-        show_default=True,
-        help="Seconds for one call.",
-    ),
-    click.option(
-        "--header",
-        "headers",
-        multiple=True,
-        metavar="NAME:VALUE",
-        help="Sent with every request; may be repeated.",
-    ),
-    click.option(
-        "--ca",
-        type=click.Path(dir_okay=False),
-        help="A PEM file of the authorities to trust, for grpcs:// and https://.",
-    ),
-)
+def timeout_option(help: str) -> Callable[[F], F]:
+    """Define ``--timeout``."""
+    seconds = click.FloatRange(0.001, 3600)
+    return click.option("--timeout", type=seconds, metavar="SECONDS", default=30.0, help=help)
 
 
-def _header(given: str) -> tuple[str, str]:
-    name, colon, value = given.partition(":")
-    if not colon or not name.strip():
-        # Not the value itself: it may be a secret.
-        raise InputError("received a --header without a colon; expected NAME:VALUE")
-    return name.strip(), value.strip()
+def dataset_options(function: F) -> F:
+    """Add ``--dataset`` and ``--data-dir``."""
+    return _apply(
+        click.option(
+            "--dataset",
+            default="mnist",
+            help="The images: mnist (bundled), a folder of IDX files, or a TFDS name such as kmnist.",
+        ),
+        click.option(
+            "--data-dir",
+            metavar="DIR",
+            type=click.Path(path_type=Path),
+            help="The folder in which TFDS looks for prepared data and stores downloads.",
+        ),
+    )(function)
+
+
+def port_options(zero: str) -> Callable[[F], F]:
+    """Define ``--grpc-port`` and ``--rest-port``; ``zero`` is what port 0 does."""
+    return _apply(
+        *(
+            click.option(
+                f"--{api.lower()}-port",
+                metavar="PORT",
+                type=click.IntRange(0, 65535),
+                default=default,
+                help=f"The port of the {api} API on this machine; 0 {zero}.",
+            )
+            for api, default in (("gRPC", 8500), ("REST", 8501))
+        )
+    )
+
+
+def client_options(function: F) -> F:
+    """Add the options that ``open_client`` of ``_client.py`` takes as keyword arguments."""
+    return _apply(
+        name_option,
+        click.option(
+            "--version",
+            type=click.IntRange(0),
+            metavar="N",
+            help="The version of the model; by default the latest.",
+        ),
+        click.option("--label", help="The label of the version, instead of its number."),
+        timeout_option("The time that one call may take, in seconds."),
+        click.option(
+            "--header",
+            "headers",
+            multiple=True,
+            metavar="NAME:VALUE",
+            help="A header to send with every request; may be repeated.",
+        ),
+        click.option(
+            "--ca",
+            metavar="FILE",
+            type=click.Path(dir_okay=False),
+            help="The certificates to trust, in a PEM file, for grpcs:// and https://.",
+        ),
+    )(function)
+
+
+def is_given(name: str) -> bool:
+    """Return whether the option ``name`` is on the command line of the running command."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
+
+
+def refuse_both_sources() -> None:
+    """Raise a usage error if both ``--models`` and ``--server`` are on the command line."""
+    if is_given("models") and is_given("server"):
+        raise click.UsageError("received --models and --server; expected at most one of them")
+
+
+def models_argument(models: Path) -> str:
+    """Return the option that selects ``models``, to append to a command line; "" for the default."""
+    return "" if models == MODELS else f" --models {shlex.quote(str(models))}"
+
+
+def _apply(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Combine decorators into one; the first option is listed first in the help."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate

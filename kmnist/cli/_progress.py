@@ -1,4 +1,4 @@
-"""What `kmnist train` prints: a line an epoch, a bar on a terminal, or one JSON object."""
+"""The progress of a training: a line per epoch and a bar on a terminal, or one JSON object."""
 
 import json
 import random
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kmnist.cli._options import models_argument
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -20,14 +22,18 @@ if TYPE_CHECKING:
     from kmnist.metrics import Epoch, Evaluation
     from kmnist.training.loop import Run
 
-__all__ = ["Report"]
+__all__ = ["TrainingProgress"]
 
 
-class Report:
-    """Follows a training from its data to its version folder."""
+class TrainingProgress:
+    """Print the steps of a training, from its data set to its version folder.
+
+    Args:
+        epochs: The number of epochs of the training.
+        quiet: Whether to print nothing but the JSON object of :meth:`exported`.
+    """
 
     def __init__(self, epochs: int, *, quiet: bool) -> None:
-        """``quiet`` keeps stdout for the JSON object that :meth:`exported` prints."""
         self._epochs = epochs
         self._quiet = quiet
         self._finished = 0
@@ -36,7 +42,7 @@ class Report:
         self._bar: TaskID | None = None
 
     def begin(self, dataset: "Dataset", device: str) -> None:
-        """Says what is trained on."""
+        """Print the sizes of the data set, and the device."""
         height, width = dataset.image_shape
         self._print(
             f"{dataset.name}: {len(dataset.train)} training, {len(dataset.validation)} validation "
@@ -46,7 +52,7 @@ class Report:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Shows a bar while the body trains, if somebody is there to see it."""
+        """Show a bar while the body trains, if stdout is a terminal."""
         self._print("epoch    cost  accuracy  validation  seconds")
         if self._quiet or not sys.stdout.isatty():
             yield
@@ -59,14 +65,14 @@ class Report:
         self._progress = None
 
     def block(self, epoch: int, done: int, steps: int) -> None:
-        """Moves the bar: ``done`` of an epoch's ``steps``."""
+        """Move the bar to ``done`` of the ``steps`` of an epoch."""
         if self._progress is not None and self._bar is not None:
             self._progress.update(
                 self._bar, description=f"epoch {epoch}", completed=done, total=steps
             )
 
     def epoch(self, epoch: "Epoch") -> None:
-        """Prints the line of a finished epoch."""
+        """Print the metrics of a finished epoch."""
         self._finished = epoch.epoch
         validation = (
             "-" if epoch.validation_accuracy is None else f"{epoch.validation_accuracy:.4f}"
@@ -77,18 +83,18 @@ class Report:
         )
 
     def interrupted(self, checkpoint: Path | None) -> str:
-        """What to tell a person who stopped the training."""
-        said = f"interrupted after epoch {self._finished} of {self._epochs}; "
+        """Return the message of an interrupted training."""
+        message = f"interrupted after epoch {self._finished} of {self._epochs}; "
         if checkpoint is None:
-            return said + "nothing was kept (--checkpoint DIR would have)"
-        return said + f"go on with: --checkpoint {shlex.quote(str(checkpoint))} --resume"
+            return message + "no state was saved; use --checkpoint DIR to save it"
+        return message + f"continue with: --checkpoint {shlex.quote(str(checkpoint))} --resume"
 
     def evaluated(self, run: "Run", evaluation: "Evaluation") -> None:
-        """Prints how the model does on the test split, and one of its images."""
+        """Print the metrics on the test split, and one of its images."""
         from kmnist.cli._drawing import draw_image
 
         names, test = run.dataset.class_names, run.dataset.test
-        chosen = random.randrange(len(test))  # noqa: S311 - to look at, not to guard
+        chosen = random.randrange(len(test))  # noqa: S311 - not for cryptography
         self._print(
             f"\ntest accuracy {evaluation.accuracy:.4f}, cost {evaluation.cost:.4f}, "
             f"on {evaluation.examples} images\n"
@@ -99,9 +105,12 @@ class Report:
         )
 
     def exported(self, run: "Run", evaluation: "Evaluation", folder: Path) -> None:
-        """Prints where the version is."""
+        """Print the version folder, or the JSON object."""
+        self._print(
+            f"exported {folder}; serve it with: kmnist serve{models_argument(folder.parent)}"
+        )
         if self._quiet:
-            told = {
+            result = {
                 "version": int(folder.name),
                 "path": str(folder),
                 "test": {"accuracy": evaluation.accuracy, "cost": evaluation.cost},
@@ -109,10 +118,7 @@ class Report:
                 "history": [asdict(epoch) for epoch in run.history],
                 "seconds": time.perf_counter() - self._started,
             }
-            click.echo(json.dumps(told))
-            return
-        option = "" if folder.parent == Path("models/kmnist") else f" --base {folder.parent}"
-        self._print(f"exported {folder}; serve it with: kmnist serve{option}")
+            click.echo(json.dumps(result))
 
     def _print(self, text: str) -> None:
         if self._quiet:

@@ -1,4 +1,4 @@
-"""TensorFlow's start, without the lines that it writes to stderr meanwhile."""
+"""Start TensorFlow without the messages that it writes to stderr meanwhile."""
 
 import os
 import sys
@@ -11,27 +11,25 @@ __all__ = ["starting_tensorflow"]
 
 @contextmanager
 def starting_tensorflow() -> Iterator[None]:
-    """Keeps TensorFlow's native start-up chatter off stderr; import TensorFlow in the body.
+    """Import TensorFlow, run the body, and keep what both write to stderr off the terminal.
 
-    Its C++ part logs before any log level applies, so the file descriptor itself is turned away.
-    If the body fails, what was kept back is shown.
+    TensorFlow's C++ code logs before any log level applies, so the file descriptor itself is
+    redirected. What was written is shown if the body fails.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
         try:
             import tensorflow as tf
 
             yield
-            tf.config.list_physical_devices("GPU")  # looking for one logs too
+            tf.config.list_physical_devices("GPU")  # the search for GPUs logs as well
             tf.get_logger().setLevel("ERROR")
         except Exception:
-            os.dup2(terminal, 2)
-            kept.seek(0)
-            os.write(2, kept.read())
+            log.seek(0)
+            os.write(stderr, log.read())
             raise
         finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            os.dup2(stderr, 2)
+            os.close(stderr)

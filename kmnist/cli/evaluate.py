@@ -1,129 +1,105 @@
-"""``kmnist evaluate``: how good a version is, from its folder or through a server."""
+"""``kmnist evaluate``: the accuracy of a version, loaded from its folder or through a server."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmnist.cli._base import Command, json_option
-from kmnist.cli._options import DEFAULT_SERVER, Connection, connection_options
+from kmnist.cli._base import Command
+from kmnist.cli._client import open_client
+from kmnist.cli._options import (
+    client_options,
+    dataset_options,
+    json_option,
+    models_option,
+    refuse_both_sources,
+    server_option,
+)
+from kmnist.cli._output import print_table, show_result
 
 if TYPE_CHECKING:
-    from kmnist.metrics import Evaluation
+    from numpy.typing import NDArray
 
 __all__ = ["command"]
 
-DEFAULT_MODEL = Path("models/kmnist")
 
-
-@click.command(cls=Command)
-@click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    help="A version folder, or the folder of versions.  [default: models/kmnist, without --server]",
-)
-@click.option(
-    "--server",
-    metavar="URL",
-    envvar="KMNIST_SERVER",
-    show_envvar=True,
-    help="Ask a server instead: grpc://, grpcs://, http:// or https://, host and port.",
-)
-@click.option(
-    "--dataset",
-    default="mnist",
-    show_default=True,
-    help="Whose test split: mnist, a folder of IDX files, or a TFDS name.",
-)
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where TFDS finds or puts prepared data."
-)
-@connection_options
+@click.command("evaluate", cls=Command)
+@models_option()
+@server_option(default=None, envvar=None, help="Evaluate the model of this server instead.")
+@client_options
+@dataset_options
 @json_option
 def command(
-    model: Path | None,
+    models: Path,
     server: str | None,
     dataset: str,
     data_dir: Path | None,
-    connection: Connection,
     as_json: bool,
+    **client_arguments: Any,
 ) -> None:
-    """Measure a version on the whole test split.
+    """Measure the accuracy of a version or of a server.
 
-    Prints the accuracy, the precision and recall of each class, and the confusion matrix. Through
-    a server the figures are the same as from the folder that it serves.
+    The whole test split is predicted. The output is the accuracy, the precision and recall of
+    each class, and the confusion matrix. A server gives the same results as the folder that it
+    serves.
     """
     from kmnist.data import load_dataset
     from kmnist.metrics import Evaluation
 
+    refuse_both_sources()
+    source = server or models
     data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
-    if server is None or model is not None:
-        model = model or DEFAULT_MODEL
-    with connection.open(server or DEFAULT_SERVER, model) as client:
+    with open_client(source, **client_arguments) as client:
         probabilities = client.predict(data.test.images).probabilities
-    source = str(model or server)
     if probabilities.shape[1] != len(data.class_names):
         raise click.UsageError(
-            f"{source} tells {probabilities.shape[1]} classes apart, {data.name} has "
-            f"{len(data.class_names)}; name the --dataset that it was trained on"
+            f"the model of {source} has {probabilities.shape[1]} classes, the data set {data.name} "
+            f"{len(data.class_names)}; select the data set of its training with --dataset"
         )
     evaluation = Evaluation.of(data.test.labels, probabilities)
-    if as_json:
-        click.echo(json.dumps(_as_json(source, data.name, data.class_names, evaluation)))
-    else:
-        _print(source, data.name, data.class_names, evaluation)
-
-
-def _as_json(
-    source: str, dataset: str, class_names: tuple[str, ...], evaluation: "Evaluation"
-) -> dict[str, Any]:
-    precision, recall = (
-        [None if math.isnan(value) else float(value) for value in values]
-        for values in (evaluation.precision, evaluation.recall)
-    )
-    return {
-        "model": source,
-        "dataset": dataset,
+    result = {
+        "model": str(source),
+        "dataset": data.name,
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
         "cost": evaluation.cost,
-        "class_names": list(class_names),
-        "precision": precision,
-        "recall": recall,
+        "class_names": list(data.class_names),
+        "precision": _finite(evaluation.precision),
+        "recall": _finite(evaluation.recall),
         "confusion": evaluation.confusion.tolist(),
     }
+    show_result(result, as_json, _print)
 
 
-def _print(
-    source: str, dataset: str, class_names: tuple[str, ...], evaluation: "Evaluation"
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _finite(values: "NDArray[Any]") -> list[float | None]:
+    """Return None for NaN, which JSON does not have."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
-    console = Console(highlight=False)
-    console.print(
-        f"{source} on the {evaluation.examples} test images of {dataset}: "
-        f"accuracy {evaluation.accuracy:.4f}, cost {evaluation.cost:.4f}",
-        markup=False,
-        soft_wrap=True,
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    names = result["class_names"]
+    click.echo(
+        f"{result['model']} on the {result['examples']} test images of {result['dataset']}: "
+        f"accuracy {result['accuracy']:.4f}, cost {result['cost']:.4f}\n"
     )
-    scores = Table("class", title="Of each class")
-    scores.add_column("precision", justify="right")
-    scores.add_column("recall", justify="right")
-    for name, precision, recall in zip(
-        class_names, evaluation.precision, evaluation.recall, strict=True
-    ):
-        scores.add_row(name, f"{precision:.4f}", f"{recall:.4f}")
-    console.print(scores)
-    confusion = Table("label", title="How many of a label (row) were taken for a class (column)")
-    for name in class_names:
-        confusion.add_column(name, justify="right")
-    for index, (name, row) in enumerate(zip(class_names, evaluation.confusion, strict=True)):
-        counts = (str(count) if count else "·" for count in row)
-        confusion.add_row(
-            name,
-            *(f"[bold]{count}[/]" if at == index else count for at, count in enumerate(counts)),
-        )
-    console.print(confusion)
+    scores = [
+        ["-" if score is None else f"{score:.4f}" for score in pair]
+        for pair in zip(result["precision"], result["recall"], strict=True)
+    ]
+    print_table(
+        ("class", "precision", "recall"),
+        [(name, *pair) for name, pair in zip(names, scores, strict=True)],
+        right=("precision", "recall"),
+    )
+    click.echo("\nconfusion matrix: a row per label, a column per predicted class")
+    print_table(
+        ("label", *names),
+        [
+            (name, *(Text(str(n) if n else "·", "bold" * (i == j)) for j, n in enumerate(counts)))
+            for i, (name, counts) in enumerate(zip(names, result["confusion"], strict=True))
+        ],
+        right=names,
+    )

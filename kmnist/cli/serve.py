@@ -1,6 +1,5 @@
-"""``kmnist serve``: the exported versions behind gRPC and REST, until it is told to stop."""
+"""``kmnist serve``: serve the exported versions over gRPC and REST."""
 
-import json
 import logging
 import os
 import shutil
@@ -13,63 +12,51 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from kmnist.cli._base import Command, json_option
+from kmnist.cli._base import INTERRUPTED, Command, interrupt_on_sigterm
+from kmnist.cli._options import (
+    json_option,
+    models_option,
+    name_option,
+    port_options,
+    timeout_option,
+)
+from kmnist.cli._output import show_result
+from kmnist.cli._tensorflow import starting_tensorflow
 from kmnist.errors import InputError
 
 __all__ = ["command"]
 
 _BINARY: Final = "tensorflow_model_server"
-_INTERRUPTED: Final = 130
-_PORT: Final = click.IntRange(0, 65535)
 
 
-@click.command(cls=Command)
-@click.option(
-    "--base",
-    type=click.Path(path_type=Path),
-    default=Path("models/kmnist"),
-    show_default=True,
-    help="The folder that holds the versions.",
-)
-@click.option("--name", help="What requests call the model.  [default: the folder's name]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--grpc-port", type=_PORT, default=8500, show_default=True, help="0: any that is free."
-)
-@click.option(
-    "--rest-port", type=_PORT, default=8501, show_default=True, help="0: any that is free."
-)
+@click.command("serve", cls=Command)
+@models_option()
+@name_option
+@click.option("--host", default="127.0.0.1", help="The address to listen on (embedded).")
+@port_options("picks a free one (embedded)")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "embedded", _BINARY]),
     default="auto",
-    show_default=True,
-    help=f"Who answers: {_BINARY}, the server inside kmnist, or the first of them that is there.",
+    help=f"The server to run: {_BINARY}, the one embedded in kmnist, or, with auto, the first if "
+    "it is on PATH and the second otherwise.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1024),
     default=64,
-    show_default=True,
-    help="Most requests worked on at a time; more are refused.",
+    help="The number of requests that are processed at a time; more are refused.",
 )
 @click.option(
     "--max-request-mb",
     type=click.IntRange(1, 1024),
     default=64,
-    show_default=True,
-    help="Largest request, in MiB (embedded).",
+    help="The size of the largest request, in MiB (embedded).",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.001, 3600),
-    default=30.0,
-    show_default=True,
-    help="Seconds after which a REST request is given up.",
-)
+@timeout_option("The time that a REST request may take, in seconds.")
 @json_option
 def command(
-    base: Path,
+    models: Path,
     name: str | None,
     host: str,
     grpc_port: int,
@@ -82,37 +69,42 @@ def command(
 ) -> None:
     """Serve the exported versions over gRPC and REST.
 
-    New versions are picked up while it runs; models.config beside the folder says which versions
-    are loaded and what their labels are. Stop it with Ctrl-C or SIGTERM: it finishes what it is
-    working on. With --json, one object tells the addresses once they answer.
+    New versions are loaded while the server runs; models.config beside the folder selects the
+    versions to load and holds their labels. Ctrl-C or SIGTERM stops the server after the requests
+    that it is processing. With --json, one object with the addresses is printed when they answer.
     """
-    if base.is_file():
-        raise InputError(f"{base} is a file; expected a folder of versions such as models/kmnist")
+    if models.is_file():
+        raise InputError(f"{models} is a file; expected a folder of versions such as models/kmnist")
     binary = None if engine == "embedded" else shutil.which(_BINARY)
     if engine == _BINARY and binary is None:
         raise InputError(f"{_BINARY} is not on PATH; install it, or use --engine embedded")
     if binary is not None:
         if not grpc_port or not rest_port or grpc_port == rest_port:
-            raise InputError(f"{_BINARY} needs two ports that differ, received 0 or the same twice")
-        _say(
+            raise InputError(
+                f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
+                "two different ports, neither of them 0"
+            )
+        _show(
             as_json,
             engine=_BINARY,
-            model=name or base.absolute().name,
+            model=name or models.absolute().name,
             grpc=f"grpc://localhost:{grpc_port}",
             rest=f"http://localhost:{rest_port}",
-            note="it cannot be told where to listen: every address of this machine reaches it",
+            note="it listens on every address of this machine, whatever --host is",
         )
         flags = [
-            *_flags(base.absolute(), name),
+            *_flags(models.absolute(), name),
             f"--port={grpc_port}",
             f"--rest_api_port={rest_port}",
             f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
             f"--rest_api_num_threads={concurrency}",
             f"--grpc_max_threads={concurrency}",
         ]
-        _become(binary, flags)
+        sys.stderr.flush()
+        # The binary replaces this process, and so receives every signal itself.
+        os.execv(binary, [binary, *flags])  # noqa: S606 - a shell would keep the signals
     _serve(
-        base,
+        models,
         as_json,
         name=name,
         host=host,
@@ -124,21 +116,20 @@ def command(
     )
 
 
-def _serve(base: Path, as_json: bool, **settings: Any) -> None:
-    from kmnist.cli._tensorflow import starting_tensorflow
+def _serve(models: Path, as_json: bool, **settings: Any) -> None:
+    """Run the embedded server until it is interrupted."""
     from kmnist.server import Server
 
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("kmnist").setLevel(logging.INFO)
-    # SIGTERM, what a supervisor sends, is to end it just as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _interrupt)
-    server = Server(base, **settings)
+    interrupt_on_sigterm()
+    server = Server(models, **settings)
     try:
         server.wait_for_folder()
         with starting_tensorflow():
             pass
         server.start()
-        _say(
+        _show(
             as_json,
             engine="embedded",
             model=server.name,
@@ -150,34 +141,23 @@ def _serve(base: Path, as_json: bool, **settings: Any) -> None:
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _exit_at_once)
-        click.echo("stopping: finishing what is under way; once more ends it at once", err=True)
+        click.echo("stopping after the running requests; Ctrl-C again stops at once", err=True)
     finally:
         server.stop()
 
 
-def _say(as_json: bool, *, note: str, **facts: str) -> None:
-    if as_json:
-        click.echo(json.dumps(facts))
-    else:
-        for name, fact in facts.items():
-            click.echo(f"{name:7}{fact}")
-        click.echo(f"{'note':7}{note}")
-    sys.stdout.flush()
+def _show(as_json: bool, *, note: str, **facts: str) -> None:
+    show_result(facts, as_json, lambda facts: _print({**facts, "note": note}))
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+def _print(facts: dict[str, str]) -> None:
+    for name, fact in facts.items():
+        click.echo(f"{name:7}{fact}")
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
-    # Not sys.exit, which would wait for the very threads that are still busy.
-    os._exit(_INTERRUPTED)
-
-
-def _become(binary: str, flags: list[str]) -> NoReturn:
-    """Turns this process into ``binary``, which so gets every signal itself."""
-    sys.stderr.flush()
-    os.execv(binary, [binary, *flags])  # noqa: S606 - a shell would keep the signals
+    # sys.exit would wait for the threads of the running requests.
+    os._exit(INTERRUPTED)
 
 
 def _flags(base: Path, name: str | None) -> list[str]:

@@ -1,149 +1,113 @@
-"""``kmnist status``: what a server has of a model, and whether it would answer."""
+"""``kmnist status``: the versions, states, labels and signatures of a server's model."""
 
-import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 import click
 
-from kmnist.cli._base import Command, json_option
-from kmnist.cli._options import Connection, connection_options, server_option
-
-if TYPE_CHECKING:
-    from kmnist.client import Client, Metadata, VersionStatus
+from kmnist.cli._base import Command
+from kmnist.cli._client import open_client
+from kmnist.cli._options import client_options, json_option, server_option
+from kmnist.cli._output import print_table, show_result
+from kmnist.errors import LabelNotFoundError, ModelNotFoundError, NotReadyError
 
 __all__ = ["command"]
 
 
-@click.command(cls=Command)
-@server_option
-@connection_options
+@click.command("status", cls=Command)
+@server_option()
+@client_options
 @click.option(
     "--probe",
     "labels",
     multiple=True,
     default=("stable", "canary"),
-    show_default=True,
     metavar="LABEL",
-    help="Labels to look for, since no server lists them; may be repeated.",
+    help="A label to look up, because servers do not list their labels; may be repeated.",
 )
 @click.option(
     "--wait",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="First wait until it is ready, so long at most.",
+    help="Wait up to this time until the version is ready.",
 )
 @json_option
 def command(
     server: str,
-    connection: Connection,
     labels: tuple[str, ...],
     wait: float | None,
     as_json: bool,
+    **client_arguments: Any,
 ) -> int:
     """Show a server's versions, states, labels and signatures.
 
-    The exit code is 0 if the version asked for would answer now, and 1 if not.
+    The exit code is 0 if the selected version is ready, and 1 otherwise.
     """
-    with connection.open(server) as client:
+    with open_client(server, **client_arguments) as client:
         if wait is not None:
             client.wait_until_ready(wait)
         versions = client.status()
         ready = client.is_ready()
         metadata = client.metadata() if ready else None
-    found = _labels(server, connection, labels)
-    report = _json if as_json else _text
-    report(client, versions, found, metadata, ready=ready)
-    return 0 if ready else 1
-
-
-def _labels(server: str, connection: Connection, labels: tuple[str, ...]) -> dict[str, int]:
-    """The version of each label that is set."""
-    from kmnist.client import LabelNotFoundError, ModelNotFoundError, NotReadyError
-
-    found = {}
-    for label in labels:
-        with connection.open(server, version=None, label=label) as client:
-            try:
-                version = client.metadata().version
-            except (LabelNotFoundError, ModelNotFoundError, NotReadyError):
-                continue
-            if version is not None:
-                found[label] = version
-    return found
-
-
-def _json(
-    client: "Client",
-    versions: "list[VersionStatus]",
-    labels: dict[str, int],
-    metadata: "Metadata | None",
-    *,
-    ready: bool,
-) -> None:
-    signatures: dict[str, Any] = {}
-    if metadata is not None:
-        for name, signature in sorted(metadata.signatures.items()):
-            signatures[name] = {
-                side: {
-                    key: {"dtype": spec.dtype, "shape": spec.shape} for key, spec in specs.items()
-                }
-                for side, specs in (("inputs", signature.inputs), ("outputs", signature.outputs))
-            }
-    report = {
+    found = _find_labels(server, client_arguments, labels)
+    signatures = {} if metadata is None else metadata.signatures
+    result = {
         "server": client.address,
         "model": client.model,
         "ready": ready,
         "versions": [
             {
-                "version": each.version,
-                "state": each.state,
-                "labels": sorted(label for label, at in labels.items() if at == each.version),
-                "error_code": each.error_code,
-                "error_message": each.error_message,
+                **asdict(each),
+                "labels": sorted(label for label, at in found.items() if at == each.version),
             }
             for each in versions
         ],
         "answers": None if metadata is None else metadata.version,
-        "signatures": signatures,
+        "signatures": {name: asdict(signatures[name]) for name in sorted(signatures)},
     }
-    click.echo(json.dumps(report))
+    show_result(result, as_json, _print)
+    return 0 if ready else 1
 
 
-def _text(
-    client: "Client",
-    versions: "list[VersionStatus]",
-    labels: dict[str, int],
-    metadata: "Metadata | None",
-    *,
-    ready: bool,
-) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _find_labels(
+    server: str, client_arguments: dict[str, Any], labels: tuple[str, ...]
+) -> dict[str, int]:
+    """Return the version of each of the ``labels`` that the server has."""
+    found = {}
+    for label in labels:
+        arguments = client_arguments | {"version": None, "label": label}
+        with open_client(server, **arguments) as client:
+            try:
+                version = client.metadata().version
+            except (LabelNotFoundError, ModelNotFoundError, NotReadyError):
+                continue
+        if version is not None:
+            found[label] = version
+    return found
 
-    console = Console(highlight=False)
-    console.print(f"model {escape(client.model)} at {escape(client.address)}: ", end="")
-    console.print("[green]ready[/]" if ready else "[red]not ready[/]")
-    table = Table(box=None, pad_edge=False)
-    for column in ("version", "state", "labels", ""):
-        table.add_column(column)
-    for each in versions:
-        own = sorted(label for label, at in labels.items() if at == each.version)
-        table.add_row(str(each.version), each.state, " ".join(own), escape(each.error_message))
-    console.print(table)
-    if metadata is None:
-        return
-    console.print()
-    table = Table(box=None, pad_edge=False)
-    for column in ("signature", "takes", "gives"):
-        table.add_column(column)
-    for name, signature in sorted(metadata.signatures.items()):
-        sides = (signature.inputs, signature.outputs)
-        table.add_row(
-            escape(name),
-            *(
-                escape("\n".join(f"{key}: {spec}" for key, spec in sorted(side.items())))
-                for side in sides
-            ),
+
+def _print(result: dict[str, Any]) -> None:
+    ready = click.style("ready", "green") if result["ready"] else click.style("not ready", "red")
+    click.echo(f"model {result['model']} at {result['server']}: {ready}")
+    print_table(
+        ("version", "state", "labels", ""),
+        [
+            (str(each["version"]), each["state"], " ".join(each["labels"]), each["error_message"])
+            for each in result["versions"]
+        ],
+    )
+    if result["signatures"]:
+        click.echo()
+        print_table(
+            ("signature", "inputs", "outputs"),
+            [
+                (name, _describe(signature["inputs"]), _describe(signature["outputs"]))
+                for name, signature in result["signatures"].items()
+            ],
         )
-    console.print(table)
+
+
+def _describe(tensors: dict[str, dict[str, Any]]) -> str:
+    from kmnist.protocol.metadata import TensorSpec
+
+    return "\n".join(f"{name}: {TensorSpec(**tensors[name])}" for name in sorted(tensors))

@@ -1,16 +1,24 @@
-"""``kmnist-train``: from images to a version folder that a server can load."""
+"""``kmnist train``: train a model and export it as the next version."""
 
-import signal
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmnist.cli._base import Command, json_option
-from kmnist.cli._progress import Report
+from kmnist.cli._base import Command, interrupt_on_sigterm
+from kmnist.cli._options import dataset_options, json_option, models_option
+from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
+from kmnist.defaults import (
+    BATCH_SIZE,
+    DEVICES,
+    EPOCHS,
+    INITS,
+    LEARNING_RATE,
+    VALIDATION_SIZE,
+)
+from kmnist.errors import MissingError
 
 if TYPE_CHECKING:
     from kmnist.data import Dataset
@@ -18,127 +26,125 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(cls=Command)
-@click.option(
-    "--dataset",
-    default="mnist",
-    show_default=True,
-    help="mnist (bundled), a folder of IDX files, or a TFDS name such as kmnist.",
-)
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where TFDS finds or puts prepared data."
-)
+@click.command("train", cls=Command)
+@dataset_options
 @click.option(
     "--validation-size",
     type=click.IntRange(0),
-    default=5_000,
-    show_default=True,
-    help="How many of the first training images are held out.",
+    default=VALIDATION_SIZE,
+    help="The number of training images, from the first on, that are held out for validation.",
+)
+@models_option()
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=EPOCHS,
+    help="The number of passes over the training images.",
 )
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("models/kmnist"),
-    show_default=True,
-    help="The folder that the next version is exported into.",
+    "--batch-size",
+    type=click.IntRange(1),
+    default=BATCH_SIZE,
+    help="The number of images per update.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True)
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=LEARNING_RATE,
+    help="The learning rate of SGD.",
 )
 @click.option(
     "--init",
-    type=click.Choice(["glorot_uniform", "random_normal"]),
-    default="glorot_uniform",
-    show_default=True,
-    help="The first weights: Keras's own, or normal(0, 1) as in the tutorial.",
+    type=click.Choice(INITS),
+    default=INITS[0],
+    help="The initial weights: Keras's default, or normal(0, 1) as in the tutorial.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 2),
     default=0,
-    show_default=True,
-    help="Of the first weights and of the order of the images.",
+    help="The seed of the initial weights and of the order of the images.",
 )
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True
+    "--device",
+    type=click.Choice(DEVICES),
+    default=DEVICES[0],
+    help="The device to train on; auto uses GPUs if there are any.",
 )
 @click.option(
     "--checkpoint",
+    metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder to keep the state after each epoch in.",
+    help="Save the state after each epoch in this folder.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the state in --checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue from the state in --checkpoint.")
 @click.option(
     "--tensorboard",
+    metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for TensorBoard's event files.",
+    help="Write TensorBoard's event files to this folder.",
 )
 @json_option
 def command(
     dataset: str,
     data_dir: Path | None,
     validation_size: int,
-    output: Path,
+    models: Path,
     init: str,
     seed: int,
     device: str,
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train the model, measure it on the test split, and export the next version.
+    """Train the model and export it as the next version.
 
-    Softmax regression with SGD, one update a batch. With the defaults: MNIST, 15 epochs, a test
-    accuracy of about 0.92, and a version in models/kmnist that `kmnist serve` and TensorFlow
-    Serving load.
+    The model is softmax regression, trained with SGD and evaluated once on the test split. The
+    defaults take 15 epochs on MNIST, reach a test accuracy of about 0.92, and export a version
+    that `kmnist serve` and TensorFlow Serving can load.
     """
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
-    signal.signal(signal.SIGTERM, _interrupt)
-    data = _load_beside_tensorflow(dataset, validation_size, data_dir)
-    from kmnist.export.saved_model import export_model
-    from kmnist.training.devices import choose_device, choose_threads
-    from kmnist.training.loop import evaluate, train
-    from kmnist.training.model import build_model
+    interrupt_on_sigterm()
+    data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
+    from kmnist import build_model, evaluate, export_model, train
+    from kmnist.training.devices import choose_device
 
-    report = Report(settings["epochs"], quiet=as_json)
-    report.begin(data, choose_device(device))
-    height, width = data.image_shape
-    choose_threads(settings["batch_size"] * height * width * len(data.class_names))
+    progress = TrainingProgress(settings["epochs"], quiet=as_json)
+    try:
+        progress.begin(data, choose_device(device))
+    except MissingError as error:
+        error.add_note("use --device cpu to train without a GPU")
+        raise
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
     try:
-        with report.training():
+        with progress.training():
             run = train(
-                model, data, seed=seed, on_block=report.block, on_epoch=report.epoch, **settings
+                model, data, seed=seed, on_block=progress.block, on_epoch=progress.epoch, **settings
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(report.interrupted(settings["checkpoint"])) from None
+        raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
     evaluation = evaluate(model, data.test)
-    report.evaluated(run, evaluation)
-    folder = export_model(run, evaluation, output)
-    report.exported(run, evaluation, folder)
+    progress.evaluated(run, evaluation)
+    folder = export_model(run, evaluation, models)
+    progress.exported(run, evaluation, folder)
 
 
-def _load_beside_tensorflow(dataset: str, validation_size: int, data_dir: Path | None) -> "Dataset":
-    """Reads the data in a thread while TensorFlow, which takes seconds, is imported."""
+def _load_while_tensorflow_starts(
+    dataset: str, validation_size: int, data_dir: Path | None
+) -> "Dataset":
+    """Load the data set in a thread while TensorFlow is imported, which takes seconds."""
     from kmnist.data import load_dataset
 
-    with ThreadPoolExecutor(1) as reader:
-        reading = reader.submit(
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(
             load_dataset, dataset, validation_size=validation_size, data_dir=data_dir
         )
-        # A wrong path shows at once, and is told before TensorFlow is waited for.
-        wait([reading], timeout=0.02)
-        if reading.done():
-            reading.result()
+        # A wrong path fails at once, and is reported without waiting for TensorFlow.
+        wait([loading], timeout=0.02)
+        if loading.done():
+            loading.result()
         with starting_tensorflow():
             import kmnist.export.saved_model
-            import kmnist.training.loop  # noqa: F401 - imported to have it done here
+            import kmnist.training.loop  # noqa: F401 - imported for the time it takes
 
-        return reading.result()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """What `kill` sends stops a training as Ctrl-C does."""
-    raise KeyboardInterrupt
+        return loading.result()

@@ -1,59 +1,120 @@
-"""``kmnist doctor``: what it prints, and its exit codes."""
+"""``kmnist doctor``: what it examines, what it prints, and its exit codes."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from kmnist.cli import main
+from kmnist.server import Server
+
+Doctor = Callable[..., Result]
 
 
 @pytest.fixture
-def doctor(tmp_path, monkeypatch):
-    """Runs ``kmnist doctor ARGS`` in an empty folder, without a look at ports."""
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """Run ``kmnist doctor ARGUMENTS`` in an empty folder, without the checks of the ports."""
     monkeypatch.chdir(tmp_path)
-    return lambda *args: CliRunner().invoke(
-        main, ["doctor", *args, "--grpc-port", "0", "--rest-port", "0"]
+
+    def run(*arguments: object, **environment: str) -> Result:
+        command = ["doctor", *map(str, arguments), "--grpc-port", "0", "--rest-port", "0"]
+        return CliRunner().invoke(main, command, env=environment)
+
+    return run
+
+
+def targets(done: Result) -> list[str]:
+    return [report["target"] for report in json.loads(done.stdout)["reports"]]
+
+
+def test_a_healthy_folder_ends_with_0(doctor: Doctor, models: Path) -> None:
+    done = doctor("--models", models)
+    assert done.exit_code == 0
+    assert done.output.startswith(f"{models}\n  ok       ")
+    assert done.output.endswith("  no problems, no warnings\n")
+
+
+def test_a_problem_ends_with_1_and_has_a_cause_and_a_remedy(doctor: Doctor) -> None:
+    done = doctor()
+    assert done.exit_code == 1
+    assert done.output.startswith("models/kmnist\n  problem  ")
+    for part in (
+        "           found  there is no folder",
+        "           why    ",
+        "           do     ",
+    ):
+        assert part in done.output
+    assert done.output.endswith("  1 problem, no warnings\n")
+
+
+def test_json_is_one_object(doctor: Doctor, models: Path) -> None:
+    output = json.loads(
+        doctor("--models", models, "--server", "http://127.0.0.1:1", "--json").stdout
     )
-
-
-def test_a_healthy_folder_ends_with_0(doctor, models) -> None:
-    result = doctor(str(models))
-    assert result.exit_code == 0
-    assert "  ok       every version is whole\n" in result.output
-    assert result.output.endswith("  no problems, no warnings\n")
-
-
-def test_a_problem_ends_with_1_and_says_what_why_and_what_to_do(doctor) -> None:
-    result = doctor()
-    assert result.exit_code == 1
-    assert result.output.startswith(
-        "models/kmnist\n  problem  the folder holds version folders: no"
-    )
-    for part in ("found  there is no folder", "why    a server waits", "do     train a version"):
-        assert part in result.output
-    assert result.output.endswith("  1 problem, no warnings\n")
-
-
-def test_json_is_one_object(doctor, models) -> None:
-    told = json.loads(doctor(str(models), "http://127.0.0.1:1", "--json").stdout)
-    assert told["healthy"] is False
-    folder, server = told["reports"]
+    assert output["healthy"] is False
+    folder, server = output["reports"]
     assert all(check["findings"] == [] for check in folder["checks"])
     (finding,) = server["checks"][0]["findings"]
     assert set(finding) == {"what", "why", "do", "is_problem"}
 
 
+def test_the_options_decide_what_is_examined(doctor: Doctor, served: Server) -> None:
+    folder, url = str(served.base), served.grpc_url
+    assert targets(doctor("--json")) == ["models/kmnist"]
+    assert targets(doctor("--models", folder, "--json")) == [folder]
+    assert targets(doctor("--server", url, "--json")) == [url]
+    assert targets(doctor("--models", folder, "--server", url, "--json")) == [folder, url]
+
+
+def test_the_environment_supplies_the_folder_but_does_not_add_it(
+    doctor: Doctor, served: Server
+) -> None:
+    environment = {"KMNIST_MODELS": str(served.base)}
+    assert targets(doctor("--json", **environment)) == [str(served.base)]
+    assert targets(doctor("--server", served.grpc_url, "--json", **environment)) == [
+        served.grpc_url
+    ]
+
+
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("arguments", "name"),
     [
-        (["a", "b"], "expected one folder, one URL, or one of each"),
-        (["http://a", "http://b"], "expected one folder, one URL, or one of each"),
-        (["ftp://localhost"], "ftp"),
+        ({"server": "u"}, "kmnist"),
+        ({"server": "u", "models": "a/digits"}, "digits"),
+        ({"server": "u", "models": "a/digits", "name": "other"}, "other"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(doctor, args, said) -> None:
-    result = doctor(*args)
-    assert result.exit_code == 2
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_the_name_of_the_model_is_that_of_the_folder(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], name: str
+) -> None:
+    import kmnist.doctor
+
+    examined: list[str] = []
+
+    def examine_server(_url: str, *, model: str, base: Path | None) -> Any:
+        examined.append(model)
+        return kmnist.doctor.Report("u", ())
+
+    monkeypatch.setattr(kmnist.doctor, "examine_server", examine_server)
+    doctor(*(part for key, value in arguments.items() for part in (f"--{key}", value)))
+    assert examined == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("models/kmnist", "unexpected extra argument (models/kmnist)"),
+        ("--server ftp://localhost", "ftp"),
+        ("--load", "No such option"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(
+    doctor: Doctor, arguments: str, message: str
+) -> None:
+    done = doctor(*arguments.split())
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

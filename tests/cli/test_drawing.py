@@ -1,20 +1,20 @@
-"""An image in characters."""
+"""An image drawn in characters."""
 
 import numpy as np
 
 from kmnist.cli._drawing import draw_image
 
 
-def test_shades_and_squares() -> None:
+def test_five_shades_and_two_characters_per_pixel() -> None:
     image = np.array([[0, 60, 120, 180, 255], [255, 0, 0, 0, 0]], np.uint8)
     assert draw_image(image) == "  ░░▒▒▓▓██\n██"
 
 
-def test_empty_rows_above_and_below_are_left_out() -> None:
+def test_empty_rows_above_and_below_are_omitted() -> None:
     image = np.zeros((5, 3), np.uint8)
     image[2, 1] = 255
     assert draw_image(image) == "  ██"
 
 
-def test_an_empty_image_is_empty_lines() -> None:
+def test_an_empty_image_is_drawn_as_empty_lines() -> None:
     assert draw_image(np.zeros((2, 3), np.uint8)) == "\n"

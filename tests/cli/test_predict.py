@@ -1,20 +1,21 @@
-"""``kmnist predict``: from a server and from a folder, and what it refuses."""
+"""``kmnist predict``: predictions from a server and from a folder, and rejected input."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-
-from kmnist.cli import main
-
-pytest.importorskip("tensorflow", reason="needs TensorFlow for the model behind it")
-
 import tensorflow as tf
+from click.testing import CliRunner, Result
+
+from kmnist import Dataset
+from kmnist.cli import main
+from kmnist.server import Server
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny_dataset, tmp_path_factory):
+def pictures(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """PNG files of the first three test images, dark ink on light paper."""
     folder = tmp_path_factory.mktemp("pictures")
     paths = []
@@ -25,106 +26,120 @@ def pictures(tiny_dataset, tmp_path_factory):
     return [str(path) for path in paths]
 
 
-def predict(*args, **options):
-    return CliRunner().invoke(main, ["predict", *map(str, args)], **options)
+def predict(*arguments: object, **options: Any) -> Result:
+    return CliRunner().invoke(main, ["predict", *map(str, arguments)], **options)
 
 
 @pytest.fixture(params=["grpc", "http", "folder"])
-def source(request, served):
-    """The options that say whom to ask."""
+def source(request: pytest.FixtureRequest, served: Server) -> list[str]:
+    """The options that select the server or the folder."""
     return {
         "grpc": ["--server", served.grpc_url],
         "http": ["--server", served.rest_url],
-        "folder": ["--model", served.base],
+        "folder": ["--models", str(served.base)],
     }[request.param]
 
 
-def test_a_table_has_a_line_for_each_picture(source, pictures) -> None:
-    result = predict(*pictures, *source)
-    assert result.exit_code == 0, result.stderr
-    head, *lines = result.stdout.splitlines()
-    assert head.split() == ["picture", "class", "confidence"]
-    text = "".join(lines)
+def test_each_picture_is_a_row_of_a_table(source: list[str], pictures: list[str]) -> None:
+    done = predict(*pictures, *source)
+    assert done.exit_code == 0, done.stderr
+    header, *rows = done.stdout.splitlines()
+    assert header.split() == ["picture", "class", "confidence"]
+    text = "".join(rows)
     for index in range(3):
         assert f"[{index}].png" in text
     assert text.count("%") == 3
     assert "█" in text
 
 
-def test_json_has_everything(source, pictures) -> None:
-    found = json.loads(predict(*pictures, *source, "--json").stdout)["predictions"]
-    assert [each["picture"] for each in found] == pictures
-    for each in found:
+def test_json_has_every_probability(source: list[str], pictures: list[str]) -> None:
+    predictions = json.loads(predict(*pictures, *source, "--json").stdout)["predictions"]
+    assert [each["picture"] for each in predictions] == pictures
+    for each in predictions:
         assert each["class_name"] == str(each["class_id"])
         assert each["probability"] == pytest.approx(max(each["probabilities"]), abs=1e-6)
 
 
-def test_a_picture_on_standard_input(served, pictures) -> None:
-    with open(pictures[0], "rb") as file:
-        result = predict("-", "--server", served.grpc_url, "--json", input=file.read())
-    by_name = predict(pictures[0], "--server", served.grpc_url, "--json")
-    (one,), (other,) = (json.loads(r.stdout)["predictions"] for r in (result, by_name))
+def test_a_picture_may_come_from_standard_input(served: Server, pictures: list[str]) -> None:
+    source = ("--server", served.grpc_url, "--json")
+    piped = predict("-", *source, input=Path(pictures[0]).read_bytes())
+    named = predict(pictures[0], *source)
+    (one,), (other,) = (json.loads(done.stdout)["predictions"] for done in (piped, named))
     assert one | {"picture": ""} == other | {"picture": ""}
 
 
-def test_a_random_image_is_drawn_with_its_label(source, tiny) -> None:
-    result = predict("--random", "--dataset", tiny, *source)
-    assert result.exit_code == 0, result.stderr
-    *drawing, image, label, prediction = result.stdout.splitlines()
-    assert len(drawing) == 28
+def test_a_random_image_is_drawn_with_its_label(source: list[str], tiny: Path) -> None:
+    done = predict("--random", "--dataset", tiny, *source)
+    assert done.exit_code == 0, done.stderr
+    *drawing, image, label, prediction = done.stdout.splitlines()
     assert "██" in "".join(drawing)
-    assert "of the 200 test images" in " ".join([*drawing, image])
-    assert label.split()[0] == "label"
-    assert prediction.split()[0] == "prediction"
+    assert image.startswith("test image  ")
+    assert image.endswith(f" of {tiny}")
+    assert label.startswith("label       ")
+    assert prediction.startswith("prediction  ")
 
 
-def test_a_random_image_as_json(served, tiny, tiny_dataset) -> None:
-    result = predict("--random", "--dataset", tiny, "--server", served.grpc_url, "--json")
-    found = json.loads(result.stdout)
-    assert found["label"] == str(tiny_dataset.test.labels[found["index"]])
+def test_a_random_image_as_json(served: Server, tiny: Path, tiny_dataset: Dataset) -> None:
+    done = predict("--random", "--dataset", tiny, "--server", served.grpc_url, "--json")
+    output = json.loads(done.stdout)
+    assert output["dataset"] == str(tiny)
+    assert output["label"] == str(tiny_dataset.test.labels[output["index"]])
 
 
-def test_the_server_may_come_from_the_environment(served, pictures) -> None:
-    result = predict(pictures[0], env={"KMNIST_SERVER": served.rest_url})
-    assert result.exit_code == 0, result.stderr
+def test_the_environment_supplies_the_server(served: Server, pictures: list[str]) -> None:
+    environment = {"KMNIST_SERVER": served.rest_url, "KMNIST_MODELS": "/nowhere"}
+    done = predict(pictures[0], env=environment)
+    assert done.exit_code == 0, done.stderr
 
 
-def test_the_broken_one_of_several_is_named(source, pictures, tmp_path) -> None:
+def test_a_folder_on_the_command_line_comes_before_a_server_in_the_environment(
+    served: Server, pictures: list[str]
+) -> None:
+    environment = {"KMNIST_SERVER": "grpc://127.0.0.1:1"}
+    done = predict(pictures[0], "--models", served.base, "--label", "stable", env=environment)
+    assert done.exit_code == 0, done.stderr
+
+
+def test_the_broken_picture_of_several_is_named(
+    source: list[str], pictures: list[str], tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.png"
     broken.write_text("no such")
-    result = predict(*pictures, broken, *source)
-    assert result.exit_code == 2
-    assert f"{broken}: the model refused the input: Picture 0, 7 bytes" in result.stderr
-    assert result.stderr.count("\n") == 1
+    done = predict(*pictures, broken, *source)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: {broken}: ")
+    assert "Picture 0, 7 bytes" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("arguments", "code", "message"),
     [
-        ([], 2, "received 0 pictures; expected one or more pictures, or --random"),
-        (["a.png", "--random"], 2, "received 1 pictures and --random"),
-        (["no-such.png"], 2, "cannot read the picture no-such.png: No such file"),
-        (["."], 2, "cannot read the picture .: Is a directory"),
-        (["--random", "--server", "localhost"], 2, "without a scheme"),
-        (["--random", "--server", "grpc://127.0.0.1:1"], 1, "127.0.0.1:1: Connection refused"),
-        (["--random", "--model", "no/such"], 2, "no version in no/such"),
-        (["--random", "--model", "x", "--label", "y"], 2, "--label with a folder"),
-        (["--random", "--header", "s3cret"], 2, "a --header without a colon"),
-        (["--random", "--version", "1", "--label", "y"], 2, "at most one of them"),
+        ("", 2, "received 0 pictures; expected one or more pictures, or --random"),
+        ("a.png --random", 2, "received 1 pictures and --random"),
+        ("no-such.png", 2, "cannot read the picture no-such.png: No such file"),
+        (".", 2, "cannot read the picture .: Is a directory"),
+        ("--random --server localhost", 2, "without a scheme"),
+        ("--random --server grpc://127.0.0.1:1", 1, "127.0.0.1:1: Connection refused"),
+        ("--random --models no/such", 2, "no version in no/such"),
+        ("--random --models no/such --label y", 2, "no label 'y' in no/such"),
+        ("--random --models a --server b", 2, "received --models and --server"),
+        ("--random --header s3cret", 2, "expected NAME:VALUE"),
+        ("--random --version 1 --label y", 2, "expected at most one of them"),
     ],
 )
-def test_failures_are_one_line(args, code, said) -> None:
-    result = predict(*args)
-    assert result.exit_code == code
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert "s3cret" not in result.stderr
+def test_a_failure_is_one_line(arguments: str, code: int, message: str) -> None:
+    done = predict(*arguments.split())
+    assert done.exit_code == code
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "s3cret" not in done.stderr
 
 
-def test_a_folder_that_cannot_be_loaded(tmp_path) -> None:
+def test_a_folder_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_text("no such")
-    result = predict("--random", "--model", tmp_path)
-    assert result.exit_code == 2
-    assert "cannot be loaded as a SavedModel" in result.stderr
-    assert result.stderr.count("\n") == 1
+    done = predict("--random", "--models", tmp_path)
+    assert done.exit_code == 2
+    assert f"{tmp_path / '1'} cannot be loaded" in done.stderr
+    assert done.stderr.count("\n") == 1

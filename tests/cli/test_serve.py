@@ -1,4 +1,4 @@
-"""``kmnist serve`` as a person or a supervisor runs it."""
+"""``kmnist serve``, started from a shell or by a supervisor."""
 
 import errno
 import json
@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import tensorflow as tf
@@ -19,11 +21,14 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from kmnist.cli.serve import command
 
 SERVE = [sys.executable, "-m", "kmnist", "serve"]
+Start = Callable[..., subprocess.Popen[str]]
+
 PORTS = ["--rest-port", "0", "--grpc-port", "0"]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model named double, which is no image classifier."""
     base = tmp_path_factory.mktemp("models") / "double"
     module = tf.Module()
     module.double = tf.function(
@@ -34,11 +39,11 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """``start(*arguments)`` → the running command; killed at the end if need be."""
-    started = []
+def start() -> Iterator[Start]:
+    """Start ``kmnist serve ARGUMENTS``; it is killed at the end if it still runs."""
+    started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments, **environment):
+    def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*SERVE, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -55,7 +60,7 @@ def start(tmp_path):
         process.communicate()
 
 
-def run(*arguments, **environment):
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*SERVE, *map(str, arguments)],
         capture_output=True,
@@ -66,14 +71,24 @@ def run(*arguments, **environment):
     )
 
 
-def refuses(port):
+def next_line(stream: IO[str] | None) -> str:
+    """Return the next line of a stream of a process."""
+    assert stream is not None
+    line = stream.readline()
+    assert line, "the process ended"
+    return line
+
+
+def refuses(port: int) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
-def test_sigterm_lets_a_request_finish(start, base, binary) -> None:
-    process = start("--base", base, "--engine", "embedded", "--json", *PORTS, **binary)
-    facts = json.loads(process.stdout.readline())
+def test_sigterm_lets_a_running_request_finish(
+    start: Start, base: Path, binary: dict[str, str]
+) -> None:
+    process = start("--models", base, "--engine", "embedded", "--json", *PORTS, **binary)
+    facts = json.loads(next_line(process.stdout))
     assert facts.keys() == {"engine", "model", "grpc", "rest"}
     assert (facts["engine"], facts["model"]) == ("embedded", "double")
     with urllib.request.urlopen(f"{facts['rest']}/v1/models/double") as response:
@@ -85,9 +100,9 @@ def test_sigterm_lets_a_request_finish(start, base, binary) -> None:
             b"POST /v1/models/double:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
-        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # it is being worked on
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # the request is running
         process.send_signal(signal.SIGTERM)
-        while "stopping" not in process.stderr.readline():
+        while "stopping" not in next_line(process.stderr):
             pass
         while not refuses(port):
             pass
@@ -96,34 +111,37 @@ def test_sigterm_lets_a_request_finish(start, base, binary) -> None:
     assert process.wait(30) == 0
 
 
-def test_ctrl_c_while_there_is_no_version_yet(start, tmp_path) -> None:
-    process = start("--base", tmp_path / "none", "--engine", "embedded", *PORTS)
-    for line in process.stderr:
-        if "waiting for one: kmnist-train --output" in line:
-            break
+def test_ctrl_c_ends_the_wait_for_a_first_version(start: Start, tmp_path: Path) -> None:
+    process = start("--models", tmp_path / "none", "--engine", "embedded", *PORTS)
+    while "waiting for one: kmnist-train" not in next_line(process.stderr):
+        pass
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (0, "")
     assert "Traceback" not in stderr
 
 
-def test_a_taken_port(base) -> None:
+def test_a_port_in_use_is_one_line(base: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        result = run("--base", base, "--engine", "embedded", "--rest-port", port, "--grpc-port", 0)
+        result = run(
+            "--models", base, "--engine", "embedded", "--rest-port", port, "--grpc-port", 0
+        )
     assert result.returncode == 1
-    assert result.stderr == (
+    assert result.stderr.startswith(
         f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "stop what does, or choose another port\n"
     )
+    assert result.stderr.count("\n") == 1
 
 
-def test_a_model_that_cannot_be_loaded(tmp_path, capsys, monkeypatch) -> None:
+def test_a_model_that_cannot_be_loaded_ends_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"\xff")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        command.main(["--base", str(tmp_path / "broken"), "--engine", "embedded", *PORTS])
+        command.main(["--models", str(tmp_path / "broken"), "--engine", "embedded", *PORTS])
     assert ended.value.code == 1
     [error] = [line for line in capsys.readouterr().err.splitlines() if "Error: " in line]
     assert "can be loaded: version 1:" in error
@@ -132,14 +150,14 @@ def test_a_model_that_cannot_be_loaded(tmp_path, capsys, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--base", __file__], "is a file; expected a folder of versions"),
+        (["--models", __file__], "is a file; expected a folder of versions"),
         (["--rest-port", "70000"], "70000 is not in the range"),
         (["--engine", "tensorflow_model_server"], "is not on PATH"),
         (["--host", "no such host", "--engine", "embedded"], "not an address of this machine"),
         (["--name", "a/b", "--engine", "embedded"], "cannot be a model's name"),
     ],
 )
-def test_bad_usage(arguments, message) -> None:
+def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
     result = run(*arguments, *(PORTS if "--rest-port" not in arguments else []))
     assert result.returncode == 2
     assert message in result.stderr
@@ -147,8 +165,8 @@ def test_bad_usage(arguments, message) -> None:
 
 
 @pytest.fixture
-def binary(tmp_path):
-    """A stand-in for TensorFlow Serving on PATH; tells its arguments, then waits for a signal."""
+def binary(tmp_path: Path) -> dict[str, str]:
+    """A stand-in for TensorFlow Serving on PATH that prints its flags and waits for a signal."""
     script = tmp_path / "bin" / "tensorflow_model_server"
     script.parent.mkdir()
     script.write_text(
@@ -165,16 +183,18 @@ def binary(tmp_path):
     return {"PATH": f"{script.parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
 
 
-def flags_of(process):
-    told = json.loads(process.stdout.readline())
-    # The binary took the place of the command, so a supervisor's signals reach it.
-    assert told["pid"] == process.pid
-    return dict(flag.removeprefix("--").split("=", 1) for flag in told["flags"])
+def flags_of(process: subprocess.Popen[str]) -> dict[str, str]:
+    output = json.loads(next_line(process.stdout))
+    # The binary replaced the command, so it receives the signals of a supervisor.
+    assert output["pid"] == process.pid
+    return dict(flag.removeprefix("--").split("=", 1) for flag in output["flags"])
 
 
-def test_the_real_binary_takes_over(start, base, binary) -> None:
-    process = start("--base", base, "--json", "--timeout", "2", "--concurrency", "9", **binary)
-    assert json.loads(process.stdout.readline()) == {
+def test_tensorflow_serving_replaces_the_command(
+    start: Start, base: Path, binary: dict[str, str]
+) -> None:
+    process = start("--models", base, "--json", "--timeout", "2", "--concurrency", "9", **binary)
+    assert json.loads(next_line(process.stdout)) == {
         "engine": "tensorflow_model_server",
         "model": "double",
         "grpc": "grpc://localhost:8500",
@@ -196,17 +216,19 @@ def test_the_real_binary_takes_over(start, base, binary) -> None:
     assert "/monitoring/prometheus/metrics" in Path(flags["monitoring_config_file"]).read_text()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 7
-    assert process.stdout.read() == "terminated\n"
+    assert next_line(process.stdout) == "terminated\n"
 
 
-def test_the_real_binary_gets_policy_and_labels(start, tmp_path, binary) -> None:
+def test_tensorflow_serving_gets_policy_and_labels(
+    start: Start, tmp_path: Path, binary: dict[str, str]
+) -> None:
     (tmp_path / "models" / "double").mkdir(parents=True)
     (tmp_path / "models" / "models.config").write_text(
         'model_config_list { config { name: "double" base_path: "/models/double" '
         'model_version_policy { all {} } version_labels { key: "stable" value: 3 } } }'
     )
-    process = start("--base", tmp_path / "models" / "double", "--json", **binary)
-    process.stdout.readline()
+    process = start("--models", tmp_path / "models" / "double", "--json", **binary)
+    next_line(process.stdout)
     flags = flags_of(process)
     config = text_format.Parse(Path(flags["model_config_file"]).read_text(), ModelServerConfig())
     [entry] = config.model_config_list.config
@@ -216,7 +238,7 @@ def test_the_real_binary_gets_policy_and_labels(start, tmp_path, binary) -> None
     assert flags["allow_version_labels_for_unavailable_models"] == "true"
 
 
-def test_the_real_binary_needs_two_ports(binary) -> None:
+def test_tensorflow_serving_needs_two_ports(binary: dict[str, str]) -> None:
     result = run(*PORTS, **binary)
     assert result.returncode == 2
-    assert "needs two ports that differ" in result.stderr
+    assert "needs two different ports" in result.stderr

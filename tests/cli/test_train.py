@@ -1,4 +1,4 @@
-"""``kmnist train``: what it prints, exports, refuses, and leaves when it is stopped."""
+"""``kmnist train``: its output, the exported version, bad usage and interruptions."""
 
 import json
 import os
@@ -7,34 +7,36 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
+import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
+from kmnist import Evaluation
 from kmnist.cli.train import command
 
 ON_TINY = ["--validation-size", "100", "--epochs", "3"]
 
 
-def run_train(*arguments: str | Path):
+def run_train(*arguments: str | Path) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
-def start_train(*arguments: str | Path, **settings) -> subprocess.Popen[str]:
-    """The command as a process of its own, as a shell starts it."""
+def start_train(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the command as a process, as a shell does."""
     return subprocess.Popen(
         [sys.executable, "-m", "kmnist", "train", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **settings,
     )
 
 
-def test_it_trains_measures_and_exports(tiny: Path, tmp_path: Path) -> None:
+def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
-    done = run_train("--dataset", tiny, *ON_TINY, "--output", base)
+    done = run_train("--dataset", tiny, *ON_TINY, "--models", base)
     assert done.exit_code == 0, done.stderr
     assert "400 training, 100 validation and 200 test images of 28×28, 10 classes" in done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()[2:5]] == ["1", "2", "3"]
@@ -42,44 +44,41 @@ def test_it_trains_measures_and_exports(tiny: Path, tmp_path: Path) -> None:
     assert "weights sha256 " in done.stdout
     assert "█" in done.stdout
     assert "label " in done.stdout
-    assert f"exported {base / '1'}; serve it with: kmnist serve --base {base}" in done.stdout
+    assert f"exported {base / '1'}; serve it with: kmnist serve --models {base}" in done.stdout
     assert (base / "1" / "saved_model.pb").exists()
 
 
 def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None:
-    done = run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist", "--json")
-    told = json.loads(done.stdout)
+    done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist", "--json")
+    output = json.loads(done.stdout)
     assert done.stderr == ""
-    assert told["version"] == 1
-    assert Path(told["path"]) == tmp_path / "kmnist" / "1"
-    assert len(told["history"]) == 3
+    assert output["version"] == 1
+    assert Path(output["path"]) == tmp_path / "kmnist" / "1"
+    assert len(output["history"]) == 3
     card = json.loads((tmp_path / "kmnist" / "1" / "model_card.json").read_text())
-    assert told["test"]["accuracy"] == card["test"]["accuracy"]
-    assert told["weights_sha256"] == card["model"]["weights_sha256"]
+    assert output["test"]["accuracy"] == card["test"]["accuracy"]
+    assert output["weights_sha256"] == card["model"]["weights_sha256"]
 
 
-def test_the_test_split_is_measured_once_and_after_the_training(
+def test_the_test_split_is_evaluated_once_and_after_the_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import kmnist.training.loop
+    sizes: list[int] = []
+    evaluation_of = Evaluation.of
 
-    order: list[tuple[str, int]] = []
-    train, evaluate = kmnist.training.loop.train, kmnist.training.loop.evaluate
+    def of(labels: NDArray[Any], probabilities: NDArray[np.float32]) -> Evaluation:
+        sizes.append(len(labels))
+        return evaluation_of(labels, probabilities)
 
-    def noted_train(*arguments, **settings):
-        run = train(*arguments, **settings)
-        order.append(("trained", 0))
-        return run
+    monkeypatch.setattr(Evaluation, "of", of)
+    run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist")
+    assert sizes == [100, 100, 100, 200]
 
-    def noted_evaluate(model, split):
-        order.append(("evaluated", len(split)))
-        return evaluate(model, split)
 
-    monkeypatch.setattr(kmnist.training.loop, "train", noted_train)
-    monkeypatch.setattr(kmnist.training.loop, "evaluate", noted_evaluate)
-    run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist")
-    validations = [("evaluated", 100)] * 3
-    assert order == [*validations, ("trained", 0), ("evaluated", 200)]
+def test_the_environment_names_the_folder(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["--dataset", str(tiny), *ON_TINY, "--json"]
+    done = CliRunner().invoke(command, arguments, env={"KMNIST_MODELS": str(tmp_path / "kmnist")})
+    assert json.loads(done.stdout)["path"] == str(tmp_path / "kmnist" / "1")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +90,7 @@ def test_the_test_split_is_measured_once_and_after_the_training(
         (["--init", "zeros"], "'zeros' is not one of"),
         (["--resume"], "--resume needs --checkpoint DIR"),
         (["--validation-size", "500"], "validation size of 500"),
+        (["--output", "x"], "No such option"),
         (["extra"], "unexpected extra argument (extra)"),
         (["--chekpoint", "x"], "No such option"),
     ],
@@ -98,7 +98,7 @@ def test_the_test_split_is_measured_once_and_after_the_training(
 def test_bad_usage_is_one_line_and_exit_code_2(
     tiny: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = run_train("--dataset", tiny, "--output", tmp_path / "kmnist", *arguments)
+    done = run_train("--dataset", tiny, "--models", tmp_path / "kmnist", *arguments)
     assert done.exit_code == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -106,17 +106,17 @@ def test_bad_usage_is_one_line_and_exit_code_2(
     assert not (tmp_path / "kmnist").exists()
 
 
-def test_a_gpu_that_is_not_there_is_a_clear_refusal(tiny: Path, tmp_path: Path) -> None:
+def test_a_missing_gpu_is_refused_with_the_option_to_use(tiny: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
     done = run_train(
-        "--dataset", tiny, *ON_TINY, "--device", "gpu", "--output", tmp_path / "kmnist"
+        "--dataset", tiny, *ON_TINY, "--device", "gpu", "--models", tmp_path / "kmnist"
     )
     assert done.exit_code == 2
     assert "TensorFlow sees no GPU" in done.stderr
-    assert "--device cpu" in done.stderr
+    assert done.stderr.endswith("; use --device cpu to train without a GPU\n")
 
 
 def test_an_unexpected_failure_is_one_line_without_debug(
@@ -124,61 +124,61 @@ def test_an_unexpected_failure_is_one_line_without_debug(
 ) -> None:
     import kmnist.training.model
 
-    def fail(*args, **kwargs) -> Never:
+    def fail(*_: Any, **__: Any) -> Never:
         raise RuntimeError("no\nluck")
 
     monkeypatch.setattr(kmnist.training.model, "build_model", fail)
-    arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist"]
+    arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist"]
     done = run_train(*arguments)
     assert done.exit_code == 1
-    assert done.stderr == "Error: RuntimeError: no luck (--debug shows where)\n"
+    assert done.stderr == "Error: RuntimeError: no luck (--debug shows the traceback)\n"
     assert isinstance(run_train(*arguments, "--debug").exception, RuntimeError)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tiny: Path, tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_refused(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "file")
+    done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "file")
     assert done.exit_code == 2
     assert "is a file; expected a folder" in done.stderr
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Path) -> str:
-    """The digest of 150 epochs in one go."""
+    """The digest of 150 epochs without an interruption."""
     from kmnist import build_model, load_dataset, train
 
     return train(build_model(), load_dataset(tiny, validation_size=0), epochs=150).weights_digest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_goes_on_to_the_same_weights(
+def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
     tiny: Path, tmp_path: Path, number: int, uninterrupted: str
 ) -> None:
     state = tmp_path / "state"
     arguments: list[str | Path] = ["--dataset", tiny, "--validation-size", "0", "--epochs", "150"]
-    arguments += ["--checkpoint", state, "--output", tmp_path / "kmnist", "--json"]
+    arguments += ["--checkpoint", state, "--models", tmp_path / "kmnist", "--json"]
     stopped = start_train(*arguments)
     while not (state / "checkpoint.npz").exists() and stopped.poll() is None:
         time.sleep(0.01)
     time.sleep(0.3)
     os.kill(stopped.pid, number)
-    said = stopped.communicate()[1]
+    error = stopped.communicate()[1]
     if number == signal.SIGKILL:
         assert stopped.returncode == -signal.SIGKILL
     else:
-        assert stopped.returncode == 130, said
-        assert f"of 150; go on with: --checkpoint {state} --resume" in said
-        assert said.count("\n") == 1
+        assert stopped.returncode == 130, error
+        assert f"of 150; continue with: --checkpoint {state} --resume" in error
+        assert error.count("\n") == 1
     assert not (tmp_path / "kmnist" / "1").exists()
     resumed = run_train(*arguments, "--resume")
     assert json.loads(resumed.stdout)["weights_sha256"] == uninterrupted
 
 
-def test_two_trainings_at_once_get_two_numbers(tiny: Path, tmp_path: Path) -> None:
+def test_two_simultaneous_trainings_export_two_versions(tiny: Path, tmp_path: Path) -> None:
     runs = [
-        start_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist", "--json")
+        start_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist", "--json")
         for _ in range(2)
     ]
-    told = [json.loads(run.communicate()[0]) for run in runs]
-    assert sorted(run["version"] for run in told) == [1, 2]
+    outputs = [json.loads(run.communicate()[0]) for run in runs]
+    assert sorted(output["version"] for output in outputs) == [1, 2]
     assert sorted(path.name for path in (tmp_path / "kmnist").iterdir()) == ["1", "2"]

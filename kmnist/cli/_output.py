@@ -1,0 +1,53 @@
+"""Print the result of a command: one JSON object, or text."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["print_table", "show_result"]
+
+
+def show_result(
+    result: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, Any]], None]
+) -> None:
+    """Print ``result`` as one JSON object, or as text with ``print_text``."""
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        print_text(result)
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence["str | Text"]],
+    *,
+    right: Collection[str] = (),
+) -> None:
+    """Print a table without borders.
+
+    Args:
+        header: The names of the columns.
+        rows: One cell per column; characters that a terminal would act on are replaced.
+        right: The names of the columns that are aligned to the right.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        table.add_column(
+            Text(_printable(name)), justify="right" if name in right else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(_printable(c)) if isinstance(c, str) else c for c in row))
+    Console(highlight=False).print(table)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)

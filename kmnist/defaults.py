@@ -1,0 +1,20 @@
+"""Defaults and choices that both the library and the help of its commands use.
+
+Separate from the functions they belong to, because printing help must not import TensorFlow.
+"""
+
+from typing import Final
+
+__all__ = ["BATCH_SIZE", "DEVICES", "EPOCHS", "INITS", "LEARNING_RATE", "VALIDATION_SIZE"]
+
+# As in the tutorial.
+VALIDATION_SIZE: Final = 5_000
+EPOCHS: Final = 15
+BATCH_SIZE: Final = 100
+
+LEARNING_RATE: Final = 0.1
+
+# The initial weights: Keras's default, or normal(0, 1) as in the tutorial.
+INITS: Final = ("glorot_uniform", "random_normal")
+
+DEVICES: Final = ("auto", "cpu", "gpu")

@@ -1,0 +1,100 @@
+"""The progress of a training, printed line by line."""
+
+from pathlib import Path
+
+import pytest
+
+from kmnist import Dataset, Epoch, Evaluation, Run
+from kmnist.cli._options import MODELS
+from kmnist.cli._progress import TrainingProgress
+
+
+@pytest.fixture
+def progress() -> TrainingProgress:
+    return TrainingProgress(15, quiet=False)
+
+
+def test_the_sizes_of_the_data_set_come_first(
+    progress: TrainingProgress, tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress.begin(tiny_dataset, "cpu")
+    assert capsys.readouterr().out.endswith(
+        ": 400 training, 100 validation and 200 test images of 28×28, 10 classes; on cpu\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "line"),
+    [
+        (0.9, "    2  0.5000    0.8000      0.9000     0.25\n"),
+        (None, "    2  0.5000    0.8000           -     0.25\n"),
+    ],
+)
+def test_an_epoch_is_a_line_below_the_header(
+    progress: TrainingProgress,
+    accuracy: float | None,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress.training():
+        progress.block(2, 50, 100)
+        progress.epoch(Epoch(2, 0.5, 0.8, None, accuracy, 0.25))
+    header, epoch = capsys.readouterr().out.splitlines(keepends=True)
+    assert header == "epoch    cost  accuracy  validation  seconds\n"
+    assert epoch == line
+
+
+def test_an_interruption_names_the_command_to_continue(progress: TrainingProgress) -> None:
+    progress.epoch(Epoch(3, 0.5, 0.8, None, None, 0.25))
+    assert progress.interrupted(None) == (
+        "interrupted after epoch 3 of 15; no state was saved; use --checkpoint DIR to save it"
+    )
+    assert progress.interrupted(Path("a b")) == (
+        "interrupted after epoch 3 of 15; continue with: --checkpoint 'a b' --resume"
+    )
+
+
+def test_the_evaluation_is_printed_with_an_image(
+    progress: TrainingProgress,
+    trained: Run,
+    evaluation: Evaluation,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress.evaluated(trained, evaluation)
+    output = capsys.readouterr().out
+    assert f"test accuracy {evaluation.accuracy:.4f}" in output
+    assert trained.weights_digest in output
+    assert "█" in output
+    assert "label " in output
+
+
+@pytest.mark.parametrize(
+    ("models", "command"),
+    [(MODELS, "kmnist serve"), (Path("a b"), "kmnist serve --models 'a b'")],
+)
+def test_the_exported_version_is_printed_with_the_command_to_serve_it(
+    progress: TrainingProgress,
+    trained: Run,
+    evaluation: Evaluation,
+    models: Path,
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress.exported(trained, evaluation, models / "3")
+    assert capsys.readouterr().out == f"exported {models / '3'}; serve it with: {command}\n"
+
+
+def test_quiet_progress_prints_the_json_object_alone(
+    tiny_dataset: Dataset,
+    trained: Run,
+    evaluation: Evaluation,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = TrainingProgress(15, quiet=True)
+    progress.begin(tiny_dataset, "cpu")
+    with progress.training():
+        progress.epoch(trained.history[0])
+    progress.evaluated(trained, evaluation)
+    assert capsys.readouterr().out == ""
+    progress.exported(trained, evaluation, MODELS / "3")
+    assert capsys.readouterr().out.startswith('{"version": 3, "path": "models/kmnist/3"')
