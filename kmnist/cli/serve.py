@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -92,6 +91,8 @@ def command(
     if engine == _BINARY and binary is None:
         raise InputError(f"{_BINARY} is not on PATH; install it, or use --engine embedded")
     if binary is not None:
+        from kmnist.server.tensorflow_serving import command_line
+
         if not grpc_port or not rest_port or grpc_port == rest_port:
             raise InputError(f"{_BINARY} needs two ports that differ, received 0 or the same twice")
         _say(
@@ -102,15 +103,17 @@ def command(
             rest=f"http://localhost:{rest_port}",
             note="it cannot be told where to listen: every address of this machine reaches it",
         )
-        flags = [
-            *_flags(base.absolute(), name),
-            f"--port={grpc_port}",
-            f"--rest_api_port={rest_port}",
-            f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
-            f"--rest_api_num_threads={concurrency}",
-            f"--grpc_max_threads={concurrency}",
-        ]
-        _become(binary, flags)
+        _become(
+            command_line(
+                binary,
+                base,
+                name=name,
+                grpc_port=grpc_port,
+                rest_port=rest_port,
+                timeout=timeout,
+                concurrency=concurrency,
+            )
+        )
     _serve(
         base,
         as_json,
@@ -174,52 +177,7 @@ def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
     os._exit(_INTERRUPTED)
 
 
-def _become(binary: str, flags: list[str]) -> NoReturn:
-    """Turns this process into ``binary``, which so gets every signal itself."""
+def _become(arguments: list[str]) -> NoReturn:
+    """Replaces this process with a program, which so gets every signal itself."""
     sys.stderr.flush()
-    os.execv(binary, [binary, *flags])  # noqa: S606 - a shell would keep the signals
-
-
-def _flags(base: Path, name: str | None) -> list[str]:
-    """Where the model is, for TensorFlow Serving on this machine.
-
-    ``models.config`` names the folder as a container sees it, so the binary gets a copy in which
-    it is right here.
-    """
-    from google.protobuf import text_format
-
-    from kmnist.errors import MissingError
-    from kmnist.protocol.models_config_pb2 import ModelServerConfig
-    from kmnist.versions.models_config import config_path, read_model_config
-
-    config = ModelServerConfig()
-    entry = config.model_config_list.config.add(
-        name=name or base.name, base_path=str(base), model_platform="tensorflow"
-    )
-    try:
-        known = read_model_config(config_path(base), base.name)
-    except MissingError:
-        entry.model_version_policy.latest.num_versions = 1
-    else:
-        entry.version_labels.update(known.labels)
-        if known.policy.specific is not None:
-            entry.model_version_policy.specific.versions.extend(known.policy.specific)
-        elif known.policy.latest is not None:
-            entry.model_version_policy.latest.num_versions = known.policy.latest
-        else:
-            entry.model_version_policy.all.SetInParent()
-    folder = Path(tempfile.mkdtemp(prefix="kmnist-serve-"))
-    models = folder / "models.config"
-    models.write_text(text_format.MessageToString(config, as_utf8=True), encoding="utf-8")
-    monitoring = folder / "monitoring.config"
-    monitoring.write_text(
-        'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n',
-        encoding="utf-8",
-    )
-    return [
-        f"--model_config_file={models}",
-        f"--monitoring_config_file={monitoring}",
-        # A label is checked before its version is loaded, and would stop the start.
-        "--allow_version_labels_for_unavailable_models=true",
-        "--max_num_load_retries=0",
-    ]
+    os.execv(arguments[0], arguments)  # noqa: S606 - a shell would keep the signals
