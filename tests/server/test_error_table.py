@@ -17,7 +17,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.server import Server
-from kmnist.server.servable import Signature
+from kmnist.server.servable import SignatureRunner
 from kmnist.server.serving_error import ServingError
 
 IMAGES = np.zeros((1, 28, 28), np.uint8)
@@ -198,14 +198,14 @@ def test_down_or_still_loading(base, stubs) -> None:
 def stuck(monkeypatch):
     """Requests that reach the model wait there until ``release`` is set."""
     state = SimpleNamespace(reached=threading.Semaphore(0), release=threading.Event())
-    run = Signature.__call__
+    run = SignatureRunner.__call__
 
     def wait(signature, inputs):
         state.reached.release()
         assert state.release.wait(30)
         return run(signature, inputs)
 
-    monkeypatch.setattr(Signature, "__call__", wait)
+    monkeypatch.setattr(SignatureRunner, "__call__", wait)
     yield state
     state.release.set()
 
@@ -257,7 +257,7 @@ def test_what_the_model_raises(server, ask, stubs, monkeypatch, code, http_statu
     def fail(signature, inputs) -> Never:
         raise ServingError(code, "the model's words")
 
-    monkeypatch.setattr(Signature, "__call__", fail)
+    monkeypatch.setattr(SignatureRunner, "__call__", fail)
     over_rest = ask(server, "/v1/models/kmnist:predict", BODY)
     assert (over_rest.status, over_rest.body) == (http_status, {"error": "the model's words"})
     assert grpc_error(stubs(server).predict, predict_request()) == (code, "the model's words")
@@ -267,7 +267,7 @@ def test_a_bug_is_internal_and_logged(server, ask, stubs, monkeypatch, caplog) -
     def fail(signature, inputs) -> Never:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Signature, "__call__", fail)
+    monkeypatch.setattr(SignatureRunner, "__call__", fail)
     over_rest = ask(server, "/v1/models/kmnist:predict", BODY)
     assert (over_rest.status, over_rest.body) == (500, {"error": "ZeroDivisionError: a bug"})
     code, _ = grpc_error(stubs(server).predict, predict_request())
