@@ -99,7 +99,7 @@ def test_sigterm_lets_a_request_finish(start, base, binary) -> None:
 def test_ctrl_c_while_there_is_no_version_yet(start, tmp_path) -> None:
     process = start("--base", tmp_path / "none", "--engine", "embedded", *PORTS)
     for line in process.stderr:
-        if "waiting for one: kmnist-train --output" in line:
+        if "waiting for one: kmnist-train" in line:
             break
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
@@ -114,7 +114,7 @@ def test_a_taken_port(base) -> None:
     assert result.returncode == 1
     assert result.stderr == (
         f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "stop what does, or choose another port\n"
+        "stop the program that uses it, or choose another port\n"
     )
 
 

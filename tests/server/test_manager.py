@@ -102,7 +102,7 @@ def test_the_old_version_stays_while_the_new_one_fails(base, manager) -> None:
 
 def test_a_failed_version_is_not_tried_again_until_it_changes(base) -> None:
     attempts = []
-    manager = Manager(base, "kmnist", Stub, loaded=lambda *attempt: attempts.append(attempt))
+    manager = Manager(base, "kmnist", Stub, on_load=lambda *attempt: attempts.append(attempt))
     publish(base, 1, content="broken")
     for _ in range(3):
         manager.poll()

@@ -63,7 +63,7 @@ def test_a_taken_port_is_said_in_one_line(server, saved, taken) -> None:
 
 
 def test_one_port_for_both(saved) -> None:
-    with pytest.raises(InputError, match="have to differ, received 8500 twice"):
+    with pytest.raises(InputError, match="received port 8500 for both"):
         Server(saved, rest_port=8500, grpc_port=8500)
 
 

@@ -179,5 +179,5 @@ def test_labels(base, ask) -> None:
 
 
 def test_the_version_folder_instead_of_its_parent(base) -> None:
-    with pytest.raises(InputError, match="is a version; give the folder above it"):
+    with pytest.raises(InputError, match="is a version; expected the folder of versions"):
         Server(base / "1", rest_port=0, grpc_port=0)
