@@ -22,7 +22,6 @@ _PORT = click.IntRange(0, 65535)
 @click.command(cls=Command)
 @click.argument("targets", metavar="[FOLDER] [URL]", nargs=-1)
 @click.option("--model", help="What the server calls the model.  [default: the folder's name]")
-@click.option("--load", is_flag=True, help="Also load every version with TensorFlow.")
 @click.option(
     "--grpc-port",
     type=_PORT,
@@ -41,7 +40,6 @@ _PORT = click.IntRange(0, 65535)
 def command(
     targets: tuple[str, ...],
     model: str | None,
-    load: bool,
     grpc_port: int,
     rest_port: int,
     as_json: bool,
@@ -57,7 +55,7 @@ def command(
     folder, url = _sorted(targets)
     reports = []
     if folder is not None:
-        reports.append(examine_folder(folder, load=load, grpc_port=grpc_port, rest_port=rest_port))
+        reports.append(examine_folder(folder, grpc_port=grpc_port, rest_port=rest_port))
     if url is not None:
         name = model or (folder.absolute().name if folder is not None else "kmnist")
         reports.append(examine_server(url, model=name, base=folder))

@@ -20,7 +20,7 @@ def doctor(tmp_path, monkeypatch):
 def test_a_healthy_folder_ends_with_0(doctor, models) -> None:
     result = doctor(str(models))
     assert result.exit_code == 0
-    assert "  ok       every version is whole\n" in result.output
+    assert "  ok       loading of every version\n" in result.output
     assert result.output.endswith("  no problems, no warnings\n")
 
 
@@ -28,7 +28,7 @@ def test_a_problem_ends_with_1_and_says_what_why_and_what_to_do(doctor) -> None:
     result = doctor()
     assert result.exit_code == 1
     assert result.output.startswith(
-        "models/kmnist\n  problem  the folder holds version folders: no"
+        "models/kmnist\n  problem  folder of versions"
     )
     for part in ("found  there is no folder", "why    a server waits", "do     train a version"):
         assert part in result.output
