@@ -1,4 +1,4 @@
-"""docker-compose.yml: it parses, and what it says about the server holds."""
+"""docker-compose.yml and the scripts of its service ``train``."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shutil
 import socketserver
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,19 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
 
+Services = dict[str, Any]
+Run = Callable[..., list[str]]
+
 
 def _load(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text())
 
 
 @pytest.fixture(scope="module")
-def services():
+def services() -> Services:
     """The services of docker-compose.yml."""
-    return _load("docker-compose.yml")["services"]
+    services: Services = _load("docker-compose.yml")["services"]
+    return services
 
 
 @pytest.mark.docker
@@ -31,7 +36,7 @@ def services():
 @pytest.mark.parametrize(
     "files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.gpu.yml"]]
 )
-def test_it_parses(files) -> None:
+def test_docker_compose_accepts_the_files(files: list[str]) -> None:
     args = [part for name in files for part in ("-f", name)]
     command = ["docker-compose", *args, "--profile", "monitoring", "config"]
     run = subprocess.run(
@@ -49,18 +54,18 @@ def test_it_parses(files) -> None:
     assert services["serving"]["image"] == f"tensorflow/serving:{tag}"
 
 
-def test_the_gpu_s_server_differs_in_batching_alone(services) -> None:
+def test_the_gpu_server_differs_only_in_batching(services: Services) -> None:
     gpu = _load("docker-compose.gpu.yml")["services"]["serving"]
     flags = services["serving"]["command"]
     assert gpu["command"][: len(flags)] == flags
     assert gpu["command"][len(flags) :] == [
-        # Each needs the other: TensorFlow Serving does not start with the second alone.
+        # TensorFlow Serving does not start with the second flag alone.
         "--enable_batching=true",
         "--batching_parameters_file=/etc/tensorflow_serving/batching.config",
     ]
 
 
-def test_every_service_is_confined_and_bounded(services) -> None:
+def test_every_service_is_confined_and_limited(services: Services) -> None:
     for name, service in services.items():
         assert service["init"], name
         assert service["read_only"], name
@@ -76,14 +81,14 @@ def test_every_service_is_confined_and_bounded(services) -> None:
             assert all(_read_only(volume) for volume in service["volumes"]), name
 
 
-def _read_only(volume):
+def _read_only(volume: Any) -> bool:
     if isinstance(volume, dict):
-        return volume["read_only"]
+        return bool(volume["read_only"])
     is_folder_of_the_project = volume.startswith("./")
     return volume.endswith(":ro") or not is_folder_of_the_project
 
 
-def test_every_file_mounted_is_there(services) -> None:
+def test_every_mounted_file_exists(services: Services) -> None:
     sources = [
         volume.split(":")[0]
         for service in services.values()
@@ -93,12 +98,12 @@ def test_every_file_mounted_is_there(services) -> None:
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 
-def test_docker_does_not_have_to_make_the_models_folder() -> None:
+def test_docker_does_not_have_to_create_the_models_folder() -> None:
     tracked = (ROOT / "models" / ".gitignore").read_text().split()
     assert "!.gitignore" in tracked
 
 
-def test_kubernetes_runs_the_server_as_compose_does(services) -> None:
+def test_kubernetes_and_compose_start_the_server_alike(services: Services) -> None:
     deployment = yaml.safe_load((SERVING / "kubernetes" / "deployment.yaml").read_text())
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     flags = services["serving"]["command"]
@@ -115,7 +120,7 @@ def test_kubernetes_runs_the_server_as_compose_does(services) -> None:
 @pytest.mark.parametrize(
     ("state", "healthy"), [("AVAILABLE", True), ("UNAVAILABLE", False), ("LOADING", False)]
 )
-def test_the_health_check_reads_the_state(services, state, healthy) -> None:
+def test_the_health_check_reads_the_state(services: Services, state: str, healthy: bool) -> None:
     body = json.dumps({"model_version_status": [{"version": "1", "state": state}]}, indent=1)
 
     class Server(socketserver.StreamRequestHandler):
@@ -132,13 +137,13 @@ def test_the_health_check_reads_the_state(services, state, healthy) -> None:
         server.shutdown()
 
 
-def test_the_health_check_fails_where_nothing_listens(services) -> None:
+def test_the_health_check_fails_if_nothing_listens(services: Services) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler) as server:
         port = server.server_address[1]
     assert not _check(services, port)
 
 
-def _check(services, port: int) -> bool:
+def _check(services: Services, port: int) -> bool:
     kind, *command = services["serving"]["healthcheck"]["test"]
     assert kind == "CMD"
     command[-1] = command[-1].replace("/8501", f"/{port}")
@@ -146,11 +151,11 @@ def _check(services, port: int) -> bool:
 
 
 class TestFirstVersion:
-    """What the service `train` runs."""
+    """The scripts of the service ``train``."""
 
     @pytest.fixture
-    def run(self, tmp_path):
-        """Runs a script of serving/train with stand-ins for setpriv, kmnist and kmnist-train."""
+    def run(self, tmp_path: Path) -> Run:
+        """``run(script, *args)`` runs a script with stand-ins for setpriv, kmnist, kmnist-train."""
         bin_ = tmp_path / "bin"
         bin_.mkdir()
         for name in ("kmnist", "kmnist-train", "setpriv"):
@@ -158,22 +163,22 @@ class TestFirstVersion:
             (bin_ / name).chmod(0o755)
         path = f"{bin_}:{os.environ['PATH']}"
 
-        def run(script, *args):
-            command = [SERVING / "train" / script, *map(str, args)]
+        def run(script: str, *args: object) -> list[str]:
+            command = [str(SERVING / "train" / script), *map(str, args)]
             return subprocess.run(
                 command, env={"PATH": path}, capture_output=True, text=True, check=True
             ).stdout.splitlines()
 
         return run
 
-    def test_trains_where_there_is_no_version(self, run, tmp_path) -> None:
+    def test_a_folder_without_a_version_gets_one(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "models" / "kmnist" / ".staging-1").mkdir(parents=True)
         base = tmp_path / "models" / "kmnist"
         assert run("first-version", base, "--epochs", "1") == [
             f"kmnist-train --output {base} --epochs 1"
         ]
 
-    def test_trains_nothing_where_there_is_one(self, run, tmp_path) -> None:
+    def test_a_folder_with_a_version_is_kept(self, run: Run, tmp_path: Path) -> None:
         base = tmp_path / "models" / "kmnist"
         (base / "1").mkdir(parents=True)
         assert run("first-version", base) == [
@@ -181,7 +186,7 @@ class TestFirstVersion:
             f"kmnist versions list --base {base}",
         ]
 
-    def test_root_becomes_the_owner_of_the_folder(self, run, tmp_path) -> None:
+    def test_root_switches_to_the_owner_of_the_folder(self, run: Run, tmp_path: Path) -> None:
         if os.getuid() == 0:
             os.chown(tmp_path, 1234, 4321)
             expected = "setpriv --reuid=1234 --regid=4321 --clear-groups kmnist versions list"

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests are what the schemas of Kubernetes allow, and fit each other."""
+"""The Kubernetes manifests are valid and consistent."""
 
 import shutil
 import subprocess
@@ -31,17 +31,17 @@ OBJECTS = {
 
 @pytest.mark.parametrize("version", ["1.29", "1.34"])
 @pytest.mark.parametrize("name", OBJECTS)
-def test_a_manifest_is_valid(name, version) -> None:
+def test_a_manifest_is_valid(name: str, version: str) -> None:
     validator.validate(OBJECTS[name], version, strict=True)
 
 
-def test_a_field_that_does_not_exist_is_noticed() -> None:
+def test_an_unknown_field_is_an_error() -> None:
     wrong = {**OBJECTS["Service kmnist"], "spec": {"prots": []}}
     with pytest.raises(validator.ValidationError):
         validator.validate(wrong, "1.34", strict=True)
 
 
-def test_everything_that_scales_is_there() -> None:
+def test_the_manifests_are_complete() -> None:
     assert set(OBJECTS) == {
         "PersistentVolumeClaim kmnist-models",
         "Job kmnist-train",
@@ -53,7 +53,7 @@ def test_everything_that_scales_is_there() -> None:
     }
 
 
-def test_services_scaling_and_budget_find_the_pods() -> None:
+def test_services_autoscaler_and_budget_select_the_pods() -> None:
     deployment = OBJECTS["Deployment kmnist"]["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     (container,) = deployment["template"]["spec"]["containers"]
@@ -85,7 +85,7 @@ def test_every_container_is_confined() -> None:
 
 
 def test_kserve_serves_the_same_volume() -> None:
-    # KServe's schema is in no package: this is the part of it that is used.
+    # No package contains KServe's schema, so the test covers only the fields in use.
     (service,) = _objects(FOLDER / "kserve.yaml")
     assert service["apiVersion"] == "serving.kserve.io/v1beta1"
     assert service["kind"] == "InferenceService"
@@ -97,7 +97,7 @@ def test_kserve_serves_the_same_volume() -> None:
 
 @pytest.mark.docker
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
-def test_kustomize_builds_all_of_it_with_the_server_s_files() -> None:
+def test_kustomize_builds_the_manifests_with_the_files_of_the_server() -> None:
     command = ["kubectl", "kustomize", str(FOLDER)]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

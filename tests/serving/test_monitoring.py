@@ -1,10 +1,11 @@
-"""Prometheus and Grafana read what lies in serving/."""
+"""The configuration of Prometheus and Grafana."""
 
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,11 +14,13 @@ SERVING = Path(__file__).parents[2] / "serving"
 PROMETHEUS = SERVING / "prometheus"
 PROVISIONING = SERVING / "grafana" / "provisioning"
 
+Dashboard = dict[str, Any]
+
 needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="promtool is not installed"
 )
 
-# What TensorFlow Serving calls them, without the endings of a histogram.
+# The metrics of TensorFlow Serving, without the suffixes of histograms.
 METRICS = {
     "up",
     ":tensorflow:cc:saved_model:load_attempt_count",
@@ -32,12 +35,14 @@ METRICS = {
 
 
 @pytest.fixture(scope="module")
-def dashboard():
+def dashboard() -> Dashboard:
     """The dashboard of Grafana."""
-    return json.loads((SERVING / "grafana" / "dashboards" / "kmnist.json").read_text())
+    file = SERVING / "grafana" / "dashboards" / "kmnist.json"
+    dashboard: Dashboard = json.loads(file.read_text())
+    return dashboard
 
 
-def _expressions(dashboard):
+def _expressions(dashboard: Dashboard) -> list[str]:
     return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
 
@@ -48,7 +53,7 @@ def _expressions(dashboard):
 )
 @pytest.mark.docker
 @needs_promtool
-def test_promtool_accepts(command) -> None:
+def test_promtool_accepts_the_files(command: list[str]) -> None:
     run = subprocess.run(
         ["promtool", *command], cwd=PROMETHEUS, check=False, capture_output=True, text=True
     )
@@ -57,7 +62,7 @@ def test_promtool_accepts(command) -> None:
 
 @pytest.mark.docker
 @needs_promtool
-def test_every_query_of_the_dashboard_is_promql(dashboard, tmp_path) -> None:
+def test_every_query_of_the_dashboard_is_valid(dashboard: Dashboard, tmp_path: Path) -> None:
     queries = [
         query.replace("$__rate_interval", "20s").replace("$model", "kmnist")
         for query in _expressions(dashboard)
@@ -75,18 +80,18 @@ def test_every_query_of_the_dashboard_is_promql(dashboard, tmp_path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_every_metric_asked_for_is_one_of_tensorflow_serving(dashboard) -> None:
+def test_every_queried_metric_exists_in_tensorflow_serving(dashboard: Dashboard) -> None:
     alerts = (PROMETHEUS / "alerts.yml").read_text()
-    asked = set(re.findall(r":tensorflow:[\w:]+", alerts + json.dumps(dashboard)))
+    queried = set(re.findall(r":tensorflow:[\w:]+", alerts + json.dumps(dashboard)))
     assert {
-        re.sub("(_latency|_size)_(bucket|sum|count)$", r"\1", name) for name in asked
+        re.sub("(_latency|_size)_(bucket|sum|count)$", r"\1", name) for name in queried
     } <= METRICS
 
 
-def test_the_dashboard_shows_what_it_has_to(dashboard) -> None:
+def test_the_dashboard_has_the_essential_panels(dashboard: Dashboard) -> None:
     titles = " ".join(panel["title"] for panel in dashboard["panels"])
-    for shown in ("Requests per second", "Errors", "Latency", "Batch size", "Versions"):
-        assert shown in titles
+    for title in ("Requests per second", "Errors", "Latency", "Batch size", "Versions"):
+        assert title in titles
     cells = [panel["gridPos"] for panel in dashboard["panels"]]
     assert all(cell["x"] + cell["w"] <= 24 for cell in cells)
     taken = [
@@ -98,7 +103,7 @@ def test_the_dashboard_shows_what_it_has_to(dashboard) -> None:
     assert len(taken) == len(set(taken)), "panels overlap"
 
 
-def test_the_dashboard_asks_the_data_source_that_is_provisioned(dashboard) -> None:
+def test_the_dashboard_asks_the_data_source_that_is_provisioned(dashboard: Dashboard) -> None:
     sources = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text())
     (source,) = sources["datasources"]
     compose = yaml.safe_load((SERVING.parent / "docker-compose.yml").read_text())
@@ -108,7 +113,7 @@ def test_the_dashboard_asks_the_data_source_that_is_provisioned(dashboard) -> No
     assert used == {source["uid"]}
 
 
-def test_the_dashboard_lies_where_its_provider_and_compose_say() -> None:
+def test_provider_and_compose_contain_the_path_of_the_dashboard() -> None:
     (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "kmnist.yml").read_text())[
         "providers"
     ]

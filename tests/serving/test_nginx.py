@@ -1,4 +1,4 @@
-"""nginx passes through what clients need and nothing else; its own errors are JSON."""
+"""nginx passes the requests of clients and no others; its own errors are JSON."""
 
 import http.client
 import json
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from kmnist.server.page import PAGE_HEADERS
 
 CONFIG = Path(__file__).parents[2] / "serving" / "nginx" / "nginx.conf"
 
+Start = Callable[[str], int]
+
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed"),
@@ -24,7 +27,7 @@ pytestmark = [
 
 
 class _ModelServer(BaseHTTPRequestHandler):
-    """Answers with what reached it."""
+    """Respond with a description of the received request."""
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -37,13 +40,13 @@ class _ModelServer(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815
 
-    def log_message(self, *_) -> None:
-        pass
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the output of the tests free of requests."""
 
 
 @pytest.fixture(scope="module")
-def server():
-    """The address of a model server that nginx stands before."""
+def server() -> Iterator[str]:
+    """The address of a model server behind nginx."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _ModelServer) as http_server:
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
         yield "127.0.0.1:{1}".format(*http_server.server_address)
@@ -51,9 +54,9 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts nginx with the project's configuration, but for its addresses; returns its port."""
-    running = []
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """``start(model_server)`` starts nginx with the project's configuration; returns its port."""
+    running: list[subprocess.Popen[bytes]] = []
 
     def start(model_server: str) -> int:
         folder = tmp_path_factory.mktemp("nginx")
@@ -94,12 +97,14 @@ def start(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def port(start, server):
+def port(start: Start, server: str) -> int:
     """The port of nginx in front of the model server."""
     return start(server)
 
 
-def _ask(port: int, method: str, path: str, body: bytes | None = None):
+def _ask(
+    port: int, method: str, path: str, body: bytes | None = None
+) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path, body)
@@ -110,16 +115,16 @@ def _ask(port: int, method: str, path: str, body: bytes | None = None):
 
 
 @pytest.mark.parametrize("addressed", ["", "/versions/12", "/labels/stable"])
-def test_predict_status_and_metadata_pass(port, addressed) -> None:
+def test_predict_status_and_metadata_requests_pass(port: int, addressed: str) -> None:
     path = f"/v1/models/kmnist{addressed}"
     for method, verb in (("POST", ":predict"), ("GET", ""), ("GET", "/metadata")):
         response, body = _ask(port, method, path + verb, b"{}" if verb == ":predict" else None)
         assert response.status == 200
-        reached = json.loads(body)
-        assert (reached["method"], reached["path"]) == (method, path + verb)
+        received = json.loads(body)
+        assert (received["method"], received["path"]) == (method, path + verb)
 
 
-def test_a_query_does_not_reach_the_server(port) -> None:
+def test_a_query_string_does_not_reach_the_server(port: int) -> None:
     _, body = _ask(port, "GET", "/v1/models/kmnist?x=1")
     assert json.loads(body)["path"] == "/v1/models/kmnist"
 
@@ -140,7 +145,7 @@ def test_a_query_does_not_reach_the_server(port) -> None:
         "/.hidden",
     ],
 )
-def test_nothing_else_passes(port, path) -> None:
+def test_other_paths_do_not_pass(port: int, path: str) -> None:
     response, body = _ask(port, "GET", path)
     assert response.status == 404
     assert json.loads(body)["error"].startswith("Nothing here; expected / or /v1/models/kmnist")
@@ -155,23 +160,23 @@ def test_nothing_else_passes(port, path) -> None:
         ("POST", "/index.html"),
     ],
 )
-def test_another_method_is_refused(port, method, path) -> None:
+def test_other_methods_are_refused(port: int, method: str, path: str) -> None:
     response, body = _ask(port, method, path)
     assert response.status == 405
     assert "expected POST to predict" in json.loads(body)["error"]
 
 
-def test_the_page_comes_with_the_headers_that_confine_it(port) -> None:
+def test_the_page_has_its_security_headers(port: int) -> None:
     for path, status in {"/": 200, "/page.js": 200, "/no": 404, "/v1/models/kmnist": 200}.items():
         response, _ = _ask(port, "GET", path)
         assert response.status == status
         headers = dict(response.getheaders())
         assert {name: headers.get(name) for name in PAGE_HEADERS} == PAGE_HEADERS
         assert response.getheader("Server") == "nginx"
-    assert "javascript" in _ask(port, "GET", "/page.js")[0].getheader("Content-Type")
+    assert "javascript" in _ask(port, "GET", "/page.js")[0].getheader("Content-Type", "")
 
 
-def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port) -> None:
+def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port: int) -> None:
     path = "/v1/models/kmnist:predict"
     _, body = _ask(port, "POST", path, bytes(16 * 2**20))
     assert json.loads(body)["size"] == 16 * 2**20
@@ -186,7 +191,7 @@ def test_a_body_of_16_mib_passes_and_a_larger_one_is_refused(port) -> None:
     connection.close()
 
 
-def test_garbage_is_answered_with_json(port) -> None:
+def test_invalid_http_is_answered_with_json(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"\x16\x03\x01 garbage\r\n\r\n")
         answer = connection.makefile("rb").read()
@@ -195,7 +200,7 @@ def test_garbage_is_answered_with_json(port) -> None:
     assert _ask(port, "GET", "/v1/models/kmnist")[0].status == 200
 
 
-def test_no_server_is_told_as_such(start) -> None:
+def test_an_unreachable_server_is_reported(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = "127.0.0.1:{1}".format(*closed.getsockname())
     response, body = _ask(start(address), "GET", "/v1/models/kmnist")
@@ -203,7 +208,7 @@ def test_no_server_is_told_as_such(start) -> None:
     assert "cannot be reached" in json.loads(body)["error"]
 
 
-def test_a_flood_from_one_address_is_refused(start, server) -> None:
+def test_too_many_requests_from_one_address_are_refused(start: Start, server: str) -> None:
     port = start(server)
     statuses = {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)}
     assert statuses == {200, 429}

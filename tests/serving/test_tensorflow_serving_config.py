@@ -1,5 +1,6 @@
-"""The text files of TensorFlow Serving parse with its schema."""
+"""The configuration files of TensorFlow Serving."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from google.protobuf import (
 
 FOLDER = Path(__file__).parents[2] / "serving" / "tensorflow_serving"
 
+Parse = Callable[[str, str], Any]
+
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _WRAPPER = ".google.protobuf."
-# tensorflow-serving-api leaves these two messages out, so here they are: name, number, type, as in
+# tensorflow-serving-api lacks these messages. Name, number and type of the fields are those of
 # servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto.
 _SCHEMA: dict[str, list[tuple[str, int, Any]]] = {
     "BatchingParameters": [
@@ -36,8 +39,8 @@ _SCHEMA: dict[str, list[tuple[str, int, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def parse():
-    """Parses a file of the folder as a message of the schema."""
+def parse() -> Parse:
+    """``parse(path, name)`` parses a file of the folder as a message of the schema."""
     file = descriptor_pb2.FileDescriptorProto(
         name="test.proto",
         package="test",
@@ -61,23 +64,23 @@ def parse():
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
 
-    def parse(path, name):
+    def parse(path: str, name: str) -> Any:
         message = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))
         return text_format.Parse((FOLDER / path).read_text(), message())
 
     return parse
 
 
-def test_batching_never_waits_and_takes_large_requests(parse) -> None:
+def test_batching_never_waits_and_accepts_large_requests(parse: Parse) -> None:
     batching = parse("batching.config", "BatchingParameters")
     assert batching.batch_timeout_micros.value == 0
     assert batching.max_batch_size.value >= 10_000  # the test split in one request
     sizes = list(batching.allowed_batch_sizes)
-    # TensorFlow Serving refuses to start where the last size is not the largest batch.
+    # TensorFlow Serving does not start unless the last size is the largest batch.
     assert not sizes or sizes[-1] == batching.max_batch_size.value
 
 
-def test_metrics_are_served_where_prometheus_looks(parse) -> None:
+def test_prometheus_scrapes_the_path_of_the_metrics(parse: Parse) -> None:
     monitoring = parse("monitoring.config", "MonitoringConfig")
     assert monitoring.prometheus_config.enable
     scrape = (FOLDER.parent / "prometheus" / "prometheus.yml").read_text()
