@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from kmnist.doctor.report import Finding
 from kmnist.errors import InputError, MissingError
@@ -10,7 +11,7 @@ from kmnist.versions.models_config import ModelConfig, config_path, read_model_c
 
 __all__ = ["check_config", "check_labels"]
 
-_CREATE = "create it with kmnist versions label"
+_CREATE: Final = "create it with kmnist versions label"
 
 
 def check_config(base: Path) -> Iterator[Finding]:
@@ -28,7 +29,7 @@ def check_config(base: Path) -> Iterator[Finding]:
         else:
             yield Finding(
                 f"there is no {path}",
-                "docker compose starts TensorFlow Serving with this file; without it, it exits",
+                "docker compose starts TensorFlow Serving with this file; without it, the server exits",
                 _CREATE,
                 is_problem=False,
             )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from kmnist.doctor.config_checks import check_config, check_labels
 from kmnist.doctor.load_checks import load_versions
@@ -13,8 +14,8 @@ from kmnist.versions import list_versions, version_folder
 
 __all__ = ["examine_folder"]
 
-_WAITS = "a server looks for versions inside this folder, finds none, and waits indefinitely"
-_TRAIN = "train one with kmnist-train"
+_WAITS: Final = "a server looks for versions inside this folder, finds none, and waits indefinitely"
+_TRAIN: Final = "train one with kmnist-train"
 
 
 def examine_folder(

@@ -52,7 +52,7 @@ class LocalModel:
             self._servable = Servable(folder, warm_up=False)
         except ServingError as error:
             raise InputError(
-                f"{folder} cannot be loaded: {brief(error.message)}; kmnist doctor reports the cause"
+                f"{folder} cannot be loaded as a SavedModel: {brief(error.message)}; kmnist doctor reports the cause"
             ) from None
 
     def predict(

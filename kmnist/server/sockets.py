@@ -1,4 +1,4 @@
-"""Listening sockets, and errors that say why an address cannot be used."""
+"""Listening sockets, and clear errors for addresses that cannot be used."""
 
 import errno
 import os

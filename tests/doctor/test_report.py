@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from kmnist.doctor import Check, Finding, Report
 
-PROBLEM = Finding("it is broken", "somebody dropped it", "repair it")
+PROBLEM = Finding("it is broken", "it was dropped", "repair it")
 WARNING = Finding("it is old", "time passes", "replace it", is_problem=False)
 
 
@@ -33,7 +33,7 @@ def test_a_report_becomes_json_without_further_conversion() -> None:
                 "findings": (
                     {
                         "what": "it is broken",
-                        "why": "somebody dropped it",
+                        "why": "it was dropped",
                         "do": "repair it",
                         "is_problem": True,
                     },

@@ -88,7 +88,9 @@ def test_a_missing_version_is_reported(saved: Path, tmp_path: Path) -> None:
 
 def test_a_version_that_cannot_be_loaded_is_reported_in_one_line(base: Path) -> None:
     (base / "1" / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
-    with pytest.raises(InputError, match=r"cannot be loaded: .*kmnist doctor") as caught:
+    with pytest.raises(
+        InputError, match=r"cannot be loaded as a SavedModel: .*kmnist doctor"
+    ) as caught:
         LocalModel(base)
     assert "\n" not in str(caught.value)
 

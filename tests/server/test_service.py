@@ -1,4 +1,4 @@
-"""The limit of concurrent requests, and what is counted."""
+"""The limit of concurrent requests, and the metrics of requests and runs."""
 
 from pathlib import Path
 
