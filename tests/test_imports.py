@@ -39,9 +39,9 @@ def imports() -> dict[str, set[str]]:
                 names = [node.module]
                 if node.module == "kmnist":
                     names = [f"kmnist.{alias.name}" for alias in node.names]
-            found[part] |= {
-                name.split(".")[1] for name in names if name.startswith("kmnist.")
-            } - {part}
+            found[part] |= {name.split(".")[1] for name in names if name.startswith("kmnist.")} - {
+                part
+            }
     return found
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -79,6 +78,8 @@ def command(
     if engine == _BINARY and binary is None:
         raise InputError(f"{_BINARY} is not on PATH; install it, or use --engine embedded")
     if binary is not None:
+        from kmnist.server.tensorflow_serving import command_line
+
         if not grpc_port or not rest_port or grpc_port == rest_port:
             raise InputError(
                 f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
@@ -92,17 +93,18 @@ def command(
             rest=f"http://localhost:{rest_port}",
             note="it listens on every address of this machine, whatever --host is",
         )
-        flags = [
-            *_flags(models.absolute(), name),
-            f"--port={grpc_port}",
-            f"--rest_api_port={rest_port}",
-            f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
-            f"--rest_api_num_threads={concurrency}",
-            f"--grpc_max_threads={concurrency}",
-        ]
+        arguments = command_line(
+            binary,
+            models,
+            name=name,
+            grpc_port=grpc_port,
+            rest_port=rest_port,
+            timeout=timeout,
+            concurrency=concurrency,
+        )
         sys.stderr.flush()
         # The binary replaces this process, and so receives every signal itself.
-        os.execv(binary, [binary, *flags])  # noqa: S606 - a shell would keep the signals
+        os.execv(binary, arguments)  # noqa: S606 - a shell would keep the signals
     _serve(
         models,
         as_json,
@@ -158,48 +160,3 @@ def _print(facts: dict[str, str]) -> None:
 def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
     # sys.exit would wait for the threads of the running requests.
     os._exit(INTERRUPTED)
-
-
-def _flags(base: Path, name: str | None) -> list[str]:
-    """Where the model is, for TensorFlow Serving on this machine.
-
-    ``models.config`` names the folder as a container sees it, so the binary gets a copy in which
-    it is right here.
-    """
-    from google.protobuf import text_format
-
-    from kmnist.errors import MissingError
-    from kmnist.protocol.models_config_pb2 import ModelServerConfig
-    from kmnist.versions import config_path, read_model_config
-
-    config = ModelServerConfig()
-    entry = config.model_config_list.config.add(
-        name=name or base.name, base_path=str(base), model_platform="tensorflow"
-    )
-    try:
-        known = read_model_config(config_path(base), base.name)
-    except MissingError:
-        entry.model_version_policy.latest.num_versions = 1
-    else:
-        entry.version_labels.update(known.labels)
-        if known.policy.specific is not None:
-            entry.model_version_policy.specific.versions.extend(known.policy.specific)
-        elif known.policy.latest is not None:
-            entry.model_version_policy.latest.num_versions = known.policy.latest
-        else:
-            entry.model_version_policy.all.SetInParent()
-    folder = Path(tempfile.mkdtemp(prefix="kmnist-serve-"))
-    models = folder / "models.config"
-    models.write_text(text_format.MessageToString(config, as_utf8=True), encoding="utf-8")
-    monitoring = folder / "monitoring.config"
-    monitoring.write_text(
-        'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n',
-        encoding="utf-8",
-    )
-    return [
-        f"--model_config_file={models}",
-        f"--monitoring_config_file={monitoring}",
-        # A label is checked before its version is loaded, and would stop the start.
-        "--allow_version_labels_for_unavailable_models=true",
-        "--max_num_load_retries=0",
-    ]

@@ -1,8 +1,9 @@
-"""What is wrong with a served model, why that is, and what to do about it.
+"""Diagnosis of a folder of versions or of a model server.
 
-:func:`examine_folder` reads a folder of versions and the ``models.config`` beside it;
-:func:`examine_server` asks a server. Each returns a :class:`Report` of checks, and each check of
-what it found. The causes are those people report most to TensorFlow Serving's issue tracker.
+:func:`examine_folder` examines a folder of versions and the ``models.config`` beside it;
+:func:`examine_server` examines a running server. Both return a :class:`Report` of checks with
+their findings. The causes are those that are reported most often to the issue tracker of
+TensorFlow Serving.
 """
 
 from kmnist.doctor.folder_checks import examine_folder

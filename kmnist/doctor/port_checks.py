@@ -1,4 +1,4 @@
-"""Whether something else sits on the ports of a server."""
+"""Whether other programs use the ports of a server."""
 
 import socket
 from collections.abc import Iterator
@@ -16,17 +16,26 @@ __all__ = ["check_ports"]
 
 
 def check_ports(grpc_port: int, rest_port: int, model: str) -> Iterator[Finding]:
-    """Finds ports of this machine that are taken by what is no model server; 0 is not looked at."""
-    for port, scheme, setting, option in (
-        (grpc_port, "grpc", "GRPC_PORT", "--grpc-port"),
-        (rest_port, "http", "REST_PORT", "--rest-port"),
+    """Find ports of this machine that are in use by programs other than model servers.
+
+    Args:
+        grpc_port: The port for gRPC; 0 to skip it.
+        rest_port: The port for REST; 0 to skip it.
+        model: The model name of the status request that recognizes a model server.
+
+    Yields:
+        A problem for each such port.
+    """
+    for port, scheme, api, setting in (
+        (grpc_port, "grpc", "gRPC", "GRPC_PORT"),
+        (rest_port, "http", "REST", "REST_PORT"),
     ):
         if port and _is_open(port) and not _is_model_server(f"{scheme}://127.0.0.1:{port}", model):
             yield Finding(
-                f"port {port} is taken, and not by a model server",
-                f"{'gRPC' if scheme == 'grpc' else 'REST'} cannot be served there: address in use",
-                f"stop what listens, ss -ltnp 'sport = :{port}' names it, or take another port: "
-                f"{setting}=N docker compose up, or kmnist serve {option} N",
+                f"port {port} is in use by another program",
+                f"{api} cannot be served on this port",
+                f"stop the program, which ss -ltnp 'sport = :{port}' names, or choose another port "
+                f"(docker compose: {setting})",
             )
 
 
@@ -45,5 +54,5 @@ def _is_model_server(url: str, model: str) -> bool:
     except (BadAnswerError, DeadlineExceededError, NotReachableError):
         return False
     except ClientError:
-        pass  # it has no such model, or is busy: but that is said as TensorFlow Serving says it
+        pass  # an error in the form of TensorFlow Serving, such as an unknown model
     return True

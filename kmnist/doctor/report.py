@@ -1,4 +1,4 @@
-"""What a diagnosis consists of."""
+"""The result of an examination: a report of checks with findings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ __all__ = ["Check", "Finding", "Report"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A problem, or a warning.
 
     Attributes:
-        what: What was found.
-        why: What follows from it, or where it comes from.
+        what: The observation.
+        why: Its cause or its consequence.
         do: The next step.
-        is_problem: Whether it keeps the model from being served as it should; otherwise it only
-            may, which the one who reads it has to judge.
+        is_problem: Whether it prevents the model from being served correctly. Otherwise it is a
+            warning: whether it matters depends on the setup.
     """
 
     what: str
@@ -26,27 +26,40 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One question and what was found; nothing means that all is as ``title`` says."""
+    """A subject of the examination and its findings; none if everything is in order.
+
+    Attributes:
+        title: The subject, as a noun phrase.
+        findings: The problems and warnings.
+    """
 
     title: str
     findings: tuple[Finding, ...]
 
     @classmethod
-    def of(cls, title: str, findings: Iterable[Finding]) -> "Check":
+    def of(cls, title: str, findings: Iterable[Finding] = ()) -> "Check":
+        """Create a check from any iterable of findings."""
         return cls(title, tuple(findings))
 
 
 @dataclass(frozen=True)
 class Report:
-    """The checks of one folder or server. Those that an earlier finding makes pointless are left out."""
+    """The checks of a folder or a server.
+
+    Attributes:
+        target: The folder, or the address of the server.
+        checks: The checks, without those that an earlier finding makes pointless.
+    """
 
     target: str
     checks: tuple[Check, ...]
 
     @property
     def findings(self) -> list[Finding]:
+        """The findings of all checks."""
         return [finding for check in self.checks for finding in check.findings]
 
     @property
     def is_healthy(self) -> bool:
+        """Whether there is no problem; there may be warnings."""
         return not any(finding.is_problem for finding in self.findings)

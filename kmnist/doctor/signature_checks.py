@@ -1,4 +1,4 @@
-"""Whether the versions of a model can stand in for each other."""
+"""Whether all versions of a model have the same signatures."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,15 @@ __all__ = ["compare_signatures"]
 
 
 def compare_signatures(versions: Mapping[int, Mapping[str, Signature]]) -> Iterator[Finding]:
-    """What each version of ``versions`` (version → signatures by name) has unlike the newest."""
+    """Compare the signatures of every version with those of the newest one.
+
+    Args:
+        versions: Version number → name of the signature → signature.
+
+    Yields:
+        A problem for each version that differs, and a warning if the newest version has no default
+        signature.
+    """
     if not versions:
         return
     newest = max(versions)
@@ -18,17 +26,17 @@ def compare_signatures(versions: Mapping[int, Mapping[str, Signature]]) -> Itera
         if differences:
             yield Finding(
                 f"version {version} differs from version {newest}: {'; '.join(differences)}",
-                "a client written for one fails on the other as soon as a label moves, a version "
-                "is published or rolled back",
-                "publish what takes other inputs as a model of its own, kmnist-train --output "
-                "models/NAME; then delete the odd version: kmnist versions prune",
+                "a client written for one of them fails with the other as soon as a label moves, or "
+                "a version is published or rolled back",
+                "publish models with different signatures in different folders, and delete the old "
+                "version: kmnist versions prune",
             )
     if versions[newest] and "serving_default" not in versions[newest]:
         yield Finding(
             f"version {newest} has no signature serving_default, only: "
             + ", ".join(sorted(versions[newest])),
             "a request that names no signature is refused",
-            "name one in each request, or export one as serving_default",
+            "name a signature in every request, or export one as serving_default",
             is_problem=False,
         )
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.protocol.serving_pb2 import PredictionLog
-from kmnist.protocol.tensors import from_array, to_array
+from kmnist.protocol.tensors import TensorError, from_array, to_array
 
 __all__ = ["read_warmup", "write_warmup"]
 
@@ -50,6 +50,8 @@ def read_warmup(
     if not path.exists():
         return
     for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
+        if not record:
+            raise TensorError("a record is empty")
         log = PredictionLog.FromString(record)
         if not log.HasField("predict_log"):
             continue

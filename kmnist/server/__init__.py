@@ -1,8 +1,8 @@
-"""The embedded server: TensorFlow Serving's two APIs for a machine that has no Docker.
+"""The embedded server: TensorFlow Serving's two APIs on a machine without Docker.
 
-One process, one model. It answers as TensorFlow Serving does, status codes and messages included,
-so that what is written against it works in production; what makes TensorFlow Serving fast, its
-batching and scheduling, is left to TensorFlow Serving.
+One process serves one model. Status codes and messages are those of TensorFlow Serving, so that
+code written against this server works in production. Batching and scheduling, which make
+TensorFlow Serving fast, are not reproduced.
 """
 
 from kmnist.server.server import Server

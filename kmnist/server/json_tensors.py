@@ -1,8 +1,9 @@
-"""The bodies of REST requests and answers: JSON ↔ arrays.
+"""The bodies of REST requests and responses: JSON ↔ arrays.
 
 The format and the first words of the messages are TensorFlow Serving's
-(tensorflow_serving/util/json_tensor.cc): ``{"instances": [...]}``, one item a row, is answered
-with ``predictions``; ``{"inputs": ...}``, one array an input, with ``outputs``.
+(tensorflow_serving/util/json_tensor.cc). A request in row form, ``{"instances": [...]}`` with one
+item per row, gets ``predictions``; one in column form, ``{"inputs": ...}`` with one array per
+input, gets ``outputs``.
 """
 
 import base64
@@ -35,17 +36,26 @@ _JSON_TYPES: Final = {
 
 @dataclass(frozen=True)
 class PredictBody:
-    """A request to predict, not yet matched with a signature."""
+    """A predict request before its inputs are converted for a signature.
+
+    Attributes:
+        signature_name: The name of the signature; "" for the default one.
+        by_row: Whether the request is in row form.
+        value: The JSON value of ``instances`` or ``inputs``.
+    """
 
     signature_name: str
     by_row: bool
     value: Any
 
     def inputs(self, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, NDArray[Any]]:
-        """One array an input of the signature whose inputs have ``dtypes``.
+        """Convert the JSON value to an array for each input.
+
+        Args:
+            dtypes: The dtypes of the signature's inputs by name; object stands for strings.
 
         Raises:
-            ServingError: names, types or shapes do not fit.
+            ServingError: Names, types or shapes do not match the signature.
         """
         if not dtypes:
             raise invalid(f"Failed to get input map for signature: {self.signature_name}")
@@ -95,10 +105,10 @@ class PredictBody:
 
 
 def parse(body: bytes) -> PredictBody:
-    """The body of a request to predict.
+    """Parse the body of a predict request.
 
     Raises:
-        ServingError: it is not JSON, or not of the form above.
+        ServingError: The body is not JSON, or neither in row form nor in column form.
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
@@ -129,13 +139,18 @@ def parse(body: bytes) -> PredictBody:
 
 
 def encode(outputs: Mapping[str, NDArray[Any]], *, by_row: bool) -> bytes:
-    """The body of an answer: ``predictions`` row by row, or ``outputs`` column by column.
+    """Return the body of a response.
 
-    Of a single output the values come bare. Strings are text, except where the output's name
-    ends in ``_bytes``. NaN and the infinities are written as such, which strict JSON lacks.
+    The values of a single output are written without its name. Strings are text, or base64 if the
+    name of the output ends in ``_bytes``. NaN and infinities are written as such, although strict
+    JSON does not allow them.
+
+    Args:
+        outputs: An array for each output; strings are object arrays of bytes.
+        by_row: Write ``predictions`` row by row instead of ``outputs`` column by column.
 
     Raises:
-        ServingError: by row, and the outputs do not have one first dimension in common.
+        ServingError: A dtype has no JSON form, or in row form, the first dimensions differ.
     """
     if by_row:
         _check_rows(outputs)
@@ -164,9 +179,9 @@ def _check_rows(outputs: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _listed(name: str, array: NDArray[Any]) -> Any:
-    """The array as lists that JSON can hold."""
+    """Return the array as nested lists of JSON values."""
     if array.dtype.name in ("float32", "float16"):
-        # 0.1, not 0.10000000149011612: the shortest digits that give the same number again.
+        # 0.1, not 0.10000000149011612: the fewest digits that identify the number.
         flat = [float(str(number)) for number in array.ravel()]
     elif array.dtype.kind == "O":
         as_bytes = name.endswith(_BYTES_SUFFIX)
@@ -187,11 +202,14 @@ def _string(value: bytes, as_bytes: bool) -> Any:
 
 
 def _array(name: str, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Nested lists as an array; without recursion, so that no nesting can exhaust the stack."""
+    """Convert nested lists to an array, without recursion that deep nesting could exhaust."""
     shape, flat = _flattened(name, value)
     try:
         values = _strings(flat) if dtype.kind == "O" else _numbers(flat, dtype)
-    except (OverflowError, UnicodeEncodeError) as error:  # too large a number, half a character
+    except (
+        OverflowError,
+        UnicodeEncodeError,
+    ) as error:  # a number out of range, an unpaired surrogate
         raise invalid(f"input {name!r}: {error}; expected values of {dtype}") from None
     return values.reshape(shape)
 
@@ -227,10 +245,10 @@ def _numbers(flat: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         "f": {int, float},
     }
     if dtype.kind not in allowed:
-        raise invalid(f"JSON cannot carry values of type {dtype}")
+        raise invalid(f"values of type {dtype} cannot be sent as JSON")
     _check_types(flat, allowed[dtype.kind], dtype.name)
     if dtype.kind != "f":
-        return np.array(flat, dtype=dtype)  # an integer out of range is an OverflowError
+        return np.array(flat, dtype=dtype)  # OverflowError if out of range
     wide = np.array(flat, dtype=np.float64)
     with np.errstate(over="ignore"):
         values = wide.astype(dtype)
@@ -262,7 +280,7 @@ def _check_types(flat: list[Any], allowed: set[type], expected: str) -> None:
 
 
 def _is_named(value: Any) -> bool:
-    """Whether it is an object of inputs by name, not a single ``{"b64": ...}``."""
+    """Return whether it is an object with inputs by name, not a single ``{"b64": ...}``."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
@@ -275,14 +293,14 @@ def _decoded(item: dict[str, Any]) -> bytes:
         raise invalid(f"JSON Value: {_shown(item)} not formatted correctly for base64 data")
     text = item["b64"]
     try:
-        # Like TensorFlow Serving's decoder, does not insist on the padding.
+        # Padding is optional, as in TensorFlow Serving.
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise invalid("Unable to base64 decode") from None
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a value, for a message."""
+    """Return the beginning of a value for a message."""
     if isinstance(value, (list, dict)) and len(value) > 8:
         return f"{_JSON_TYPES[type(value)]} of {len(value):,}"
     try:

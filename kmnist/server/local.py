@@ -1,92 +1,89 @@
-"""A version folder, asked by the client without any server."""
+"""A client transport to a version in this process, without a server."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmnist.client.failures import refused
+from kmnist.client.failures import brief, failure
 from kmnist.errors import InputError
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.metadata import Metadata, VersionStatus
 from kmnist.protocol.model_spec import ModelSpec, Outputs
-from kmnist.protocol.serving_pb2 import DataType
+from kmnist.server.base_folder import require_base_folder
+from kmnist.server.servable import Servable
+from kmnist.server.serving_error import ServingError
 from kmnist.versions import version_folder
 
 __all__ = ["LocalModel"]
 
 
 class LocalModel:
-    """A transport to a SavedModel in this process, for ``Client(transport=…)``.
+    """A loaded version as a transport of a client.
 
-    Args:
-        folder: A version folder, or the folder that holds the versions.
-        version: Which of those; the latest if None.
+    Errors are those of a client that is connected to a server. The ``spec`` and ``timeout``
+    arguments of the methods are not used: there is one version, and a running computation cannot be
+    interrupted.
 
-    Raises:
-        MissingError: There is no such version.
-        InputError: The folder cannot be loaded.
+    Example::
+
+        with Client(transport=LocalModel("models/kmnist", version=3)) as client:
+            client.predict(images)
     """
 
     sends_bytes_best = False
 
-    def __init__(self, folder: str | os.PathLike[str], version: int | None = None) -> None:
-        path = Path(folder)
-        if not (path / "saved_model.pb").is_file():
-            path = version_folder(path, version)
-        elif version is not None:
-            raise InputError(
-                f"received --version {version} with the version folder {path}; give one of them"
-            )
-        self.folder = path
-        self._version = int(path.name) if path.name.isdigit() else 0
+    def __init__(self, base: str | os.PathLike[str], version: int | None = None) -> None:
+        """Load a version.
+
+        Args:
+            base: The folder of versions.
+            version: The version number; None for the newest version.
+
+        Raises:
+            InputError: ``base`` is a version folder, or the version cannot be loaded.
+            MissingError: There is no such version.
+        """
+        require_base_folder(Path(base))
+        folder = version_folder(base, version)
         try:
-            # Kept whole: its functions die with it.
-            self._model = tf.saved_model.load(os.fspath(path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise InputError(f"{path} cannot be loaded as a SavedModel: {error}") from None
+            # The warm-up takes longer than the first call of the one signature that is needed.
+            self._servable = Servable(folder, warm_up=False)
+        except ServingError as error:
+            raise InputError(
+                f"{folder} cannot be loaded as a SavedModel: {brief(error.message)}; kmnist doctor reports the cause"
+            ) from None
 
     def predict(
         self,
-        _spec: ModelSpec,
+        spec: ModelSpec,
         signature: str,
         inputs: Mapping[str, NDArray[Any]],
-        _timeout: float,
+        timeout: float,
+        /,
     ) -> Outputs:
-        tensors = {name: tf.constant(values) for name, values in inputs.items()}
+        """Compute the outputs of a signature.
+
+        Raises:
+            InvalidInputError: The model refused the input.
+            SignatureNotFoundError: The model has no such signature.
+            ServerError: The model failed.
+        """
         try:
-            answer = self._model.signatures[signature](**tensors)
-        except tf.errors.InvalidArgumentError as error:
-            raise refused(error.message) from None
-        return Outputs({name: np.asarray(value) for name, value in answer.items()}, self._version)
+            outputs = self._servable.signature(signature)(inputs)
+        except ServingError as error:
+            raise failure(error.code.name, error.message) from None
+        return Outputs(outputs, self._servable.version)
 
-    def metadata(self, _spec: ModelSpec, _timeout: float) -> Metadata:
-        return Metadata(
-            self._version,
-            {
-                name: Signature(
-                    _specs(function.structured_input_signature[1]),
-                    _specs(function.structured_outputs),
-                )
-                for name, function in self._model.signatures.items()
-            },
-        )
+    def metadata(self, spec: ModelSpec, timeout: float, /) -> Metadata:
+        """Return the signatures of the version."""
+        return Metadata(self._servable.version, self._servable.signatures)
 
-    def status(self, _spec: ModelSpec, _timeout: float) -> Sequence[VersionStatus]:
-        return [VersionStatus(self._version, "AVAILABLE")]
+    def status(self, spec: ModelSpec, timeout: float, /) -> Sequence[VersionStatus]:
+        """Return the state of the version, which is always AVAILABLE."""
+        return [VersionStatus(self._servable.version, "AVAILABLE")]
 
     def close(self) -> None:
-        """Nothing is open."""
-
-
-def _specs(specs: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    return {
-        name: TensorSpec(
-            DataType.Name(spec.dtype.as_datatype_enum),
-            None if spec.shape.rank is None else tuple(spec.shape.as_list()),
-        )
-        for name, spec in specs.items()
-    }
+        """Free the model."""
+        self._servable.close()

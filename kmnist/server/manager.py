@@ -1,8 +1,8 @@
-"""Which versions are loaded, and which of them a request gets.
+"""The lifecycle of versions: which are loaded, and which one answers a request.
 
-The rules are TensorFlow Serving's. The folder is looked at each second; a new version is loaded
-and warmed up beside the old one, then takes over in one step; the old one is freed when the last
-request that holds it has ended. While no wanted version is available, the last one that was stays.
+The rules are TensorFlow Serving's. The folder is polled; a new version is loaded and warmed up
+beside the old one and replaces it in one step; the old one is freed when its last request has
+ended. As long as none of the wanted versions is available, the last available ones are kept.
 """
 
 import logging
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Version:
-    """Where a version is on its way from START to END."""
+    """A version in one of the states from START to END."""
 
     number: int
     state: Any = State.START
@@ -43,11 +43,9 @@ class _Version:
 class Manager:
     """The versions of one model.
 
-    Args:
-        base: The folder that holds the version folders.
-        name: What requests call the model.
-        load: Makes the servable of a version folder.
-        loaded: Told of every attempt to load: the folder, the error if any, the seconds it took.
+    Attributes:
+        base: The folder of versions.
+        name: The model name of requests.
     """
 
     def __init__(
@@ -55,24 +53,41 @@ class Manager:
         base: Path,
         name: str,
         load: Callable[[Path], Any],
-        loaded: Callable[[Path, ServingError | None, float], None] = lambda *_: None,
+        on_load: Callable[[Path, ServingError | None, float], None] = lambda *_: None,
     ) -> None:
+        """Create the manager; :meth:`poll` loads the versions.
+
+        Args:
+            base: The folder of versions.
+            name: The model name of requests.
+            load: Returns the servable of a version folder.
+            on_load: Called after every attempt to load a version, with its folder, the error if
+                any, and the duration in seconds.
+        """
         self.base = base
         self.name = name
         self._load = load
-        self._loaded = loaded
+        self._on_load = on_load
         self._lock = threading.Lock()
         self._versions: dict[int, _Version] = {}
         self._labels: Mapping[str, int] = {}
         self._policy = VersionPolicy()
-        self._complaint = ""
+        self._last_warning = ""
 
     @contextmanager
     def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Any]:
-        """The servable that a request names, which stays loaded for the length of the block.
+        """Keep a servable loaded while the block uses it.
+
+        Args:
+            name: The model name.
+            version: The version number; None for the newest available version.
+            label: The label of the version, instead of its number.
+
+        Yields:
+            The servable.
 
         Raises:
-            ServingError: there is no such model, version or label, or it is not available.
+            ServingError: There is no such model, version or label, or it is not available.
         """
         with self._lock:
             found = self._find(name, version, label)
@@ -87,10 +102,10 @@ class Manager:
                 self._free(found)
 
     def status(self, name: str, version: int | None = None) -> pb.GetModelStatusResponse:
-        """The state of every version seen so far, newest first, or of one.
+        """Return the states of all versions seen so far, newest first, or of one version.
 
         Raises:
-            ServingError: nothing is known of such a model or version.
+            ServingError: There has been no such model or version.
         """
         with self._lock:
             known = self._versions if name == self.name else {}
@@ -104,12 +119,12 @@ class Manager:
             )
 
     def available(self) -> list[int]:
-        """The versions that answer, ascending."""
+        """Return the available versions in ascending order."""
         with self._lock:
             return self._available()
 
     def failures(self) -> dict[int, str]:
-        """Why each version could not be loaded; empty while there is hope for one of them."""
+        """Return the error message of each version; empty if a version may still become available."""
         with self._lock:
             versions = self._versions.values()
             if any(version.state != State.END for version in versions):
@@ -117,15 +132,15 @@ class Manager:
             return {v.number: v.error.message for v in versions if v.error}
 
     def poll(self) -> None:
-        """Looks at the folder and the configuration once, and does what they ask for."""
+        """Read the folder and ``models.config`` once, and load and unload versions accordingly."""
         try:
             self._read_config()
             wanted = self._policy.choose(list_versions(self.base))
         except (KmnistError, OSError) as error:
-            self._complain(str(error))
+            self._warn(str(error))
             return
-        for number in reversed(wanted):  # the newest answers first
-            self._bring_up(number)
+        for number in reversed(wanted):  # the newest is available first
+            self._try_to_load(number)
         with self._lock:
             available = self._available()
             if wanted and not set(wanted) & set(available):
@@ -138,7 +153,7 @@ class Manager:
             self._free(version)
 
     def close(self) -> None:
-        """Frees every version that no request holds."""
+        """Free every version as soon as no request uses it."""
         with self._lock:
             versions = [self._versions[number] for number in self._available()]
             for version in versions:
@@ -148,7 +163,7 @@ class Manager:
             self._free(version)
 
     def _find(self, name: str, version: int | None, label: str | None) -> _Version:
-        """The caller holds the lock."""
+        """Return the version that a request specifies. The caller holds the lock."""
         if label is not None:
             labels = self._labels if name == self.name else {}
             if label not in labels:
@@ -164,7 +179,7 @@ class Manager:
         raise _not_found(f"Servable not found for request: {wanted}")
 
     def _available(self) -> list[int]:
-        """The caller holds the lock."""
+        """Return the available versions. The caller holds the lock."""
         return sorted(v.number for v in self._versions.values() if v.state == State.AVAILABLE)
 
     def _read_config(self) -> None:
@@ -175,15 +190,15 @@ class Manager:
             self._labels, self._policy = {}, VersionPolicy()
         else:
             self._labels, self._policy = config.labels, config.policy
-        self._complaint = ""
+        self._last_warning = ""
 
-    def _complain(self, complaint: str) -> None:
-        """Once for each cause, not each second."""
-        if complaint != self._complaint:
-            _log.warning("%s; what was read before stays in force", complaint)
-            self._complaint = complaint
+    def _warn(self, warning: str) -> None:
+        """Log a warning, once and not at every poll."""
+        if warning != self._last_warning:
+            _log.warning("%s; the previous configuration stays in effect", warning)
+            self._last_warning = warning
 
-    def _bring_up(self, number: int) -> None:
+    def _try_to_load(self, number: int) -> None:
         folder = self.base / str(number)
         with self._lock:
             version = self._versions.setdefault(number, _Version(number))
@@ -194,7 +209,7 @@ class Manager:
             return
         version.state = State.LOADING
         if not any(name.startswith("saved_model.pb") for name, *_ in contents):
-            # Somebody is still copying it. Like TensorFlow Serving: neither loaded nor failed.
+            # It is still being copied. As in TensorFlow Serving: neither loaded nor failed.
             return
         _log.info("loading version %d of %s", number, self.name)
         started = time.perf_counter()
@@ -209,9 +224,9 @@ class Manager:
             version.failed_on = contents if error else None
             version.state = State.END if error else State.AVAILABLE
         seconds = time.perf_counter() - started
-        self._loaded(folder, error, seconds)
+        self._on_load(folder, error, seconds)
         if not error:
-            _log.info("version %d of %s answers, %.1f s", number, self.name, seconds)
+            _log.info("version %d of %s is available after %.1f s", number, self.name, seconds)
 
     def _free(self, version: _Version) -> None:
         servable, version.servable = version.servable, None
@@ -241,14 +256,14 @@ def _version_status(version: _Version) -> pb.ModelVersionStatus:
 
 
 def _contents(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file: what has to change before a failed load is tried again."""
+    """Return name, size and time of every file; a failed load is retried after they change."""
     found = []
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
             try:
                 stat = os.stat(path)
-            except OSError:  # gone again
+            except OSError:  # deleted in the meantime
                 continue
             found.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
     return sorted(found)

@@ -1,4 +1,4 @@
-"""The metrics page: TensorFlow Serving's names, so that the same dashboards read both.
+"""The metrics page, with TensorFlow Serving's names, so that its dashboards work for both.
 
 Source of names, labels and buckets: tensorflow_serving/servables/tensorflow/util.cc,
 saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc. Times are in microseconds.
@@ -10,17 +10,20 @@ from typing import Final
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-__all__ = ["Metrics"]
+__all__ = ["METRICS_PATH", "Metrics"]
 
-# Six digits, as upstream writes them: a query for le="32.4" has to find its bucket.
+METRICS_PATH: Final = "/monitoring/prometheus/metrics"
+
+# Six digits, as TensorFlow Serving writes them, so that a query for le="32.4" matches.
 _BUCKETS: Final = tuple(float(f"{10 * 1.8**power:.6g}") for power in range(33))
 _COUNTERS: Final = (b"request_count", b"load_attempt_count", b"load_latency")
 
 
 class Metrics:
-    """What one server has done since it started."""
+    """The metrics of one server since its start."""
 
     def __init__(self) -> None:
+        """Create the metrics in their own registry, so that several servers fit in a process."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             ":tensorflow:serving:request_count",
@@ -30,7 +33,7 @@ class Metrics:
         )
         self._request_latency = self._histogram(
             ":tensorflow:serving:request_latency",
-            "Microseconds from a request to its answer.",
+            "Microseconds from a request to its response.",
             ["model_name", "API", "entrypoint"],
         )
         self._runtime_latency = self._histogram(
@@ -46,33 +49,40 @@ class Metrics:
         )
         self._load_latency = Counter(
             ":tensorflow:cc:saved_model:load_latency",
-            "Microseconds that it took to load a version and to warm it up.",
+            "Microseconds to load a version and to warm it up.",
             ["model_path"],
             registry=self._registry,
         )
 
     def request(self, model: str, entrypoint: str, status: grpc.StatusCode, seconds: float) -> None:
-        """Counts one predict request that came in through ``entrypoint``, GRPC or REST."""
+        """Count a predict request.
+
+        Args:
+            model: The value of the label ``model_name``.
+            entrypoint: GRPC or REST.
+            status: The result.
+            seconds: The duration.
+        """
         self._requests.labels(model, status.name).inc()
         if status is grpc.StatusCode.OK:
             api = "Predict" if entrypoint == "GRPC" else "predict"
             self._request_latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
     def run(self, model: str, seconds: float) -> None:
-        """Counts one run of the model."""
+        """Count a run of the model and its duration in seconds."""
         self._runtime_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
 
     def load(self, folder: Path, error: Exception | None, seconds: float) -> None:
-        """Counts one attempt to load a version."""
+        """Count an attempt to load a version and its duration in seconds."""
         self._loads.labels(str(folder), "fail" if error else "success").inc()
         if not error:
             self._load_latency.labels(str(folder)).inc(seconds * 1e6)
 
     def page(self) -> bytes:
-        """The page in Prometheus's text format."""
+        """Return the page in Prometheus's text format."""
         page = generate_latest(self._registry)
         for name in _COUNTERS:
-            # prometheus_client ends a counter's name in _total, TensorFlow Serving does not.
+            # prometheus_client appends _total to the name of a counter, TensorFlow Serving does not.
             page = page.replace(name + b"_total", name)
         lines = page.splitlines(keepends=True)
         return b"".join(line for line in lines if b"_created" not in line)

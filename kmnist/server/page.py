@@ -1,4 +1,4 @@
-"""The files of the drawing page, and the headers they are sent with."""
+"""The files of the drawing page and their HTTP headers."""
 
 import mimetypes
 from pathlib import Path
@@ -9,7 +9,7 @@ __all__ = ["PAGE_HEADERS", "read_page_file"]
 
 _FOLDER: Final = Path(__file__).parent / "web"
 
-#: Nothing from elsewhere, nothing inline, nobody's frame: the page needs only its own files.
+# The page needs only its own files: nothing from other hosts, nothing inline, no frames.
 PAGE_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
@@ -27,10 +27,16 @@ PAGE_HEADERS: Final = {
 
 
 def read_page_file(path: str) -> tuple[bytes, str] | None:
-    """The file at the URL path ``path`` (``/`` is ``index.html``) and its media type, if any.
+    """Return a file of the page.
 
-    Only what a listing of the page's folder finds is ever read: a path that leads elsewhere,
-    however it is written, names nothing in that list.
+    The path is compared with a listing of the page's folder, so that no spelling of a path leads
+    out of it.
+
+    Args:
+        path: A URL path; ``/`` stands for ``/index.html``.
+
+    Returns:
+        The content and the media type; None if there is no such file.
     """
     wanted = unquote(path.partition("?")[0]).removeprefix("/") or "index.html"
     for file in _FOLDER.rglob("*"):

@@ -23,29 +23,27 @@ from kmnist.server.tensors import arrays, typed
 
 __all__ = ["GrpcServer"]
 
-# Threads above the service's own limit, for refusals, states and health checks when it is full.
+# Threads beyond the limit of the service, for refusals, states and health checks under load.
 _SPARE_THREADS: Final = 4
 _log = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 
 
 class GrpcServer:
-    """Listens from the moment it is made; answers from ``start`` to ``stop``.
-
-    Args:
-        service: What answers.
-        address: ``host:port``; port 0 lets the kernel choose.
-        concurrency: As in :class:`Service`.
-        max_bytes: Largest request.
-
-    Attributes:
-        port: The port it listens on.
-
-    Raises:
-        OSError: the address cannot be listened on.
-    """
+    """The gRPC services on one port."""
 
     def __init__(self, service: Service, address: str, concurrency: int, max_bytes: int) -> None:
+        """Listen on an address; requests are answered after ``start``.
+
+        Args:
+            service: The model.
+            address: ``host:port``.
+            concurrency: The number of requests that are processed at a time.
+            max_bytes: The size limit of a request.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
         self._service = service
         self._max_bytes = max_bytes
         self._threads = ThreadPoolExecutor(
@@ -62,25 +60,25 @@ class GrpcServer:
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
                 ("grpc.max_send_message_length", -1),
-                # A second server on the same port has to fail, not to take half of the requests.
+                # A second server on the same port must fail instead of taking half of the requests.
                 ("grpc.so_reuseport", 0),
             ],
             maximum_concurrent_rpcs=4 * (concurrency + _SPARE_THREADS),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
-            self.port = self._server.add_insecure_port(address)
+            self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(str(error)) from None
 
     def start(self) -> None:
-        """Answers from now on, and says so to health checks."""
+        """Answer requests, and report SERVING to health checks."""
         for service in _health_names():
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._server.start()
 
     def stop(self, grace: float) -> None:
-        """Takes no new request; ends those under way after ``grace`` seconds at the latest."""
+        """Refuse new requests, and cancel those in progress after ``grace`` seconds."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace).wait()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -119,13 +117,13 @@ class GrpcServer:
             )
 
     def _status(self, request: pb.GetModelStatusRequest) -> pb.GetModelStatusResponse:
-        # As upstream, a label is not looked at here: all versions are listed.
+        # As in TensorFlow Serving, a label is ignored here: all versions are listed.
         version, _ = _version(request)
         return self._service.manager.status(request.model_spec.name, version)
 
 
 def _handler(path: str, answer: Callable[[_Request], Message], request_type: type[_Request]) -> Any:
-    """What answers the method at ``path``, ``/service/method``."""
+    """Return the handler of the method at ``path``, which is ``/service/method``."""
     _, service, method = path.split("/")
 
     def handle(request: _Request, context: grpc.ServicerContext) -> Message:
@@ -134,7 +132,7 @@ def _handler(path: str, answer: Callable[[_Request], Message], request_type: typ
         except ServingError as error:
             _log.info("gRPC %s %s: %s", method, error.code.name, one_line(error.message))
             _abort(context, error.code, error.message)
-        except Exception as error:  # noqa: BLE001 - it is logged, and the server goes on
+        except Exception as error:  # noqa: BLE001 - logged; the server continues
             _log.exception("gRPC %s failed", method)
             _abort(context, grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
@@ -148,11 +146,11 @@ def _handler(path: str, answer: Callable[[_Request], Message], request_type: typ
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
     context.abort(code, message)
-    raise AssertionError  # abort always raises; its types do not say so
+    raise AssertionError  # abort always raises, contrary to its annotation
 
 
 def _version(request: Any) -> tuple[int | None, str | None]:
-    """The version and the label that a request names."""
+    """Return the version and the label of a request."""
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     spec = request.model_spec
@@ -171,7 +169,7 @@ def _spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
 
 
 def _wanted(output_filter: Any, outputs: tuple[str, ...]) -> list[str]:
-    """The outputs to send: those asked for, or all."""
+    """Return the names of the requested outputs; of all outputs without a filter."""
     wanted = list(output_filter)
     for name in wanted:
         if name not in outputs:

@@ -1,8 +1,10 @@
-"""A SavedModel loaded to be served.
+"""A version of a model, loaded for inference.
 
-It runs in a TensorFlow session, as in TensorFlow Serving, rather than through
-``tf.saved_model.load``: the same models load, the same shapes are accepted and the same errors
-come back; and a small request costs a tenth, because no eager tensors are made.
+This is the only place where a SavedModel is loaded: the embedded server, the client's local
+transport and the doctor share it. It runs in a TensorFlow session, as in TensorFlow Serving,
+rather than through ``tf.saved_model.load``: the same models load, the same shapes are accepted and
+the same errors are raised. A small request takes a tenth of the time, because no eager tensors are
+created.
 """
 
 import logging
@@ -11,26 +13,38 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
 from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.metadata import Signature, TensorSpec
+from kmnist.protocol.tensors import dtype_name, shape_of
 from kmnist.protocol.warmup import read_warmup
 from kmnist.server.serving_error import ServingError, from_tensorflow, invalid
 
-__all__ = ["Servable", "Signature"]
+__all__ = ["Servable", "SignatureRunner"]
 
-_RUN_IN_CALLING_THREAD = -1
+_RUN_IN_CALLING_THREAD: Final = -1
+# TensorFlow Serving fails to load a version with more.
+_MAX_WARMUP_RECORDS: Final = 1000
+_INTERNAL_SIGNATURE: Final = "__saved_model_init_op"
 
 
 @dataclass(frozen=True)
-class Signature:
-    """A function of the model: its inputs with their dtypes (object: strings), and its outputs."""
+class SignatureRunner:
+    """A signature that can be called.
+
+    Attributes:
+        name: The name of the signature.
+        inputs: The dtypes of the inputs by name; object stands for strings.
+        outputs: The names of the outputs.
+    """
 
     name: str
     inputs: Mapping[str, np.dtype[Any]]
@@ -38,10 +52,16 @@ class Signature:
     _run: Any
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """All outputs for ``inputs``, as the model computes them.
+        """Compute all outputs.
+
+        Args:
+            inputs: An array for each input; strings are object arrays of bytes.
+
+        Returns:
+            An array for each output; strings are object arrays of bytes.
 
         Raises:
-            ServingError: the names or dtypes are not the signature's, or the model refuses them.
+            ServingError: Names or dtypes differ from the signature's, or the model failed.
         """
         if inputs.keys() != self.inputs.keys():
             raise invalid(_wrong_names(set(inputs), set(self.inputs)))
@@ -55,60 +75,59 @@ class Signature:
             results = self._run(*(inputs[name] for name in self.inputs))
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from None
-        except (TypeError, ValueError) as error:  # a string tensor that is not of bytes
+        except (TypeError, ValueError) as error:  # a string tensor with elements other than bytes
             raise invalid(str(error)) from None
         return dict(zip(self.outputs, results, strict=True))
 
 
 class Servable:
-    """One version, loaded and warmed up.
-
-    Args:
-        folder: The version's folder; its name is the version.
+    """A loaded version.
 
     Attributes:
-        version: The version's number.
-        metadata: The model's signatures as a serialised SignatureDefMap.
-
-    Raises:
-        ServingError: TensorFlow cannot load it, or a request of its warm-up file fails.
-        OSError: a file cannot be read.
+        version: The version number.
+        metadata: The signatures, ``__saved_model_init_op`` included, as a serialized
+            SignatureDefMap.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, warm_up: bool = True) -> None:
+        """Load a version.
+
+        Args:
+            folder: The version folder; its name is the version number.
+            warm_up: Run the requests of the warm-up file.
+
+        Raises:
+            ServingError: The version cannot be loaded, or a request of its warm-up file fails.
+        """
         self.version = int(folder.name)
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config())
         try:
-            with _quiet_tensorflow():
-                meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, [tf.saved_model.SERVING], os.fspath(folder)
-                )
-            definitions = meta_graph.signature_def
-            self.metadata = _signature_map(definitions)
-            self._signatures = {
-                name: self._signature(name, definition)
-                for name, definition in definitions.items()
-                if _is_callable(definition)
-            }
-            # So that the first caller does not wait for what TensorFlow does but once.
-            for name, inputs in read_warmup(folder):
-                self.signature(name)(inputs)
-        except tf.errors.OpError as error:
-            self.close()
-            raise from_tensorflow(error) from None
+            self._load(folder)
+            if warm_up:
+                self._warm_up(folder)
         except BaseException:
             self.close()
             raise
 
-    def signature(self, name: str) -> Signature:
-        """The signature ``name``, or the default one if it is empty.
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """Inputs and outputs of the signatures that a client can call, by name."""
+        definitions = pb.SignatureDefMap.FromString(self.metadata).signature_def
+        return {
+            name: Signature(_specs(definition.inputs), _specs(definition.outputs))
+            for name, definition in definitions.items()
+            if name != _INTERNAL_SIGNATURE
+        }
+
+    def signature(self, name: str) -> SignatureRunner:
+        """Return the signature ``name``; an empty name stands for the default signature.
 
         Raises:
-            ServingError: there is none of that name.
+            ServingError: The model has no such signature.
         """
         name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
         try:
-            return self._signatures[name]
+            return self._runners[name]
         except KeyError:
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -116,10 +135,42 @@ class Servable:
             ) from None
 
     def close(self) -> None:
-        """Frees the model. Nothing may run in it any more."""
+        """Free the model; no request may be running in it."""
         self._session.close()
 
-    def _signature(self, name: str, definition: Any) -> Signature:
+    def _load(self, folder: Path) -> None:
+        try:
+            with _without_warnings():
+                meta_graph = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], os.fspath(folder)
+                )
+        except tf.errors.OpError as error:
+            raise from_tensorflow(error) from None
+        except (OSError, RuntimeError, ValueError) as error:  # TensorFlow's loader in Python
+            raise _internal(error) from None
+        definitions = meta_graph.signature_def
+        self.metadata = _signature_map(definitions)
+        self._runners = {
+            name: self._runner(name, definition)
+            for name, definition in definitions.items()
+            if _is_callable(definition)
+        }
+
+    def _warm_up(self, folder: Path) -> None:
+        """Run the requests of the warm-up file, so that no caller waits for one-time work."""
+        try:
+            for number, (name, inputs) in enumerate(read_warmup(folder), start=1):
+                if number > _MAX_WARMUP_RECORDS:
+                    raise invalid(f"the file has more than {_MAX_WARMUP_RECORDS:,} records")
+                self.signature(name)(inputs)
+        except tf.errors.OpError as error:
+            raise _warmup_failed(from_tensorflow(error)) from None
+        except ServingError as error:
+            raise _warmup_failed(error) from None
+        except (OSError, ValueError, DecodeError) as error:
+            raise _warmup_failed(_internal(error)) from None
+
+    def _runner(self, name: str, definition: Any) -> SignatureRunner:
         options = config_pb2.CallableOptions(
             feed=[info.name for info in definition.inputs.values()],
             fetch=[info.name for info in definition.outputs.values()],
@@ -128,19 +179,19 @@ class Servable:
             alias: np.dtype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
             for alias, info in definition.inputs.items()
         }
-        # Handing a request to TensorFlow's thread pool costs more than softmax regression does.
-        # Only strings bring work that is worth spreading: a thousand pictures to decode.
+        # The transfer to TensorFlow's thread pool takes longer than softmax regression. Only
+        # string inputs cause work that is worth distributing: decoding a thousand pictures.
         if not any(dtype.kind == "O" for dtype in inputs.values()):
             options.run_options.inter_op_thread_pool = _RUN_IN_CALLING_THREAD
-        # The public make_callable does the same at four times the price of a small request.
+        # The public make_callable does the same, but a small request takes four times as long.
         run = self._session._make_callable_from_options(options)  # noqa: SLF001
-        return Signature(name, inputs, tuple(definition.outputs), run)
+        return SignatureRunner(name, inputs, tuple(definition.outputs), run)
 
 
 def _session_config() -> Any:
-    # By default TensorFlow takes all memory of a GPU, and the next version would find none.
+    # By default TensorFlow allocates all memory of a GPU and leaves none for the next version.
     config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
-    # And optimises a graph twice, which delays the first answer and quickens none.
+    # By default it also optimizes a graph twice, which delays the first answer for no gain.
     rewriting = config.graph_options.rewrite_options
     rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     return config
@@ -155,8 +206,15 @@ def _signature_map(definitions: Mapping[str, Any]) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+def _specs(infos: Mapping[str, pb.TensorInfo]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(dtype_name(info.dtype), shape_of(info.tensor_shape))
+        for name, info in infos.items()
+    }
+
+
 def _is_callable(definition: Any) -> bool:
-    """Whether it maps dense tensors to dense tensors; the initialiser, for one, does not."""
+    """Return whether all inputs and outputs are dense tensors; not so for the initializer."""
     infos = [*definition.inputs.values(), *definition.outputs.values()]
     return bool(definition.outputs) and all(
         info.WhichOneof("encoding") == "name" and info.dtype for info in infos
@@ -179,9 +237,17 @@ def _type_name(dtype: np.dtype[Any]) -> str:
     return str(tf.dtypes.as_dtype(dtype).name)
 
 
+def _internal(error: Exception) -> ServingError:
+    return ServingError(grpc.StatusCode.INTERNAL, str(error))
+
+
+def _warmup_failed(error: ServingError) -> ServingError:
+    return ServingError(error.code, f"the warm-up failed: {error.message}")
+
+
 @contextmanager
-def _quiet_tensorflow() -> Iterator[None]:
-    """Without the advice not to use sessions, which does not concern who serves a model."""
+def _without_warnings() -> Iterator[None]:
+    """Suppress the deprecation warning about sessions, which does not apply to serving."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,24 +1,23 @@
-"""The embedded server: both transports over one model, from start to stop."""
+"""The embedded server: both transports of one model, from start to stop."""
 
 import asyncio
-import errno
 import logging
 import os
-import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.server.base_folder import require_base_folder
+from kmnist.server.sockets import authority, bind, listening_on
 from kmnist.versions import list_versions
 
 if TYPE_CHECKING:
+    from kmnist.server.http_server import HttpServer
     from kmnist.server.manager import Manager
-    from kmnist.server.rest import RestServer
     from kmnist.server.rpc import GrpcServer
 
 __all__ = ["Server"]
@@ -29,26 +28,19 @@ _log = logging.getLogger(__name__)
 class Server:
     """TensorFlow Serving's gRPC and REST APIs for one model, in this process.
 
-    ::
+    As a context manager it starts at once, and stops at the end of the block.
+
+    Example::
 
         with Server("models/kmnist", rest_port=0, grpc_port=0) as server:
             Client(server.grpc_url).predict(images)
 
-    Args:
-        base: The folder that holds the version folders.
-        name: What requests call the model; the folder's name if not given.
-        host: The address to listen on. Whoever reaches it can use the model.
-        rest_port: 0 lets the kernel choose, as for ``grpc_port``.
-        grpc_port: See there.
-        concurrency: Most requests worked on at a time, over both transports; more are refused.
-        max_bytes: Largest request.
-        timeout: Seconds after which a REST request is given up. Over gRPC the caller says.
-        grace: Seconds that requests under way get to finish in when the server stops.
-        poll_seconds: How often the folder and ``models.config`` are looked at.
-
-    Raises:
-        InputError: an argument cannot be used.
-        KmnistError: an address cannot be listened on, because it is taken for example.
+    Attributes:
+        base: The folder of versions, as an absolute path.
+        name: The model name of requests.
+        host: The address of both ports.
+        rest_port: The port of the REST API.
+        grpc_port: The port of the gRPC API.
     """
 
     def __init__(
@@ -65,18 +57,36 @@ class Server:
         grace: float = 30.0,
         poll_seconds: float = 1.0,
     ) -> None:
+        """Bind both ports; needs no TensorFlow yet.
+
+        Args:
+            base: The folder of versions.
+            name: The model name of requests; None for the name of the folder.
+            host: The address to listen on. Everyone who can reach it can use the model.
+            rest_port: The port of the REST API; 0 for any free port.
+            grpc_port: The port of the gRPC API; 0 for any free port.
+            concurrency: The number of requests that are processed at a time, over both
+                transports; further ones are refused.
+            max_bytes: The size limit of a request.
+            timeout: Seconds after which a REST request is abandoned. Over gRPC, the caller sets a
+                deadline.
+            grace: Seconds for the requests in progress to finish when the server stops.
+            poll_seconds: The interval at which the folder and ``models.config`` are read.
+
+        Raises:
+            InputError: An argument cannot be used.
+            KmnistError: A port is in use, or its use is not permitted.
+        """
         self.base = Path(os.path.abspath(base))
-        if any(self.base.glob("saved_model.pb*")):
-            raise InputError(
-                f"{base} is a version; give the folder above it, which holds the versions: "
-                f"{self.base.parent}"
-            )
+        require_base_folder(self.base)
         self.name = name or self.base.name
         if not self.name or "/" in self.name or ":" in self.name:
-            raise InputError(f"{self.name!r} cannot be a model's name; give one without / and :")
+            raise InputError(
+                f"{self.name!r} cannot be a model's name; expected a name without / and :"
+            )
         if rest_port == grpc_port != 0:
             raise InputError(
-                f"the ports of REST and gRPC have to differ, received {rest_port} twice"
+                f"received port {rest_port} for both REST and gRPC; expected two different ports"
             )
         self.host = host
         self._concurrency = concurrency
@@ -85,31 +95,29 @@ class Server:
         self._grace = grace
         self._poll_seconds = poll_seconds
         self._stopping = threading.Event()
-        # Bound but not listening: the ports are ours, and until a version answers the connection
-        # is refused, which is how clients of TensorFlow Serving tell that it is still loading.
+        # Bound but not listening: the ports are reserved, and connections are refused until a
+        # version is available. Clients of TensorFlow Serving take that as a sign of loading.
         with ExitStack() as cleanup:
-            self._rest_socket = cleanup.enter_context(_bound(host, rest_port))
-            self._grpc_socket = cleanup.enter_context(_bound(host, grpc_port))
+            self._rest_socket = cleanup.enter_context(bind(host, rest_port))
+            self._grpc_socket = cleanup.enter_context(bind(host, grpc_port))
             self._cleanup = cleanup.pop_all()
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
 
     @property
     def rest_url(self) -> str:
-        """Where the REST API is, for a client."""
-        return f"http://{_authority(self.host, self.rest_port)}"
+        """The address of the REST API for a client."""
+        return f"http://{authority(self.host, self.rest_port)}"
 
     @property
     def grpc_url(self) -> str:
-        """Where the gRPC API is, for a client."""
-        return f"grpc://{_authority(self.host, self.grpc_port)}"
+        """The address of the gRPC API for a client."""
+        return f"grpc://{authority(self.host, self.grpc_port)}"
 
     def __enter__(self) -> Self:
         if not list_versions(self.base):
             self.stop()
-            raise MissingError(
-                f"no version in {self.base}; train one with: kmnist-train --output {self.base}"
-            )
+            raise MissingError(f"no version in {self.base}; train one with: kmnist-train")
         self.start()
         return self
 
@@ -122,65 +130,68 @@ class Server:
         self.stop()
 
     def wait_for_folder(self) -> None:
-        """Until there is a version to try; needs no TensorFlow yet."""
+        """Block until the folder contains a version; needs no TensorFlow yet."""
         if not list_versions(self.base):
-            _log.warning(
-                "no version in %s yet; waiting for one: kmnist-train --output %s",
-                self.base,
-                self.base,
-            )
+            _log.warning("no version in %s yet; waiting for one: kmnist-train", self.base)
         while not list_versions(self.base):
             time.sleep(self._poll_seconds)
 
     def start(self) -> None:
-        """Waits for a version that can be loaded, for ever if need be; then takes requests.
+        """Wait, indefinitely if necessary, for a version that can be loaded; then serve it.
 
         Raises:
-            KmnistError: there are versions, and none of them can be loaded; or somebody else
-                listens on one of the ports by now.
+            KmnistError: None of the existing versions can be loaded, or another program uses one
+                of the ports by now.
         """
         self.wait_for_folder()
-        # TensorFlow takes seconds to import; by now the ports are ours.
+        # TensorFlow takes seconds to import.
+        from kmnist.server.http_server import HttpServer
         from kmnist.server.manager import Manager
         from kmnist.server.monitoring import Metrics
-        from kmnist.server.rest import RestServer
+        from kmnist.server.rest_api import RestApi
         from kmnist.server.rpc import GrpcServer
         from kmnist.server.servable import Servable
         from kmnist.server.service import Service
 
         try:
             metrics = Metrics()
-            manager = Manager(self.base, self.name, Servable, loaded=metrics.load)
+            manager = Manager(self.base, self.name, Servable, on_load=metrics.load)
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)
             self._run_poller(manager)
             service = Service(manager, metrics, self._concurrency)
             self._grpc_socket.close()
-            with _listening(self.host, self.grpc_port) as address:
+            with listening_on(self.host, self.grpc_port) as address:
                 grpc_server = GrpcServer(service, address, self._concurrency, self._max_bytes)
-            rest_server = RestServer(
+            api = RestApi(
                 service,
-                self._rest_socket,
                 concurrency=self._concurrency,
                 max_bytes=self._max_bytes,
                 timeout=self._timeout,
+            )
+            self._cleanup.callback(api.close)
+            http_server = HttpServer(
+                api.respond,
+                self._rest_socket,
+                concurrency=self._concurrency,
+                max_bytes=self._max_bytes,
                 grace=self._grace,
             )
             loop = self._run_loop()
-            self._cleanup.callback(self._stop_transports, loop, rest_server, grpc_server)
-            with _listening(self.host, self.rest_port):
-                asyncio.run_coroutine_threadsafe(rest_server.start(), loop).result()
+            self._cleanup.callback(self._stop_transports, loop, http_server, grpc_server)
+            with listening_on(self.host, self.rest_port):
+                asyncio.run_coroutine_threadsafe(http_server.start(), loop).result()
             grpc_server.start()
         except BaseException:
             self.stop()
             raise
 
     def wait(self) -> None:
-        """Until ``stop`` is called."""
+        """Block until another thread calls ``stop``."""
         self._stopping.wait()
 
     def stop(self) -> None:
-        """Takes no new request, lets those under way finish, and frees the model."""
+        """Refuse new requests, wait until those in progress have finished, and free the model."""
         self._stopping.set()
         self._cleanup.close()
 
@@ -191,12 +202,14 @@ class Server:
                 return
             failures = manager.failures()
             if failures:
-                reasons = "; ".join(f"version {n}: {why}" for n, why in sorted(failures.items()))
+                reasons = "; ".join(
+                    f"version {number}: {message}" for number, message in sorted(failures.items())
+                )
                 raise KmnistError(f"no version in {self.base} can be loaded: {reasons}")
             time.sleep(self._poll_seconds)
 
     def _run_loop(self) -> asyncio.AbstractEventLoop:
-        """An event loop in a thread of its own, so that the caller may have one too, or none."""
+        """Run an event loop in its own thread, so that the caller may have one too, or none."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="kmnist-rest", daemon=True)
         thread.start()
@@ -214,51 +227,17 @@ class Server:
             while not self._stopping.wait(self._poll_seconds):
                 try:
                     manager.poll()
-                except Exception:  # noqa: BLE001 - it is logged, and the server goes on
-                    _log.exception("looking for new versions failed; trying again")
+                except Exception:  # noqa: BLE001 - logged; the server continues
+                    _log.exception("polling for new versions failed; retrying")
 
         thread = threading.Thread(target=poll, name="kmnist-poll", daemon=True)
         thread.start()
         self._cleanup.callback(thread.join)
 
     def _stop_transports(
-        self, loop: asyncio.AbstractEventLoop, rest_server: "RestServer", grpc_server: "GrpcServer"
+        self, loop: asyncio.AbstractEventLoop, http_server: "HttpServer", grpc_server: "GrpcServer"
     ) -> None:
-        """Both at once: neither may take requests while the other waits for its last ones."""
-        rest_stopped = asyncio.run_coroutine_threadsafe(rest_server.stop(), loop)
+        """Stop both at once: neither accepts requests while the other finishes its last ones."""
+        http_stopped = asyncio.run_coroutine_threadsafe(http_server.stop(), loop)
         grpc_server.stop(self._grace)
-        rest_stopped.result()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise InputError(f"--host {host!r} is not an address of this machine: {error}") from None
-    with _listening(host, port), ExitStack() as cleanup:
-        bound = cleanup.enter_context(socket.socket(family, kind, protocol))
-        # Or a restart would have to wait for minutes until the kernel forgets old connections.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        cleanup.pop_all()
-    return bound
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[str]:
-    """Says in our words why the address cannot be listened on; yields it as ``host:port``."""
-    address = _authority(host, port)
-    try:
-        yield address
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        advice = "stop what does, or choose another port"
-        if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
-            advice = "choose another address or port"
-        raise KmnistError(f"cannot listen on {address}: {reason}; {advice}") from None
-
-
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        http_stopped.result()

@@ -1,4 +1,4 @@
-"""What both transports do with a request to predict."""
+"""Prediction, as both transports use it: limited in number and counted."""
 
 import threading
 import time
@@ -11,40 +11,50 @@ from numpy.typing import NDArray
 
 from kmnist.server.manager import Manager
 from kmnist.server.monitoring import Metrics
-from kmnist.server.servable import Signature
+from kmnist.server.servable import SignatureRunner
 from kmnist.server.serving_error import ServingError
 
 __all__ = ["Service"]
 
 
 class Service:
-    """A model that answers.
+    """A model with its metrics and its limit of concurrent requests.
 
-    Args:
-        manager: Its versions.
-        metrics: Counts what is done.
-        concurrency: Most requests that are worked on at a time; one more is refused at once, since
-            a caller can try again elsewhere but cannot take its place in a queue back.
+    Attributes:
+        manager: The versions of the model.
+        metrics: The counters of the metrics page.
     """
 
     def __init__(self, manager: Manager, metrics: Metrics, concurrency: int) -> None:
+        """Create the service.
+
+        Args:
+            manager: The versions of the model.
+            metrics: The counters of the metrics page.
+            concurrency: The number of requests that are processed at a time. Further ones are
+                refused at once: a caller can retry elsewhere, but cannot leave a queue.
+        """
         self.manager = manager
         self.metrics = metrics
-        self._places = threading.BoundedSemaphore(concurrency)
+        self._slots = threading.BoundedSemaphore(concurrency)
 
     @contextmanager
     def request(self, model: str, entrypoint: str) -> Iterator[None]:
-        """Around the work on one request: takes one of the places and counts how it ended.
+        """Occupy a slot while the block processes a request, and count its result.
+
+        Args:
+            model: The model name of the request.
+            entrypoint: GRPC or REST.
 
         Raises:
-            ServingError: there is no place left.
+            ServingError: All slots are occupied.
         """
-        # A name that nobody serves must not become a label: callers could make any number of them.
+        # Names of other models do not become labels: callers could create any number of them.
         counted = model if model == self.manager.name else "(unknown)"
         status = grpc.StatusCode.INTERNAL
         started = time.perf_counter()
         try:
-            with self._place():
+            with self._slot():
                 yield
             status = grpc.StatusCode.OK
         except ServingError as error:
@@ -54,20 +64,20 @@ class Service:
             self.metrics.request(counted, entrypoint, status, time.perf_counter() - started)
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
             raise ServingError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted", http_status=503
             )
         try:
             yield
         finally:
-            self._places.release()
+            self._slots.release()
 
     def run(
-        self, signature: Signature, inputs: Mapping[str, NDArray[Any]]
+        self, signature: SignatureRunner, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        """The outputs of ``signature``."""
+        """Compute the outputs of ``signature`` and count the run."""
         started = time.perf_counter()
         outputs = signature(inputs)
         self.metrics.run(self.manager.name, time.perf_counter() - started)

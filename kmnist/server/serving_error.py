@@ -1,34 +1,41 @@
-"""The one error of the server, and how each gRPC code is said over HTTP.
+"""The error of the server: a gRPC status code, its HTTP status and a message.
 
-Whatever goes wrong is a :class:`ServingError` with a gRPC code; each transport says it in its own
-words, so the same failure cannot come out differently. The codes and the first words of the
-messages are TensorFlow Serving's, which its clients match on
-(tensorflow_serving/model_servers/http_server.cc).
+Both transports report a :class:`ServingError`, so the same failure looks the same over gRPC and
+REST. Codes and the first words of the messages are those of TensorFlow Serving, because its
+clients match on them (tensorflow_serving/model_servers/http_server.cc).
 """
 
 from typing import Any, Final
 
 import grpc
 
+from kmnist.errors import KmnistError
 from kmnist.protocol.codes import HTTP_STATUS_OF_CODE
 
 __all__ = ["ServingError", "from_tensorflow", "invalid", "one_line"]
 
-_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+_CODE_OF_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class ServingError(Exception):
-    """A request, or the load of a version, that failed.
+class ServingError(KmnistError):
+    """A request that failed, or a version that cannot be loaded.
 
-    Args:
-        code: The gRPC code.
-        message: What the caller is told.
-        http_status: The HTTP status where it is not the one that goes with ``code``.
+    Attributes:
+        code: The gRPC status code.
+        message: The message for the caller.
+        http_status: The HTTP status.
     """
 
     def __init__(
         self, code: grpc.StatusCode, message: str, *, http_status: int | None = None
     ) -> None:
+        """Create the error.
+
+        Args:
+            code: The gRPC status code.
+            message: The message for the caller.
+            http_status: The HTTP status if it differs from the usual one of ``code``.
+        """
         super().__init__(message)
         self.code = code
         self.message = message
@@ -36,16 +43,16 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """INVALID_ARGUMENT, HTTP 400: what the caller sent cannot be used."""
+    """Return the error for a request that cannot be used: INVALID_ARGUMENT, HTTP 400."""
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def from_tensorflow(error: Any) -> ServingError:
-    """A ``tf.errors.OpError`` as a :class:`ServingError`; TensorFlow's codes are gRPC's."""
-    code = _BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
+    """Convert a ``tf.errors.OpError``; TensorFlow's error codes are those of gRPC."""
+    code = _CODE_OF_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
     return ServingError(code, error.message)
 
 
 def one_line(text: str) -> str:
-    """``text`` for the log: a caller must not be able to write lines or colours into it."""
+    """Replace unprintable characters, so that a caller cannot forge lines or colours in the log."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -8,8 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kmnist.cli import main
-from kmnist.versions import list_versions, read_labels
-from kmnist.versions.models_config import config_path
+from kmnist.versions import config_path, list_versions, read_labels
 
 Versions = Callable[..., Result]
 

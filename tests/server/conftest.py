@@ -1,97 +1,59 @@
-"""Servers to ask, and clients of TensorFlow Serving to ask them with."""
+"""Models to serve, servers of them, and gRPC stubs."""
 
-import json
 import shutil
-import urllib.error
-import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
-import grpc
 import pytest
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from kmnist.server import Server
-from tests.server.served_models import save_digits, save_oddities
+from tests.server.calls import Stubs
+from tests.server.served_models import save_digits, save_mixed
 
 
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory) -> Path:
-    """A folder with version 1 of the digit model; copy before changing."""
-    base: Path = tmp_path_factory.mktemp("saved") / "kmnist"
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with version 1 of the digit model, which no test may change."""
+    base = tmp_path_factory.mktemp("saved") / "kmnist"
     base.mkdir()
     save_digits(base, 1)
     return base
 
 
 @pytest.fixture
-def base(saved, tmp_path) -> Path:
+def base(saved: Path, tmp_path: Path) -> Path:
     """A copy of ``saved`` to change."""
-    copy: Path = tmp_path / "models" / "kmnist"
+    copy = tmp_path / "models" / "kmnist"
     shutil.copytree(saved, copy)
     return copy
 
 
 @pytest.fixture(scope="session")
-def server(saved):
+def server(saved: Path) -> Iterator[Server]:
+    """A server of the digit model."""
     with Server(saved, rest_port=0, grpc_port=0) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def odd_server(tmp_path_factory):
-    base = tmp_path_factory.mktemp("odd") / "odd"
+def mixed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the model ``mixed``, which has many dtypes and shapes."""
+    base = tmp_path_factory.mktemp("mixed") / "mixed"
     base.mkdir()
-    save_oddities(base)
+    save_mixed(base)
     with Server(base, rest_port=0, grpc_port=0) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
-def ask():
-    """``ask(server, path, body)`` → status, content type and (parsed, if JSON) body."""
-
-    def ask(server, path, body=None, method=None, headers=()):
-        if isinstance(body, dict):
-            body = json.dumps(body).encode()
-        request = urllib.request.Request(
-            server.rest_url + path, data=body, method=method, headers=dict(headers)
-        )
-        try:
-            response = urllib.request.urlopen(request, timeout=30)
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            text = response.read()
-            media_type = response.headers.get_content_type()
-        if media_type == "application/json":
-            text = json.loads(text)
-        return SimpleNamespace(
-            status=response.status, type=media_type, body=text, headers=response.headers
-        )
-
-    return ask
-
-
 @pytest.fixture
-def stubs():
-    """``stubs(server)`` → the official client stubs of both services."""
-    channels = []
+def stubs() -> Iterator[Callable[[Server], Stubs]]:
+    """``stubs(server)`` connects gRPC stubs, and closes them after the test."""
+    connected: list[Stubs] = []
 
-    def stubs(server):
-        channel = grpc.insecure_channel(
-            server.grpc_url.removeprefix("grpc://"),
-            options=[("grpc.max_send_message_length", -1)],
-        )
-        channels.append(channel)
-        return SimpleNamespace(
-            channel=channel,
-            predict=prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict,
-            metadata=prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata,
-            classify=prediction_service_pb2_grpc.PredictionServiceStub(channel).Classify,
-            status=model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus,
-        )
+    def connect(server: Server) -> Stubs:
+        connected.append(Stubs(server))
+        return connected[-1]
 
-    yield stubs
-    for channel in channels:
-        channel.close()
+    yield connect
+    for each in connected:
+        each.channel.close()

@@ -1,6 +1,7 @@
-"""Small SavedModels to serve: they save in a fraction of a second and need no Keras."""
+"""Small SavedModels, which are saved in a fraction of a second and need no Keras."""
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -8,13 +9,13 @@ NAMES = [str(digit) for digit in range(10)]
 
 
 class Digits(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
-    """The signatures of an exported model; says that every image shows ``favourite``."""
+    """A model with signatures of an exported one, which predicts one class for every image."""
 
-    def __init__(self, favourite: int) -> None:
+    def __init__(self, class_id: int) -> None:
         self.weights = tf.Variable(tf.zeros((784, 10)))
-        self.bias = tf.Variable(tf.one_hot(favourite, 10) * 9.0)
+        self.bias = tf.Variable(tf.one_hot(class_id, 10) * 9.0)
 
-    def answer(self, images):
+    def predict(self, images: Any) -> dict[str, Any]:
         flat = tf.reshape(tf.cast(images, tf.float32) / 255.0, (-1, 784))
         probabilities = tf.nn.softmax(flat @ self.weights + self.bias)
         class_ids = tf.argmax(probabilities, axis=-1)
@@ -25,17 +26,17 @@ class Digits(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         }
 
     @tf.function(input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8, name="images")])
-    def images(self, images):
-        return self.answer(tf.ensure_shape(images, (None, 28, 28)))
+    def images(self, images: Any) -> dict[str, Any]:
+        return self.predict(tf.ensure_shape(images, (None, 28, 28)))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="pixels")])
-    def pixels(self, pixels):
-        return self.answer(tf.io.decode_raw(pixels, tf.uint8, fixed_length=784))
+    def pixels(self, pixels: Any) -> dict[str, Any]:
+        return self.predict(tf.io.decode_raw(pixels, tf.uint8, fixed_length=784))
 
 
-def save_digits(base: Path, version: int, favourite: int | None = None) -> Path:
-    """Publishes a version by one rename, as ``export_model`` does."""
-    model = Digits(version % 10 if favourite is None else favourite)
+def save_digits(base: Path, version: int) -> Path:
+    """Publish a version by one rename; it predicts the last digit of its number."""
+    model = Digits(version % 10)
     staged = base / f".staging-{version}"
     tf.saved_model.save(
         model, str(staged), signatures={"serving_default": model.images, "pixels": model.pixels}
@@ -43,11 +44,11 @@ def save_digits(base: Path, version: int, favourite: int | None = None) -> Path:
     return staged.rename(base / str(version))
 
 
-class Oddities(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
-    """Inputs and outputs that a digit model does not have."""
+class Mixed(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+    """A model with inputs and outputs of many dtypes and shapes."""
 
     @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="x")])
-    def double(self, x):
+    def double(self, x: Any) -> dict[str, Any]:
         return {"y": x * 2.0}
 
     @tf.function(
@@ -56,27 +57,27 @@ class Oddities(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
             tf.TensorSpec((None,), tf.int64, name="b"),
         ]
     )
-    def add(self, a, b):
+    def add(self, a: Any, b: Any) -> dict[str, Any]:
         return {"sum": a + b, "larger": tf.maximum(a, b)}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="text")])
-    def shout(self, text):
+    def shout(self, text: Any) -> dict[str, Any]:
         return {"upper": tf.strings.upper(text), "raw_bytes": text}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.bool, name="flags")])
-    def invert(self, flags):
+    def invert(self, flags: Any) -> dict[str, Any]:
         return {"not": tf.logical_not(flags)}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
-    def total(self, x):
+    def total(self, x: Any) -> dict[str, Any]:
         return {"total": tf.reduce_sum(x)}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
-    def uneven(self, x):
+    def uneven(self, x: Any) -> dict[str, Any]:
         return {"all": x, "first": x[:1]}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="x")])
-    def kinds(self, x):
+    def cast(self, x: Any) -> dict[str, Any]:
         return {
             str(dtype.name): tf.cast(x, dtype)
             for dtype in (
@@ -87,10 +88,11 @@ class Oddities(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         }
 
 
-def save_oddities(base: Path, version: int = 1) -> Path:
-    model = Oddities()
-    folder = base / str(version)
-    names = ["double", "add", "shout", "invert", "total", "uneven", "kinds"]
+def save_mixed(base: Path) -> Path:
+    """Save version 1 of the model."""
+    model = Mixed()
+    folder = base / "1"
+    names = ["double", "add", "shout", "invert", "total", "uneven", "cast"]
     signatures = {name: getattr(model, name) for name in names}
     tf.saved_model.save(model, str(folder), signatures=signatures)
     return folder

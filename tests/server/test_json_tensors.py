@@ -1,9 +1,11 @@
-"""JSON bodies to arrays and back."""
+"""JSON bodies ↔ arrays."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kmnist.server.json_tensors import encode, parse
 from kmnist.server.serving_error import ServingError
@@ -11,10 +13,10 @@ from kmnist.server.serving_error import ServingError
 STRING = np.dtype(object)
 
 
-def read(body, **dtypes):
-    """The inputs that ``body`` gives a signature with these inputs."""
-    body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return parse(body).inputs({name: np.dtype(dtype) for name, dtype in dtypes.items()})
+def read(body: Any, **dtypes: Any) -> dict[str, NDArray[Any]]:
+    """Parse a body for a signature whose inputs have these dtypes."""
+    encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse(encoded).inputs({name: np.dtype(dtype) for name, dtype in dtypes.items()})
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def read(body, **dtypes):
         ({"instances": [5]}, [5]),
     ],
 )
-def test_rows_and_columns(body, expected) -> None:
+def test_row_form_and_column_form(body: Any, expected: Any) -> None:
     array = read(body, x="int32")["x"]
     assert array.dtype == np.int32
     np.testing.assert_array_equal(array, expected)
@@ -49,12 +51,12 @@ def test_strings_are_text_or_base64_with_or_without_padding() -> None:
     assert read(body, x=STRING)["x"].tolist() == ["é".encode(), b"\0\xff", b"\0\xff", b""]
 
 
-def test_floats_may_be_whole_or_not_a_number() -> None:
+def test_floats_may_be_integers_nan_or_infinite() -> None:
     array = read(b'{"inputs": [1, 2.5, NaN, Infinity, -Infinity]}', x="float32")["x"]
     np.testing.assert_array_equal(array, np.array([1, 2.5, np.nan, np.inf, -np.inf], np.float32))
 
 
-def test_a_byte_order_mark_is_no_error() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert read(b'\xef\xbb\xbf{"inputs": [1]}', x="int32")["x"].tolist() == [1]
 
 
@@ -96,7 +98,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
         (b'{"a":' * 100_000, "int64", "nested too deeply"),
     ],
 )
-def test_what_cannot_be_used(body, dtype, message) -> None:
+def test_invalid_input_is_refused(body: Any, dtype: Any, message: str) -> None:
     with pytest.raises(ServingError) as caught:
         read(body, x=dtype)
     assert message in caught.value.message
@@ -104,22 +106,23 @@ def test_what_cannot_be_used(body, dtype, message) -> None:
 
 
 @pytest.mark.parametrize("body", [{"inputs": [1]}, {"instances": [1]}])
-def test_several_inputs_have_to_be_named(body) -> None:
+def test_several_inputs_need_names(body: Any) -> None:
     with pytest.raises(ServingError, match="multiple input tensors required"):
         read(body, a="int32", b="int32")
 
 
-def written(outputs, *, by_row):
+def written(outputs: dict[str, NDArray[Any]], *, by_row: bool) -> Any:
+    """Return the JSON value of a response."""
     return json.loads(encode(outputs, by_row=by_row))
 
 
-def test_one_output_comes_bare() -> None:
+def test_a_single_output_has_no_name() -> None:
     outputs = {"y": np.array([[1, 2], [3, 4]], np.int64)}
     assert written(outputs, by_row=True) == {"predictions": [[1, 2], [3, 4]]}
     assert written(outputs, by_row=False) == {"outputs": [[1, 2], [3, 4]]}
 
 
-def test_several_outputs_come_by_name() -> None:
+def test_several_outputs_have_names() -> None:
     names = np.array([b"one", b"two"], dtype=object)
     outputs = {"id": np.array([1, 2], np.int64), "name": names, "name_bytes": names}
     assert written(outputs, by_row=True) == {
@@ -137,18 +140,18 @@ def test_several_outputs_come_by_name() -> None:
     }
 
 
-def test_floats_have_the_shortest_digits_that_give_them_back() -> None:
+def test_floats_have_as_few_digits_as_possible() -> None:
     assert encode({"y": np.array([0.1, 1, 1e-10], np.float32)}, by_row=False) == (
         b'{"outputs": [0.1, 1.0, 1e-10]}'
     )
 
 
-def test_what_is_no_number_is_written_as_upstream_does() -> None:
+def test_nan_and_infinities_are_written_as_in_tensorflow_serving() -> None:
     outputs = {"y": np.array([np.nan, np.inf, -np.inf], np.float32)}
     assert encode(outputs, by_row=True) == b'{"predictions": [NaN, Infinity, -Infinity]}'
 
 
-def test_text_that_is_not_utf8_is_replaced() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     outputs = {"y": np.array([b"\xff"], dtype=object)}
     assert written(outputs, by_row=True) == {"predictions": ["�"]}
 
@@ -160,12 +163,14 @@ def test_text_that_is_not_utf8_is_replaced() -> None:
         ({"y": np.zeros(2), "z": np.zeros(3)}, "has inconsistent batch size: 3 expecting: 2"),
     ],
 )
-def test_rows_need_one_first_dimension(outputs, message) -> None:
+def test_row_form_needs_equal_first_dimensions(
+    outputs: dict[str, NDArray[Any]], message: str
+) -> None:
     with pytest.raises(ServingError, match=message):
         encode(outputs, by_row=True)
     encode(outputs, by_row=False)
 
 
-def test_complex_numbers_have_no_json() -> None:
+def test_complex_numbers_have_no_json_form() -> None:
     with pytest.raises(ServingError, match="Failed to write JSON value"):
         encode({"y": np.array([1j], np.complex64)}, by_row=False)

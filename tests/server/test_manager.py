@@ -1,4 +1,4 @@
-"""Which versions are loaded, and which a request gets. The servables are stand-ins."""
+"""Which versions are loaded, and which one answers a request; the servables are stand-ins."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from kmnist.server.serving_error import ServingError
 
 
 class Stub:
-    """Loads where ``saved_model.pb`` says ``fine``."""
+    """A servable that can be loaded if ``saved_model.pb`` contains ``fine``."""
 
     def __init__(self, folder: Path) -> None:
         content = (folder / "saved_model.pb").read_text()
@@ -22,43 +22,49 @@ class Stub:
         self.closed = False
 
     def close(self) -> None:
+        """Record the call, of which there may be only one."""
         assert not self.closed
         self.closed = True
 
 
 @pytest.fixture
-def base(tmp_path):
+def base(tmp_path: Path) -> Path:
+    """An empty folder of versions."""
     base = tmp_path / "kmnist"
     base.mkdir()
     return base
 
 
 @pytest.fixture
-def manager(base):
+def manager(base: Path) -> Manager:
+    """A manager of the folder."""
     return Manager(base, "kmnist", Stub)
 
 
-def publish(base, *versions, content="fine") -> None:
+def publish(base: Path, *versions: int, content: str = "fine") -> None:
+    """Write the stand-in of a SavedModel for each version."""
     for version in versions:
         folder = base / str(version)
         folder.mkdir(exist_ok=True)
         (folder / "saved_model.pb").write_text(content)
 
 
-def configure(base, text) -> None:
+def configure(base: Path, text: str) -> None:
+    """Write a ``models.config`` with an entry for the model."""
     (base.parent / "models.config").write_text(
         f'model_config_list {{ config {{ name: "kmnist" base_path: "/models/kmnist" {text} }} }}'
     )
 
 
-def states(manager):
+def states(manager: Manager) -> dict[int, str]:
+    """Return the state of every version."""
     return {
         status.version: State.Name(status.state)
         for status in manager.status("kmnist").model_version_status
     }
 
 
-def test_the_latest_version_takes_over_from_the_one_before(base, manager) -> None:
+def test_the_newest_version_replaces_the_previous_one(base: Path, manager: Manager) -> None:
     publish(base, 1)
     manager.poll()
     assert manager.available() == [1]
@@ -69,7 +75,7 @@ def test_the_latest_version_takes_over_from_the_one_before(base, manager) -> Non
         assert servable.version == 10
 
 
-def test_a_version_is_freed_when_its_last_request_has_ended(base, manager) -> None:
+def test_a_version_is_freed_after_its_last_request(base: Path, manager: Manager) -> None:
     publish(base, 1)
     manager.poll()
     with manager.use("kmnist") as first, manager.use("kmnist", 1) as second:
@@ -86,7 +92,7 @@ def test_a_version_is_freed_when_its_last_request_has_ended(base, manager) -> No
     assert states(manager) == {2: "AVAILABLE", 1: "END"}
 
 
-def test_the_old_version_stays_while_the_new_one_fails(base, manager) -> None:
+def test_the_old_version_is_kept_while_the_new_one_fails(base: Path, manager: Manager) -> None:
     publish(base, 1)
     manager.poll()
     publish(base, 2, content="broken")
@@ -95,14 +101,14 @@ def test_the_old_version_stays_while_the_new_one_fails(base, manager) -> None:
     status = manager.status("kmnist", 2).model_version_status[0].status
     assert (status.error_code, status.error_message) == (15, "broken")
     assert manager.failures() == {}
-    publish(base, 2)  # somebody mended it
+    publish(base, 2)  # repaired
     manager.poll()
     assert states(manager) == {2: "AVAILABLE", 1: "END"}
 
 
-def test_a_failed_version_is_not_tried_again_until_it_changes(base) -> None:
-    attempts = []
-    manager = Manager(base, "kmnist", Stub, loaded=lambda *attempt: attempts.append(attempt))
+def test_a_failed_version_is_not_retried_until_it_changes(base: Path) -> None:
+    attempts: list[object] = []
+    manager = Manager(base, "kmnist", Stub, on_load=lambda *attempt: attempts.append(attempt))
     publish(base, 1, content="broken")
     for _ in range(3):
         manager.poll()
@@ -110,8 +116,8 @@ def test_a_failed_version_is_not_tried_again_until_it_changes(base) -> None:
     assert manager.failures() == {1: "broken"}
 
 
-def test_an_error_that_nobody_foresaw_fails_the_version_only(base) -> None:
-    def load(folder) -> Never:
+def test_an_unexpected_error_affects_only_the_version(base: Path) -> None:
+    def load(folder: Path) -> Never:
         raise RecursionError("too deep")
 
     manager = Manager(base, "kmnist", load)
@@ -120,7 +126,7 @@ def test_an_error_that_nobody_foresaw_fails_the_version_only(base) -> None:
     assert manager.failures() == {1: "RecursionError: too deep"}
 
 
-def test_a_version_that_is_still_copied_is_loading(base, manager) -> None:
+def test_a_version_that_is_still_being_copied_is_loading(base: Path, manager: Manager) -> None:
     (base / "3" / "variables").mkdir(parents=True)
     manager.poll()
     assert states(manager) == {3: "LOADING"}
@@ -130,7 +136,7 @@ def test_a_version_that_is_still_copied_is_loading(base, manager) -> None:
     assert states(manager) == {3: "AVAILABLE"}
 
 
-def test_names_that_are_no_numbers_are_not_versions(base, manager) -> None:
+def test_folders_whose_names_are_not_numbers_are_ignored(base: Path, manager: Manager) -> None:
     publish(base, 1)
     for name in (".staging-5", "v2", "latest"):
         (base / name).mkdir()
@@ -138,7 +144,7 @@ def test_names_that_are_no_numbers_are_not_versions(base, manager) -> None:
     assert states(manager) == {1: "AVAILABLE"}
 
 
-def test_a_removed_version_is_unloaded(base, manager) -> None:
+def test_a_removed_version_is_unloaded(base: Path, manager: Manager) -> None:
     publish(base, 1, 2)
     configure(base, "model_version_policy { all {} }")
     manager.poll()
@@ -157,14 +163,16 @@ def test_a_removed_version_is_unloaded(base, manager) -> None:
         ("model_version_policy { specific { versions: 1 versions: 2 } }", [1, 2]),
     ],
 )
-def test_policies(base, manager, policy, expected) -> None:
+def test_the_version_policy_selects_versions(
+    base: Path, manager: Manager, policy: str, expected: list[int]
+) -> None:
     publish(base, 1, 2, 3)
     configure(base, policy)
     manager.poll()
     assert manager.available() == expected
 
 
-def test_labels_follow_the_file(base, manager) -> None:
+def test_labels_follow_models_config(base: Path, manager: Manager) -> None:
     publish(base, 1, 2)
     policy = "model_version_policy { all {} }"
     label = 'version_labels {{ key: "stable" value: {} }}'
@@ -183,7 +191,7 @@ def test_labels_follow_the_file(base, manager) -> None:
         manager.use("kmnist", label="stable").__enter__()
 
 
-def test_labels_are_the_folders_whatever_requests_call_the_model(base) -> None:
+def test_labels_apply_to_the_folder_under_any_model_name(base: Path) -> None:
     manager = Manager(base, "digits", Stub)
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
@@ -192,7 +200,9 @@ def test_labels_are_the_folders_whatever_requests_call_the_model(base) -> None:
         assert servable.version == 1
 
 
-def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, caplog) -> None:
+def test_an_invalid_configuration_changes_nothing_and_is_logged_once(
+    base: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
     manager.poll()
@@ -206,7 +216,7 @@ def test_a_broken_configuration_changes_nothing_and_is_said_once(base, manager, 
         assert servable.version == 1
 
 
-def test_close_frees_what_is_idle_now_and_the_rest_later(base, manager) -> None:
+def test_close_frees_a_version_after_its_last_request(base: Path, manager: Manager) -> None:
     publish(base, 1)
     manager.poll()
     with manager.use("kmnist") as servable:

@@ -1,33 +1,30 @@
-"""The metrics page, under TensorFlow Serving's names."""
+"""The metrics page, with TensorFlow Serving's names."""
 
-import numpy as np
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
-import tensorflow as tf
 from prometheus_client.parser import text_string_to_metric_families
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.server import Server
-
-PAGE = "/monitoring/prometheus/metrics"
+from kmnist.server.monitoring import METRICS_PATH
+from tests.server.calls import BODY, PREDICT, Stubs, ask, predict_request
 
 
 @pytest.fixture
-def metrics(base, ask, stubs):
-    """What the page says after one good request a transport and one that names no model."""
-    images = np.zeros((1, 28, 28), np.uint8)
-    request = PredictRequest()
-    request.model_spec.name = "kmnist"
-    request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
+def metrics(base: Path, stubs: Callable[[Server], Stubs]) -> str:
+    """The page after a valid request over each transport and one for an unknown model."""
     with Server(base, rest_port=0, grpc_port=0) as server:
-        stubs(server).predict(request, timeout=30)
-        ask(server, "/v1/models/kmnist:predict", {"instances": images.tolist()})
-        ask(server, "/v1/models/other:predict", {"instances": images.tolist()})
-        page = ask(server, PAGE)
+        stubs(server).predict(predict_request(), timeout=30)
+        ask(server, PREDICT, BODY)
+        ask(server, "/v1/models/other:predict", BODY)
+        page = ask(server, METRICS_PATH)
     assert (page.status, page.type) == (200, "text/plain")
-    return page.body.decode()
+    return str(page.body.decode())
 
 
-def value(page, name, **labels):
+def value(page: str, name: str, **labels: str) -> float:
+    """Return the value of a metric with these labels."""
     [found] = [
         sample.value
         for family in text_string_to_metric_families(page)
@@ -37,17 +34,17 @@ def value(page, name, **labels):
     return found
 
 
-def test_requests_by_status(metrics) -> None:
+def test_requests_are_counted_by_status(metrics: str) -> None:
     name = ":tensorflow:serving:request_count"
     assert f"# TYPE {name} counter\n" in metrics
     assert f'{name}{{model_name="kmnist",status="OK"}} 2.0\n' in metrics
-    # Names that callers make up do not become labels.
+    # Names of other models do not become labels.
     assert f'{name}{{model_name="(unknown)",status="NOT_FOUND"}} 1.0\n' in metrics
     assert "other" not in metrics
 
 
 @pytest.mark.parametrize(("api", "entrypoint"), [("Predict", "GRPC"), ("predict", "REST")])
-def test_latency_by_transport(metrics, api, entrypoint) -> None:
+def test_latency_is_measured_by_transport(metrics: str, api: str, entrypoint: str) -> None:
     name = ":tensorflow:serving:request_latency"
     labels = {"model_name": "kmnist", "API": api, "entrypoint": entrypoint}
     assert value(metrics, f"{name}_count", **labels) == 1
@@ -56,11 +53,11 @@ def test_latency_by_transport(metrics, api, entrypoint) -> None:
     assert value(metrics, f"{name}_bucket", **labels, le="32.4") == 0
 
 
-def test_runtime_latency(metrics) -> None:
+def test_runs_are_measured(metrics: str) -> None:
     labels = {"model_name": "kmnist", "API": "Predict", "runtime": "TF1"}
     assert value(metrics, ":tensorflow:serving:runtime_latency_count", **labels) == 2
 
 
-def test_loads(metrics, base) -> None:
+def test_loads_are_counted(metrics: str, base: Path) -> None:
     name = ":tensorflow:cc:saved_model:load_attempt_count"
     assert f'{name}{{model_path="{base}/1",status="success"}} 1.0\n' in metrics

@@ -1,12 +1,16 @@
-"""The drawing page's files and the headers they come with."""
+"""The files of the drawing page and their headers."""
+
+from pathlib import Path
 
 import pytest
 
-from kmnist.server import page
+from kmnist.server import Server, page
+from tests.server.calls import ask
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a page, and a secret beside it."""
     folder = tmp_path / "web"
     (folder / "images").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html>")
@@ -26,7 +30,9 @@ def folder(tmp_path, monkeypatch):
         ("/images/one.svg", "image/svg+xml", b"<svg/>"),
     ],
 )
-def test_files(server, ask, folder, path, media_type, body) -> None:
+def test_files_are_served_with_security_headers(
+    server: Server, folder: Path, path: str, media_type: str, body: bytes
+) -> None:
     answer = ask(server, path)
     assert (answer.status, answer.type, answer.body) == (200, media_type, body)
     policy = answer.headers["Content-Security-Policy"]
@@ -36,7 +42,7 @@ def test_files(server, ask, folder, path, media_type, body) -> None:
     assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-def test_head(server, ask, folder) -> None:
+def test_a_head_request_gets_no_body(server: Server, folder: Path) -> None:
     answer = ask(server, "/page.js", method="HEAD")
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["Content-Length"] == "6"
@@ -45,14 +51,14 @@ def test_head(server, ask, folder) -> None:
 @pytest.mark.parametrize(
     "path", ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/images", "/images/", "/nothing"]
 )
-def test_nothing_else(server, ask, folder, path) -> None:
+def test_other_paths_do_not_exist(server: Server, folder: Path, path: str) -> None:
     assert ask(server, path).status == 404
 
 
-def test_only_reading(server, ask, folder) -> None:
+def test_files_cannot_be_written(server: Server, folder: Path) -> None:
     assert ask(server, "/page.js", b"x", method="POST").status == 404
 
 
-def test_a_link_out_of_the_folder_is_not_followed(server, ask, folder) -> None:
+def test_a_link_out_of_the_folder_is_not_followed(server: Server, folder: Path) -> None:
     (folder / "link").symlink_to(folder.parent / "secret")
     assert ask(server, "/link").status == 404

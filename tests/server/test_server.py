@@ -1,73 +1,78 @@
-"""From start to stop."""
+"""The server from start to stop."""
 
 import socket
-import threading
+from collections.abc import Callable
+from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from kmnist import Client
+from kmnist import Client, Dataset
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server import Server
+from tests.server.calls import PREDICT, Stubs, ask, predict_request
 
 
-def test_both_transports_answer_alike(server, ask, stubs) -> None:
+def test_both_transports_return_the_same(server: Server, stubs: Callable[[Server], Stubs]) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
-    request = PredictRequest()
-    request.model_spec.name = "kmnist"
-    request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
-    response = stubs(server).predict(request)
+    response = stubs(server).predict(predict_request(inputs={"images": images}))
     assert response.model_spec.version.value == 1
     over_grpc = {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
-    over_rest = ask(server, "/v1/models/kmnist:predict", {"inputs": images.tolist()}).body
+    over_rest = ask(server, PREDICT, {"inputs": images.tolist()}).body
     assert over_grpc["class_ids"].tolist() == over_rest["outputs"]["class_ids"] == [1, 1]
     assert over_rest["outputs"]["class_names"] == ["1", "1"]
     np.testing.assert_array_equal(
         over_grpc["probabilities"],
-        np.float32(over_rest["outputs"]["probabilities"]),
+        np.array(over_rest["outputs"]["probabilities"], np.float32),
     )
 
 
 @pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
-def test_an_exported_model_is_served_to_our_own_client(models, tiny_dataset, transport) -> None:
+def test_an_exported_model_is_served_to_the_client(
+    served: Server, tiny_dataset: Dataset, transport: str
+) -> None:
     images = tiny_dataset.test.images[:20]
-    with (
-        Server(models, rest_port=0, grpc_port=0) as server,
-        Client(getattr(server, transport)) as client,
-    ):
+    with Client(getattr(served, transport)) as client:
         predictions = client.predict(images)
-    expected = tf.saved_model.load(str(models / "1")).signatures["serving_default"](
-        images=tf.constant(images)
-    )
+    model = tf.saved_model.load(str(served.base / "1"))
+    expected = model.signatures["serving_default"](images=tf.constant(images))
     np.testing.assert_array_equal(predictions.class_ids, expected["class_ids"])
     np.testing.assert_allclose(predictions.probabilities, expected["probabilities"], rtol=1e-5)
 
 
-def test_no_version_is_said_at_once(tmp_path) -> None:
+def test_a_folder_without_a_version_is_reported_at_once(tmp_path: Path) -> None:
     with (
-        pytest.raises(MissingError, match="kmnist-train"),
+        pytest.raises(MissingError, match=r"no version in .*; train one with: kmnist-train$"),
         Server(tmp_path, rest_port=0, grpc_port=0),
     ):
         pass
 
 
 @pytest.mark.parametrize("taken", ["rest_port", "grpc_port"])
-def test_a_taken_port_is_said_in_one_line(server, saved, taken) -> None:
+def test_a_port_in_use_is_reported(server: Server, saved: Path, taken: str) -> None:
     ports = {"rest_port": 0, "grpc_port": 0} | {taken: getattr(server, taken)}
     with pytest.raises(KmnistError, match=f"cannot listen on 127.0.0.1:{ports[taken]}: .*in use"):
-        Server(saved, **ports)
+        Server(saved, rest_port=ports["rest_port"], grpc_port=ports["grpc_port"])
 
 
-def test_one_port_for_both(saved) -> None:
-    with pytest.raises(InputError, match="have to differ, received 8500 twice"):
+def test_both_apis_need_different_ports(saved: Path) -> None:
+    with pytest.raises(InputError, match="received port 8500 for both REST and gRPC"):
         Server(saved, rest_port=8500, grpc_port=8500)
 
 
-def test_a_port_that_is_taken_while_the_model_loads(saved) -> None:
+@pytest.mark.parametrize("name", ["a/b", "a:b"])
+def test_a_name_that_does_not_fit_into_a_path_is_refused(saved: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}' cannot be a model's name"):
+        Server(saved, name=name, rest_port=0, grpc_port=0)
+
+
+def test_a_version_folder_is_refused(saved: Path) -> None:
+    with pytest.raises(InputError, match="is a version; expected the folder of versions"):
+        Server(saved / "1", rest_port=0, grpc_port=0)
+
+
+def test_a_port_may_be_taken_while_the_model_loads(saved: Path) -> None:
     server = Server(saved, rest_port=0, grpc_port=0)
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,30 +82,8 @@ def test_a_port_that_is_taken_while_the_model_loads(saved) -> None:
             server.start()
 
 
-def test_stopping_twice_or_before_the_start_is_no_error(saved) -> None:
+def test_stop_may_be_called_twice_or_before_the_start(saved: Path) -> None:
     server = Server(saved, rest_port=0, grpc_port=0)
     server.stop()
     server.stop()
     server.wait()
-
-
-def test_health(server, stubs) -> None:
-    health = health_pb2_grpc.HealthStub(stubs(server).channel)
-    for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
-        response = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
-        assert response.status == health_pb2.HealthCheckResponse.SERVING
-    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
-        health.Check(health_pb2.HealthCheckRequest(service="other"), timeout=30)
-
-
-def test_health_checks_learn_that_the_server_stops(base, stubs) -> None:
-    with Server(base, rest_port=0, grpc_port=0) as server:
-        watch = health_pb2_grpc.HealthStub(stubs(server).channel).Watch(
-            health_pb2.HealthCheckRequest(), timeout=30
-        )
-        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        stop = threading.Thread(target=server.stop)
-        stop.start()
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        watch.cancel()
-        stop.join()

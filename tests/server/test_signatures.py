@@ -1,40 +1,46 @@
-"""Models that are not ours: any SavedModel with predict signatures is served."""
+"""Any SavedModel with predict signatures can be served, over both transports."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from numpy.typing import NDArray
 
-KINDS = (
+from kmnist.server import Server
+from tests.server.calls import Stubs, ask, predict_request
+
+DTYPES = (
     *("float16", "float32", "float64", "bool"),
     *("int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),
 )
 
+Predict = Callable[[str, dict[str, Any]], dict[str, NDArray[Any]]]
+Post = Callable[..., tuple[int, Any]]
+
 
 @pytest.fixture
-def predict(odd_server, stubs):
-    """``predict(signature, x=…)`` → the outputs over gRPC."""
+def predict(mixed_server: Server, stubs: Callable[[Server], Stubs]) -> Predict:
+    """``predict(signature, inputs)`` returns the outputs over gRPC."""
 
-    def predict(signature, *, wanted=(), content=False, **inputs):
-        request = PredictRequest(output_filter=wanted)
-        request.model_spec.name = "odd"
-        request.model_spec.signature_name = signature
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        response = stubs(odd_server).predict(request, timeout=30)
+    def predict(signature: str, inputs: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        request = predict_request("mixed", inputs, signature=signature)
+        response = stubs(mixed_server).predict(request, timeout=30)
         return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
 
     return predict
 
 
 @pytest.fixture
-def post(odd_server, ask):
-    """``post(signature, body)`` → the JSON answer and its status."""
+def post(mixed_server: Server) -> Post:
+    """``post(signature, inputs=…)`` returns status and JSON value of the response over REST."""
 
-    def post(signature, **body):
-        answer = ask(odd_server, "/v1/models/odd:predict", {"signature_name": signature, **body})
+    def post(signature: str, **body: Any) -> tuple[int, Any]:
+        answer = ask(
+            mixed_server, "/v1/models/mixed:predict", {"signature_name": signature, **body}
+        )
         return answer.status, answer.body
 
     return post
@@ -43,19 +49,20 @@ def post(odd_server, ask):
 @pytest.mark.parametrize(
     "x",
     [
-        np.float32(2),
+        np.array(2, np.float32),
         np.array([1, 2], np.float32),
         np.zeros((0, 3), np.float32),
-        np.ones((2, 3, 4), "f4"),
+        np.ones((2, 3, 4), np.float32),
     ],
+    ids=["scalar", "vector", "empty", "three dimensions"],
 )
-def test_floats_of_any_shape(predict, post, x) -> None:
-    np.testing.assert_array_equal(predict("double", x=x)["y"], x * 2)
+def test_floats_of_any_shape(predict: Predict, post: Post, x: NDArray[np.float32]) -> None:
+    np.testing.assert_array_equal(predict("double", {"x": x})["y"], x * 2)
     assert post("double", inputs=x.tolist()) == (200, {"outputs": (x * 2).tolist()})
 
 
-def test_several_inputs_and_outputs(predict, post) -> None:
-    outputs = predict("add", a=np.array([1, 5], np.int64), b=np.array([2, 3], np.int64))
+def test_several_inputs_and_outputs(predict: Predict, post: Post) -> None:
+    outputs = predict("add", {"a": np.array([1, 5], np.int64), "b": np.array([2, 3], np.int64)})
     assert {name: array.tolist() for name, array in outputs.items()} == {
         "sum": [3, 8],
         "larger": [2, 5],
@@ -66,16 +73,8 @@ def test_several_inputs_and_outputs(predict, post) -> None:
     )
 
 
-def test_output_filter(predict) -> None:
-    arrays = {"a": np.array([1], np.int64), "b": np.array([2], np.int64)}
-    assert predict("add", wanted=["sum"], **arrays).keys() == {"sum"}
-    for wanted, message in ((["no"], "alias not found"), (["sum", "sum"], "duplicate output")):
-        with pytest.raises(Exception, match=message):
-            predict("add", wanted=wanted, **arrays)
-
-
-def test_strings_and_bytes(predict, post) -> None:
-    assert predict("shout", text=[b"abc"])["upper"].tolist() == [b"ABC"]
+def test_strings_and_bytes(predict: Predict, post: Post) -> None:
+    assert predict("shout", {"text": [b"abc"]})["upper"].tolist() == [b"ABC"]
     assert post("shout", inputs=["abc", {"b64": "/w=="}])[1]["outputs"]["raw_bytes"] == [
         {"b64": "YWJj"},
         {"b64": "/w=="},
@@ -85,75 +84,37 @@ def test_strings_and_bytes(predict, post) -> None:
     }
 
 
-def test_booleans(predict, post) -> None:
-    assert predict("invert", flags=[True, False])["not"].tolist() == [False, True]
+def test_booleans(predict: Predict, post: Post) -> None:
+    assert predict("invert", {"flags": [True, False]})["not"].tolist() == [False, True]
     assert post("invert", instances=[True, False]) == (200, {"predictions": [False, True]})
 
 
-def test_every_type_of_output(predict, post) -> None:
-    outputs = predict("kinds", x=np.array([0, 1, 100], np.int32))
+def test_outputs_of_every_dtype(predict: Predict, post: Post) -> None:
+    outputs = predict("cast", {"x": np.array([0, 1, 100], np.int32)})
     assert {name: str(array.dtype) for name, array in outputs.items()} == {
-        kind: kind for kind in KINDS
+        dtype: dtype for dtype in DTYPES
     }
-    for kind, array in outputs.items():
-        np.testing.assert_array_equal(
-            array, np.array([0, 1, 100], np.int32).astype(kind), err_msg=kind
-        )
-    assert post("kinds", inputs=[100])[1]["outputs"] == {
-        kind: [True] if kind == "bool" else [100] for kind in KINDS
+    for dtype, array in outputs.items():
+        expected = np.array([0, 1, 100], np.int32).astype(dtype)
+        np.testing.assert_array_equal(array, expected, err_msg=dtype)
+    assert post("cast", inputs=[100])[1]["outputs"] == {
+        dtype: [True] if dtype == "bool" else [100] for dtype in DTYPES
     }
 
 
-def test_a_scalar_output_has_no_rows(predict, post) -> None:
-    assert predict("total", x=np.array([1, 2], np.float32))["total"] == 3
+def test_a_scalar_output_has_no_row_form(predict: Predict, post: Post) -> None:
+    assert predict("total", {"x": np.array([1, 2], np.float32)})["total"] == 3
     assert post("total", inputs=[1, 2]) == (200, {"outputs": 3.0})
     status, body = post("total", instances=[1, 2])
     assert status == 400
     assert "has no shape information" in body["error"]
 
 
-def test_outputs_of_different_lengths_have_no_rows(predict, post) -> None:
-    assert predict("uneven", x=np.array([1, 2], np.float32))["first"].tolist() == [1]
+def test_outputs_of_different_lengths_have_no_row_form(predict: Predict, post: Post) -> None:
+    assert predict("uneven", {"x": np.array([1, 2], np.float32)})["first"].tolist() == [1]
     assert post("uneven", instances=[1, 2])[0] == 400
     assert post("uneven", inputs=[1, 2])[1] == {"outputs": {"all": [1.0, 2.0], "first": [1.0]}}
 
 
-def test_the_initialiser_is_told_of_but_cannot_be_called(odd_server, stubs, post) -> None:
-    request = GetModelMetadataRequest(metadata_field=["signature_def"])
-    request.model_spec.name = "odd"
-    response = stubs(odd_server).metadata(request)
-    signatures = SignatureDefMap()
-    assert response.metadata["signature_def"].Unpack(signatures)
-    assert "__saved_model_init_op" in signatures.signature_def
+def test_the_initializer_cannot_be_called(post: Post) -> None:
     assert post("__saved_model_init_op", inputs={})[0] == 400
-
-
-def test_metadata(odd_server, ask) -> None:
-    body = ask(odd_server, "/v1/models/odd/metadata").body
-    assert body["model_spec"] == {"name": "odd", "signature_name": "", "version": "1"}
-    add = body["metadata"]["signature_def"]["signature_def"]["add"]
-    assert add["method_name"] == "tensorflow/serving/predict"
-    assert add["inputs"]["a"] == {
-        "dtype": "DT_INT64",
-        "name": "add_a:0",
-        "tensor_shape": {"dim": [{"name": "", "size": "-1"}], "unknown_rank": False},
-    }
-
-
-def test_an_empty_batch(server, stubs) -> None:
-    request = PredictRequest()
-    request.model_spec.name = "kmnist"
-    request.inputs["images"].CopyFrom(tf.make_tensor_proto(np.zeros((0, 28, 28), np.uint8)))
-    outputs = stubs(server).predict(request, timeout=30).outputs
-    assert tf.make_ndarray(outputs["probabilities"]).shape == (0, 10)
-
-
-def test_answers_come_in_typed_fields_as_upstream_by_default(server, stubs) -> None:
-    request = PredictRequest()
-    request.model_spec.name = "kmnist"
-    request.inputs["images"].CopyFrom(tf.make_tensor_proto(np.zeros((1, 28, 28), np.uint8)))
-    outputs = stubs(server).predict(request, timeout=30).outputs
-    assert len(outputs["probabilities"].float_val) == 10
-    assert outputs["class_ids"].int64_val == [1]
-    assert outputs["class_names"].string_val == [b"1"]
-    assert not outputs["probabilities"].tensor_content

@@ -1,4 +1,4 @@
-"""The drawing page in headless Chromium, through the hands and the eyes of a person."""
+"""The drawing page in headless Chromium, as a user operates it."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.web.handwriting import DIGITS, smooth
 
-__all__ = ["Page", "open_page"]
+__all__ = ["Page", "Pointer", "open_page"]
 
 _FLAGS = (
     "--headless",
@@ -29,14 +29,14 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_SECONDS = 30  # until what should happen counts as not happening
+_SECONDS = 30  # timeout of every wait
 
 Pointer = Literal["mouse", "touch", "pen"]
 
 
 @contextmanager
 def open_page(url: str) -> Iterator["Page"]:
-    """A new browser, without a past, at ``url``. Skips the test where there is none."""
+    """Open ``url`` in a new browser with an empty profile; skip the test without Chromium."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("chromium and chromedriver are not installed")
@@ -54,7 +54,7 @@ def open_page(url: str) -> Iterator["Page"]:
 
 
 class Page:
-    """The page as a person has it before them."""
+    """A browser window with the page."""
 
     def __init__(self, browser: Any, url: str) -> None:
         self.browser = browser
@@ -62,7 +62,7 @@ class Page:
         browser.get(url)
 
     def look(self, width: int, height: int, scheme: Literal["light", "dark"] = "light") -> None:
-        """Gives the window a size, and the system a colour scheme."""
+        """Set the size of the window and the colour scheme of the system."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -74,7 +74,7 @@ class Page:
         self.command("Emulation.setEmulatedMedia", features=[scheme_feature])
 
     def draw(self, digit: int, pointer: Pointer = "mouse") -> None:
-        """Writes a digit on the sheet, beside what is there."""
+        """Draw a digit in addition to the current drawing."""
         for stroke in DIGITS[digit]:
             self.stroke(smooth(stroke), pointer)
 
@@ -85,10 +85,11 @@ class Page:
         *,
         pressure: float | None = None,
     ) -> None:
-        """One stroke through points of the sheet, which spans from (0, 0) to (1, 1)."""
+        """Draw a stroke; the drawing area spans from (0, 0) to (1, 1)."""
         sheet = self.browser.find_element(By.ID, "sheet")
         side = sheet.rect["width"]
-        hand: Any = PointerInput(pointer, pointer)
+        untyped: Any = PointerInput  # selenium annotates only some functions
+        hand = untyped(pointer, pointer)
         actions = ActionBuilder(self.browser, mouse=hand, duration=5)
         for number, (x, y) in enumerate(points):
             to = {"x": int((x - 0.5) * side), "y": int((y - 0.5) * side), "origin": sheet}
@@ -99,7 +100,7 @@ class Page:
         actions.perform()
 
     def press(self, *keys: str) -> None:
-        """Presses keys together, wherever the focus is."""
+        """Press keys together in the focused element."""
         actions = webdriver.ActionChains(self.browser, duration=0)
         for key in keys:
             actions.key_down(key)
@@ -108,7 +109,7 @@ class Page:
         actions.perform()
 
     def click(self, name: str) -> None:
-        """Clicks the button of that name."""
+        """Click the button with a name."""
         for button in self.browser.find_elements(By.TAG_NAME, "button"):
             if button.text == name:
                 button.click()
@@ -116,36 +117,36 @@ class Page:
         raise AssertionError(f"there is no button {name!r}")
 
     def text(self, id: str) -> str:
-        """What an element says, seen or only spoken."""
+        """Return the text of an element, visible or not."""
         return str(self.run(f"return document.getElementById('{id}').textContent")).strip()
 
     def wait_for(self, id: str, expected: str | Callable[[str], bool]) -> str:
-        """Waits until an element says the text, or one that satisfies."""
-        satisfies = expected if callable(expected) else lambda text: text == expected
-        said = "nothing"
+        """Wait until an element has the text, or one that satisfies the condition; return it."""
+        satisfies = expected if callable(expected) else lambda found: found == expected
+        text = ""
 
         def check(_: object) -> bool:
-            nonlocal said
-            said = self.text(id)
-            return satisfies(said)
+            nonlocal text
+            text = self.text(id)
+            return satisfies(text)
 
         try:
             WebDriverWait(self.browser, _SECONDS, 0.05).until(check)
         except Exception as error:
-            raise AssertionError(f"#{id} says {said!r}; expected {expected!r}") from error
-        return said
+            raise AssertionError(f"#{id} has the text {text!r}; expected {expected!r}") from error
+        return text
 
-    def answer(self) -> str:
-        """The name of the class, once the page has the answer to what is drawn now."""
-        answered = """
+    def prediction(self) -> str:
+        """Wait for the prediction of the current drawing; return the name of the class."""
+        is_current = """
             const { ariaBusy, classList } = document.getElementById("answer");
             return ariaBusy === "false" && !classList.contains("empty");
         """
-        WebDriverWait(self.browser, _SECONDS, 0.02).until(lambda _: self.run(answered))
+        WebDriverWait(self.browser, _SECONDS, 0.02).until(lambda _: self.run(is_current))
         return self.text("winner")
 
     def bars(self) -> dict[str, str]:
-        """The percentage at each class's name."""
+        """Return the percentage of each class."""
         rows = self.browser.find_elements(By.CSS_SELECTOR, "#classes li")
         return {
             row.find_element(By.CLASS_NAME, "name").text: row.find_element(
@@ -155,7 +156,7 @@ class Page:
         }
 
     def ink(self) -> int:
-        """How many pixels of the sheet are covered."""
+        """Return the number of covered pixels of the drawing area."""
         return int(
             self.run("""
                 const copy = new OffscreenCanvas(560, 560).getContext("2d");
@@ -166,24 +167,25 @@ class Page:
         )
 
     def run(self, script: str, *arguments: Any) -> Any:
+        """Run a script and return its result."""
         return self.browser.execute_script(script, *arguments)
 
     def run_async(self, script: str, *arguments: Any) -> Any:
-        """Runs a script that may await; what it returns."""
+        """Run a script that may await, and return its result."""
         wrapped = "const done = arguments[arguments.length - 1];"
         wrapped += f"(async (...given) => {{ {script} }})(...arguments).then(done, (e) => done(String(e)));"
         return self.browser.execute_async_script(wrapped, *arguments)
 
     def command(self, name: str, **parameters: Any) -> Any:
-        """A command of the Chrome DevTools Protocol."""
+        """Send a command of the Chrome DevTools Protocol."""
         return self.browser.execute_cdp_cmd(name, parameters)
 
-    def complaints(self) -> list[str]:
-        """What the browser had to complain about: faults, refused resources."""
+    def logged_errors(self) -> list[str]:
+        """Return what the browser has logged: exceptions and refused resources."""
         return [entry["message"] for entry in self.browser.get_log("browser")]
 
     def violations(self) -> list[str]:
-        """Where axe-core finds the page inaccessible. Skips the test where it is not installed."""
+        """Return the accessibility violations that axe-core finds; skip the test without axe-core."""
         modules = Path(__file__).parents[2] / "node_modules"
         file = Path(os.environ.get("AXE_CORE") or modules / "axe-core" / "axe.min.js")
         if not file.is_file():

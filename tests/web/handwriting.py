@@ -1,4 +1,4 @@
-"""The ten digits as a person writes them: strokes of points, which a smooth line runs through."""
+"""The ten digits in handwriting: points of strokes, to be connected by a smooth line."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ __all__ = ["DIGITS", "smooth"]
 
 Point = tuple[float, float]
 
-#: digit → strokes, in a square from (0, 0), the upper left corner, to (1, 1).
+# Digit → strokes, in a square from (0, 0), the upper left corner, to (1, 1).
 DIGITS: dict[int, list[list[Point]]] = {
     0: [[(0.52, 0.16), (0.34, 0.24), (0.27, 0.5), (0.34, 0.77), (0.51, 0.85), (0.68, 0.75),
          (0.73, 0.48), (0.66, 0.24), (0.5, 0.16)]],
@@ -30,7 +30,7 @@ DIGITS: dict[int, list[list[Point]]] = {
 
 
 def smooth(points: Sequence[Point], steps: int = 3) -> list[Point]:
-    """The points with a Catmull-Rom curve through them, ``steps`` to each."""
+    """Return points of the Catmull-Rom curve through ``points``, ``steps`` per segment."""
     padded = [points[0], *points, points[-1]]
     line = [points[0]]
     for four in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
@@ -42,6 +42,6 @@ def smooth(points: Sequence[Point], steps: int = 3) -> list[Point]:
 
 
 def _curve(a: float, b: float, c: float, d: float, t: float) -> float:
-    """From ``b``, where t is 0, to ``c``, where it is 1."""
+    """Interpolate from ``b`` at t = 0 to ``c`` at t = 1."""
     squared, cubed = 2 * a - 5 * b + 4 * c - d, 3 * b - a - 3 * c + d
     return 0.5 * (2 * b + (c - a) * t + squared * t**2 + cubed * t**3)

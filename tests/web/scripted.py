@@ -1,4 +1,4 @@
-"""A server of the page whose model says what the test wants, or says nothing."""
+"""A server of the page whose responses a test sets, and that it can stop."""
 
 import json
 import threading
@@ -10,40 +10,41 @@ from typing import Any, Self
 
 from kmnist.server.page import PAGE_HEADERS, read_page_file
 
-__all__ = ["ScriptedServer", "available", "says"]
+__all__ = ["Answer", "ScriptedServer", "available", "predicts"]
 
-Answer = tuple[int, Any]  # an HTTP status, and what to send as JSON
+Answer = tuple[int, Any]  # HTTP status and JSON value
 
 _MODEL = "/v1/models/kmnist"
 
 
 def available(version: int, state: str = "AVAILABLE", error: str = "") -> dict[str, Any]:
-    """The status of a version as TensorFlow Serving tells it."""
+    """Return the status of a version in the form of TensorFlow Serving."""
     code = "UNKNOWN" if error else "OK"
     status = {"error_code": code, "error_message": error}
     return {"version": str(version), "state": state, "status": status}
 
 
 class ScriptedServer:
-    """Serves the page from start to stop, on a port that it keeps.
+    """A server that uses the same port after a restart.
 
     Attributes:
-        status: What is answered about the model's versions.
-        signatures: What the model tells of itself.
-        predict: Answers a request; runs in a thread of its own, so it may wait.
-        csp: The Content-Security-Policy to send.
+        status: The response to a status request.
+        signatures: The signatures in the response to a metadata request.
+        predict: Returns the response to a predict request; runs in its own thread, so it may block.
+        csp: The Content-Security-Policy of the page.
     """
 
     def __init__(self) -> None:
         self.status: Answer = (200, {"model_version_status": [available(1)]})
         self.signatures: dict[str, Any] = {"pictures": {}}
-        self.predict: Callable[[Any], Answer] = says("7", [0.0] * 7 + [1.0, 0.0, 0.0])
+        self.predict: Callable[[Any], Answer] = predicts("7", [0.0] * 7 + [1.0, 0.0, 0.0])
         self.csp = PAGE_HEADERS["Content-Security-Policy"]
         self._port = 0
         self._http: ThreadingHTTPServer | None = None
 
     @property
     def url(self) -> str:
+        """The address of the page."""
         return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
@@ -59,6 +60,7 @@ class ScriptedServer:
         self.stop()
 
     def start(self) -> None:
+        """Listen on the port of the last start, if any."""
         script = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -71,7 +73,7 @@ class ScriptedServer:
                 elif file := read_page_file(self.path):
                     self._send(200, *file)
                 else:
-                    self._json(404, {"error": "nothing here"})
+                    self._json(404, {"error": "not found"})
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -86,25 +88,26 @@ class ScriptedServer:
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Content-Security-Policy", script.csp)
                 self.end_headers()
-                with suppress(ConnectionError):  # the page no longer wants to know
+                with suppress(ConnectionError):  # the page has aborted the request
                     self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                pass
+            def log_message(self, format: str, *args: object) -> None:
+                """Keep the output of the tests free of requests."""
 
         self._http = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
+        """Refuse connections."""
         if self._http is not None:
             self._http.shutdown()
             self._http.server_close()
             self._http = None
 
 
-def says(name: str, probabilities: list[float], **more: Any) -> Callable[[Any], Answer]:
-    """Answers every picture with these probabilities; the likeliest class has this name."""
+def predicts(name: str, probabilities: list[float], **more: Any) -> Callable[[Any], Answer]:
+    """Return a predict function with these probabilities; ``name`` is that of the best class."""
     outputs = {
         "probabilities": [probabilities],
         "class_ids": [probabilities.index(max(probabilities))],

@@ -1,10 +1,11 @@
-"""A person draws, in a real browser; a model trained on MNIST answers."""
+"""Drawing in a real browser, with the predictions of a model trained on MNIST."""
 
 import base64
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ pytest.importorskip("selenium", reason="needs selenium")
 
 from selenium.webdriver.common.keys import Keys
 
-from tests.web.browsing import Page, open_page
+from kmnist.server import Server
+from tests.web.browsing import Page, Pointer, open_page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # the first one trains
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # the first test trains
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four epochs on the bundled MNIST."""
+    """A model trained for four epochs on the bundled MNIST."""
     from kmnist import build_model, evaluate, export_model, load_dataset, train
 
     base = tmp_path_factory.mktemp("models") / "kmnist"
@@ -30,27 +32,27 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(base: Path) -> Any:
-    from kmnist.server import Server
-
+def server(base: Path) -> Iterator[Server]:
+    """A server of the model."""
     with Server(base, rest_port=0, grpc_port=0) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def browsed(server: Any) -> Any:
+def browsed(server: Server) -> Iterator[Page]:
+    """The page of the server in a browser for all tests of the module."""
     with open_page(server.rest_url) as page:
         yield page
 
 
 @pytest.fixture
-def page(browsed: Page) -> Any:
-    """The page, with nothing drawn; no complaint of the browser's afterwards."""
+def page(browsed: Page) -> Iterator[Page]:
+    """The page with nothing drawn; after the test, the browser must have logged no error."""
     browsed.wait_for("state", "Ready")
     browsed.press(Keys.ESCAPE)
     browsed.wait_for("winner", "–")
     yield browsed
-    assert browsed.complaints() == []
+    assert browsed.logged_errors() == []
 
 
 @pytest.fixture(scope="module")
@@ -67,42 +69,42 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("pointer", ["mouse", "touch"])
-def test_the_ten_digits(page, pointer) -> None:
+def test_the_ten_digits_are_recognized(page: Page, pointer: Pointer) -> None:
     page.look(*(1280, 800) if pointer == "mouse" else (360, 740))
-    answers = {}
+    predictions = {}
     for digit in range(10):
         page.press(Keys.ESCAPE)
         page.wait_for("winner", "–")
         page.draw(digit, pointer)
-        answers[digit] = page.answer()
+        predictions[digit] = page.prediction()
     page.look(1280, 800)
-    right = Counter(answer == str(digit) for digit, answer in answers.items())
-    assert right[True] >= 8, answers
+    correct = Counter(name == str(digit) for digit, name in predictions.items())
+    assert correct[True] >= 8, predictions
 
 
-def test_a_pen_draws_as_wide_as_it_is_pressed(page) -> None:
+def test_the_pressure_of_a_pen_sets_the_width_of_its_line(page: Page) -> None:
     page.stroke([(0.5, 0.2), (0.5, 0.8)], "pen", pressure=0.1)
     light = page.ink()
     page.press(Keys.ESCAPE)
     page.stroke([(0.5, 0.2), (0.5, 0.8)], "pen", pressure=0.9)
     assert page.ink() > 1.5 * light
-    assert page.answer() == "1"
+    assert page.prediction() == "1"
 
 
-def test_bars_move_while_the_pen_is_down(page) -> None:
+def test_the_prediction_follows_the_drawing(page: Page) -> None:
     page.stroke([(0.3, 0.2), (0.7, 0.2)])
-    first = page.wait_for("certainty", lambda words: "sure" in words)
+    first = page.wait_for("certainty", lambda text: "sure" in text)
     assert page.bars().keys() == set("0123456789")
     page.stroke([(0.7, 0.2), (0.45, 0.85)])
-    page.wait_for("certainty", lambda words: words != first)
-    assert page.answer() == "7"
+    page.wait_for("certainty", lambda text: text != first)
+    assert page.prediction() == "7"
     assert page.wait_for("spoken", bool).startswith(f"7, {page.bars()['7']} sure")
     assert sum(int(share.rstrip("%")) for share in page.bars().values()) in range(95, 106)
 
 
-def test_what_the_model_sees_and_its_weights_are_shown(page) -> None:
+def test_the_received_image_and_the_weights_are_shown(page: Page) -> None:
     page.draw(1)
-    page.answer()
+    page.prediction()
     painted = page.run("""
         return [...document.querySelectorAll("#seen, .weights")].map((canvas) => {
           const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -113,28 +115,36 @@ def test_what_the_model_sees_and_its_weights_are_shown(page) -> None:
 
 
 @pytest.mark.parametrize("by", ["button", "key"])
-def test_undo_takes_back_one_stroke_and_clear_all_and_undo_brings_them_back(page, by) -> None:
-    undo, clear = {
-        "button": (lambda: page.click("Undo"), lambda: page.click("Clear")),
-        "key": (lambda: page.press(Keys.CONTROL, "z"), lambda: page.press(Keys.ESCAPE)),
-    }[by]
+def test_undo_removes_one_stroke_and_restores_a_cleared_drawing(page: Page, by: str) -> None:
+    def undo() -> None:
+        if by == "button":
+            page.click("Undo")
+        else:
+            page.press(Keys.CONTROL, "z")
+
+    def clear() -> None:
+        if by == "button":
+            page.click("Clear")
+        else:
+            page.press(Keys.ESCAPE)
+
     page.stroke([(0.5, 0.2), (0.5, 0.8)])
     one = page.ink()
-    assert page.answer() == "1"
+    assert page.prediction() == "1"
     page.stroke([(0.2, 0.5), (0.8, 0.5)])
     assert page.ink() > one
     undo()
     assert page.ink() == one
-    assert page.answer() == "1"
+    assert page.prediction() == "1"
     clear()
     assert (page.ink(), page.text("winner"), page.text("spoken")) == (0, "–", "")
     assert set(page.bars().values()) == {"0%"}
     undo()
     assert page.ink() == one
-    assert page.answer() == "1"
+    assert page.prediction() == "1"
 
 
-def test_the_keys_alone_draw(page) -> None:
+def test_the_keyboard_alone_suffices_to_draw(page: Page) -> None:
     page.browser.refresh()
     page.press(Keys.TAB)
     assert page.run("return document.activeElement.id") == "sheet"
@@ -144,13 +154,13 @@ def test_the_keys_alone_draw(page) -> None:
     for _ in range(28):
         page.press(Keys.ARROW_DOWN)
     page.press(" ")
-    assert page.answer() == "1"
+    assert page.prediction() == "1"
     ink = page.ink()
     page.press(Keys.ARROW_LEFT, Keys.ARROW_UP)
     assert page.ink() == ink
 
 
-def test_every_control_is_reached_by_keyboard(page) -> None:
+def test_every_control_is_reachable_by_keyboard(page: Page) -> None:
     page.browser.refresh()
     reached = []
     for _ in range(5):
@@ -161,19 +171,19 @@ def test_every_control_is_reached_by_keyboard(page) -> None:
     assert reached == ["sheet", "undo", "clear", "open", "SUMMARY"]
 
 
-def test_a_picture_is_picked(page, seven) -> None:
+def test_a_picture_can_be_chosen(page: Page, seven: Path) -> None:
     page.browser.find_element("id", "file").send_keys(str(seven))
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
 
 
-def test_a_picture_is_dropped(page, seven) -> None:
+def test_a_picture_can_be_dropped(page: Page, seven: Path) -> None:
     for event in ("dragEnter", "dragOver", "drop"):
         data = {"items": [], "files": [str(seven)], "dragOperationsMask": 1}
         page.command("Input.dispatchDragEvent", type=event, x=300, y=300, data=data)
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
 
 
-def test_a_picture_is_pasted(page, seven) -> None:
+def test_a_picture_can_be_pasted(page: Page, seven: Path) -> None:
     page.command(
         "Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"]
     )
@@ -187,42 +197,44 @@ def test_a_picture_is_pasted(page, seven) -> None:
     )
     assert copied is None
     page.press(Keys.CONTROL, "v")
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
 
 
-def test_ink_on_a_picture_is_a_new_drawing_and_undo_brings_the_picture_back(page, seven) -> None:
+def test_ink_on_a_picture_starts_a_new_drawing_and_undo_restores_the_picture(
+    page: Page, seven: Path
+) -> None:
     page.browser.find_element("id", "file").send_keys(str(seven))
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
     picture = page.ink()
     page.stroke([(0.5, 0.2), (0.5, 0.8)])
-    assert page.answer() == "1"
+    assert page.prediction() == "1"
     page.click("Undo")
     assert page.ink() == picture
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
 
 
-def test_what_is_no_picture_is_refused_in_words(page, tmp_path) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_with_a_message(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("seven")
     page.browser.find_element("id", "file").send_keys(str(file))
-    page.wait_for("state", "notes.txt is no picture that this browser can read.")
+    page.wait_for("state", "notes.txt is not a picture that this browser can read.")
     page.draw(7)
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
     assert page.text("state") == "Ready"
 
 
-def test_version_and_latency_are_shown_and_a_new_version_is_taken_up(page, base) -> None:
+def test_version_and_latency_are_shown_and_a_new_version_is_used(page: Page, base: Path) -> None:
     page.draw(3)
-    page.answer()
+    page.prediction()
     assert page.text("version") == "version 1"
     assert page.text("latency").removesuffix(" ms").isdigit()
     shutil.copytree(base / "1", base / "staged")
     (base / "staged").rename(base / "2")
     page.wait_for("version", "version 2")
-    assert page.answer() == "3"
+    assert page.prediction() == "3"
 
 
-def test_nothing_is_asked_of_another_host(page, server) -> None:
+def test_no_request_goes_to_another_host(page: Page, server: Server) -> None:
     assert (
         page.run("""
         return performance.getEntriesByType("resource").map(({ name }) => new URL(name).origin)
@@ -234,11 +246,13 @@ def test_nothing_is_asked_of_another_host(page, server) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(320, 568), (360, 740), (1280, 800), (2560, 1440)])
-def test_it_is_accessible_and_fits_the_window(page, size, scheme) -> None:
+def test_the_page_is_accessible_and_fits_the_window(
+    page: Page, size: tuple[int, int], scheme: Literal["light", "dark"]
+) -> None:
     page.look(*size, scheme)
     violations = page.violations()
     page.draw(5)
-    page.answer()
+    page.prediction()
     violations += page.violations()
     width = page.run("return document.documentElement.scrollWidth")
     page.look(1280, 800)

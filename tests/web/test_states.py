@@ -1,4 +1,4 @@
-"""What the page says of a server that is not there, not ready, slow, or of another mind."""
+"""The page with a server that is down, not ready, slow, or refuses requests."""
 
 import re
 import threading
@@ -13,7 +13,7 @@ pytest.importorskip("selenium", reason="needs selenium")
 from selenium.webdriver.common.keys import Keys
 
 from tests.web.browsing import Page, open_page
-from tests.web.scripted import ScriptedServer, available, says
+from tests.web.scripted import Answer, ScriptedServer, available, predicts
 
 pytestmark = pytest.mark.browser
 
@@ -23,45 +23,50 @@ LINE = [(0.5, 0.2), (0.5, 0.8)]
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
+    """A server with the default responses."""
     with ScriptedServer() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Page]:
+    """A browser for all tests of the module."""
     with open_page("about:blank") as page:
         yield page
 
 
 @pytest.fixture
 def page(browser: Page, server: ScriptedServer) -> Page:
+    """The page of the server, ready to draw."""
     browser.browser.get(server.url)
     browser.wait_for("state", "Ready")
     return browser
 
 
-def _statuses(*versions: Any) -> Any:
+def _statuses(*versions: Any) -> Answer:
     return 200, {"model_version_status": list(versions)}
 
 
-def test_a_dead_server_is_told_and_the_page_recovers_with_the_answer(page, server) -> None:
+def test_the_page_reports_a_server_that_is_down_and_recovers(
+    page: Page, server: ScriptedServer
+) -> None:
     server.stop()
     page.stroke(LINE)
-    page.wait_for("state", "The server cannot be reached. Trying again …")
-    assert (page.text("winner"), page.text("certainty")) == ("–", "No answer yet")
+    page.wait_for("state", "The server cannot be reached. Retrying …")
+    assert (page.text("winner"), page.text("certainty")) == ("–", "No prediction yet")
     assert page.violations() == []
     server.start()
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
     assert page.text("state") == "Ready"
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "message"),
     [
         (_statuses(available(1, "LOADING")), "Version 1 of the model is loading."),
         (
             _statuses(available(2, "END"), available(1, "END")),
-            "The server has taken the model down.",
+            "The server has unloaded the model.",
         ),
         (
             _statuses(available(3, "END", "Not found: no variables\n\t [[{{node x}}]]")),
@@ -69,108 +74,114 @@ def test_a_dead_server_is_told_and_the_page_recovers_with_the_answer(page, serve
         ),
         (
             (404, {"error": "Could not find any versions of model kmnist"}),
-            "The server has no model “kmnist”; the address of this page may name another: ?model=NAME.",
+            "The server has no model “kmnist”. Add ?model=NAME to the address of this page.",
         ),
-        ((429, {"error": "Too many requests"}), "The server has too much to do."),
+        ((429, {"error": "Too many requests"}), "The server is overloaded."),
         (
             (502, {"error": "The model server cannot be reached"}),
-            "The model server cannot be reached; it may be starting.",
+            "The model server cannot be reached. It may be starting.",
         ),
-        ((500, {"error": "boom"}), "The server answered with an error, 500: boom."),
+        ((500, {"error": "boom"}), "The server reported error 500: boom."),
     ],
 )
-def test_a_server_that_is_not_ready_is_told_in_words(browser, server, status, words) -> None:
+def test_the_page_reports_a_server_that_is_not_ready(
+    browser: Page, server: ScriptedServer, status: Answer, message: str
+) -> None:
     ready, server.status = server.status, status
     browser.browser.get(server.url)
-    browser.wait_for("state", f"{words} Trying again …")
+    browser.wait_for("state", f"{message} Retrying …")
     browser.stroke(LINE)
     assert browser.text("winner") == "–"
     server.status = ready
-    assert browser.answer() == "7"
+    assert browser.prediction() == "7"
     assert browser.text("state") == "Ready"
 
 
-def test_a_failed_answer_is_told_and_asked_for_again(page, server) -> None:
-    answers, server.predict = server.predict, lambda _: (500, {"error": "out of memory"})
+def test_a_failed_request_is_reported_and_repeated(page: Page, server: ScriptedServer) -> None:
+    predict, server.predict = server.predict, lambda _: (500, {"error": "out of memory"})
     page.stroke(LINE)
-    page.wait_for("state", "The server answered with an error, 500: out of memory. Trying again …")
-    server.predict = answers
-    assert page.answer() == "7"
+    page.wait_for("state", "The server reported error 500: out of memory. Retrying …")
+    server.predict = predict
+    assert page.prediction() == "7"
 
 
-def test_what_the_server_refuses_is_told_until_something_else_is_drawn(page, server) -> None:
+def test_a_refusal_is_reported_until_the_drawing_changes(
+    page: Page, server: ScriptedServer
+) -> None:
     refusal = {"error": "Picture 0, 3 bytes, is no PNG.\n\t [[{{node Assert}}]]"}
-    answers, server.predict = server.predict, lambda _: (400, refusal)
+    predict, server.predict = server.predict, lambda _: (400, refusal)
     page.stroke([(0.5, 0.5)])
-    page.wait_for("state", "The server refuses this: Picture 0, 3 bytes, is no PNG.")
-    server.predict = answers
+    page.wait_for("state", "The server refused the request: Picture 0, 3 bytes, is no PNG.")
+    server.predict = predict
     page.stroke(LINE)
-    assert page.answer() == "7"
+    assert page.prediction() == "7"
     assert page.text("state") == "Ready"
 
 
-def test_the_newest_drawing_wins_over_a_slow_answer(page, server) -> None:
-    let_go = threading.Event()
-    asked = []
+def test_the_newest_drawing_replaces_a_slow_request(page: Page, server: ScriptedServer) -> None:
+    release = threading.Event()
+    requested: list[str] = []
 
-    def slow_at_first(request: Any) -> Any:
-        asked.append(request["inputs"]["pictures"][0]["b64"])
-        if len(asked) == 1:
-            let_go.wait(30)
-            return says("0", [1.0] + [0.0] * 9)(request)
-        return says("3", [0.0] * 3 + [1.0] + [0.0] * 6)(request)
+    def slow_at_first(request: Any) -> Answer:
+        requested.append(request["inputs"]["pictures"][0]["b64"])
+        if len(requested) == 1:
+            release.wait(30)
+            return predicts("0", [1.0] + [0.0] * 9)(request)
+        return predicts("3", [0.0] * 3 + [1.0] + [0.0] * 6)(request)
 
     server.predict = slow_at_first
     page.run("""
-        window.said = [];
+        window.states = [];
         const state = document.getElementById("state");
-        new MutationObserver(() => said.push(state.textContent)).observe(state, { childList: true });
+        new MutationObserver(() => states.push(state.textContent)).observe(state, { childList: true });
     """)
     page.stroke(LINE)
     page.stroke([(0.2, 0.5), (0.8, 0.5)])
-    assert page.answer() == "3"
-    assert page.run("return said") == []  # it did not wait until the slow one counted as lost
-    let_go.set()
+    assert page.prediction() == "3"
+    assert page.run("return states") == []  # the slow request has not timed out
+    release.set()
     page.stroke([(0.2, 0.2), (0.8, 0.8)])
-    assert page.answer() == "3"
-    assert len(set(asked)) == len(asked)
+    assert page.prediction() == "3"
+    assert len(set(requested)) == len(requested)
 
 
-def test_an_answer_to_what_was_cleared_is_dropped(page, server) -> None:
-    asked, let_go, answered = threading.Event(), threading.Event(), threading.Event()
-    answers = server.predict
+def test_the_prediction_for_a_cleared_drawing_is_dropped(
+    page: Page, server: ScriptedServer
+) -> None:
+    requested, release, answered = threading.Event(), threading.Event(), threading.Event()
+    predict = server.predict
 
-    def slow(request: Any) -> Any:
-        asked.set()
-        let_go.wait(30)
+    def slow(request: Any) -> Answer:
+        requested.set()
+        release.wait(30)
         answered.set()
-        return answers(request)
+        return predict(request)
 
     server.predict = slow
     page.stroke([(0.5, 0.5)])
-    assert asked.wait(30)
+    assert requested.wait(30)
     page.press(Keys.ESCAPE)
-    let_go.set()
+    release.set()
     assert answered.wait(30)
-    for _ in range(5):  # time for an answer to arrive that was not dropped
+    for _ in range(5):  # time for the prediction to arrive if it is not dropped
         page.run_async("await fetch('v1/models/kmnist')")
     assert page.text("winner") == "–"
 
 
-def test_a_model_that_does_not_tell_its_classes_lets_them_be_learned(page, server) -> None:
-    server.predict = says("Sandal", [0.1, 0.7, 0.2])
+def test_names_of_classes_are_learned_from_predictions(page: Page, server: ScriptedServer) -> None:
+    server.predict = predicts("Sandal", [0.1, 0.7, 0.2])
     page.stroke(LINE)
-    assert page.answer() == "Sandal"
+    assert page.prediction() == "Sandal"
     assert page.bars() == {"0": "10%", "Sandal": "70%", "2": "20%"}
     assert page.text("certainty") == "70% sure, or 2 with 20%"
     assert not page.browser.find_element("id", "seen").is_displayed()
-    server.predict = says("Boot", [0.1, 0.2, 0.7])
+    server.predict = predicts("Boot", [0.1, 0.2, 0.7])
     page.stroke(LINE)
     page.wait_for("winner", "Boot")
     assert page.bars() == {"0": "10%", "Sandal": "20%", "Boot": "70%"}
 
 
-def test_long_names_of_classes_come_from_the_model_and_fit_a_phone(browser, server) -> None:
+def test_long_names_of_classes_fit_a_phone(browser: Page, server: ScriptedServer) -> None:
     names = ["T-shirt/top", "Trouser", "Pullover", "Ankle boot"]
     size = {"tensor_shape": {"dim": [{"size": "-1"}, {"size": "4"}]}}
     server.signatures = {
@@ -180,13 +191,13 @@ def test_long_names_of_classes_come_from_the_model_and_fit_a_phone(browser, serv
     }
     image = [[0, 255], [128, 0]]
 
-    def predict(request: Any) -> Any:
+    def predict(request: Any) -> Answer:
         if request["signature_name"] == "classes":
             assert request["inputs"] == {"class_ids": [0, 1, 2, 3]}
             weights = [[[0.5, -1.0], [0.0, 2.0]]] * 4
             return 200, {"outputs": {"class_names": names, "weights": weights}}
         assert request["signature_name"] == "explain"
-        return says(names[3], [0.05, 0.05, 0.1, 0.8], images=[image])(request)
+        return predicts(names[3], [0.05, 0.05, 0.1, 0.8], images=[image])(request)
 
     server.predict = predict
     browser.look(320, 568)
@@ -195,40 +206,49 @@ def test_long_names_of_classes_come_from_the_model_and_fit_a_phone(browser, serv
     browser.wait_for("state", "Ready")
     assert list(browser.bars()) == names
     browser.stroke(LINE)
-    assert browser.answer() == "Ankle boot"
+    assert browser.prediction() == "Ankle boot"
     assert browser.run("return document.documentElement.scrollWidth") == 320
     browser.look(1280, 800)
 
 
-def test_the_address_may_name_another_model(browser, server) -> None:
+def test_the_address_may_contain_the_name_of_another_model(
+    browser: Page, server: ScriptedServer
+) -> None:
     browser.browser.get(f"{server.url}/?model=fashion")
-    browser.wait_for("state", lambda words: words.startswith("The server has no model “fashion”"))
+    browser.wait_for("state", lambda text: text.startswith("The server has no model “fashion”"))
 
 
-def test_it_works_under_the_policy_of_nginx(browser, server) -> None:
+def test_the_page_works_with_the_content_security_policy_of_nginx(
+    browser: Page, server: ScriptedServer
+) -> None:
     config = (ROOT / "serving" / "nginx" / "nginx.conf").read_text()
     server.csp = re.findall(r'add_header Content-Security-Policy "(.+?)"', config)[0]
-    browser.complaints()
+    browser.logged_errors()
     browser.browser.get(server.url)
     browser.wait_for("state", "Ready")
     browser.stroke(LINE)
-    assert browser.answer() == "7"
-    assert browser.complaints() == []
+    assert browser.prediction() == "7"
+    assert browser.logged_errors() == []
 
 
-def test_what_is_asked_is_a_picture_of_the_ink_on_nothing(page, server) -> None:
-    asked = []
-    answers = server.predict
-    server.predict = lambda request: (asked.append(request), answers(request))[1]
+def test_a_request_contains_one_picture(page: Page, server: ScriptedServer) -> None:
+    requested: list[Any] = []
+    predict = server.predict
+
+    def record(request: Any) -> Answer:
+        requested.append(request)
+        return predict(request)
+
+    server.predict = record
     page.stroke([(0.5, 0.5)])
-    assert page.answer() == "7"
-    (request,) = asked
+    assert page.prediction() == "7"
+    (request,) = requested
     assert request["signature_name"] == "pictures"
     (picture,) = request["inputs"]["pictures"]
     assert list(picture) == ["b64"]
 
 
-def test_a_stroke_keeps_its_form_when_the_page_moves_under_the_pen(page) -> None:
+def test_a_stroke_keeps_its_shape_when_the_page_moves_under_the_pen(page: Page) -> None:
     def mouse(kind: str, x: int) -> None:
         page.command("Input.dispatchMouseEvent", type=kind, x=x, y=350, button="left", buttons=1)
 
@@ -243,4 +263,4 @@ def test_a_stroke_keeps_its_form_when_the_page_moves_under_the_pen(page) -> None
         return new Set([...data.keys()].filter((i) => i % 4 === 3 && data[i])
             .map((i) => Math.floor(i / (4 * 560)))).size;
     """)
-    assert covered in range(30, 45)  # rows: as many as the pen is wide
+    assert covered in range(30, 45)  # rows: the width of the pen

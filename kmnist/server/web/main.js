@@ -1,23 +1,23 @@
-/** Wires the page together: what is drawn goes to the model, what it answers to the page. */
+/** Connects the parts of the page: sends the drawing to the model and shows the prediction. */
 
 import { Model, Trouble } from "./model.js";
 import { newest, sleep } from "./newest.js";
 import { Paper } from "./paper.js";
-import { repaint, showAnswer, showClasses, showNothing, showWaiting } from "./view.js";
+import { repaint, showClasses, showNothing, showPrediction, showWaiting } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 
 const model = new Model(new URLSearchParams(location.search).get("model") ?? "kmnist");
 const paper = new Paper(byId("sheet"), byId("nib"), drawn);
-const asking = newest(ask, { pause: 120, patience: 1000 });
+const requests = newest(predict, { pause: 120, patience: 1000 });
 
-let version = null; // of the model, once it was described
+let version = null; // of the model, once its classes have been loaded
 let classes = { names: [], weights: [] };
-let questions = 0; // how often the question has changed
-let trouble = null; // what keeps the answer from being that to the drawing
-let speech;
+let revision = 0; // of the drawing and the version
+let trouble = null; // the error that is shown
+let speech; // timer of the announcement
 
-/** Asks for the state of the server for ever: every five seconds, every second while in trouble. */
+/** Polls the state of the server indefinitely: every five seconds, every second after an error. */
 async function watch() {
   for (let second = 0; ; second++) {
     if (!document.hidden && (trouble?.temporary || second % 5 === 0)) await check();
@@ -38,32 +38,32 @@ async function check() {
     }
     if (!isNew && !trouble?.temporary) return;
     if (paper.isEmpty) settle();
-    else renew();
+    else update();
   } catch (error) {
     fail(error);
   }
 }
 
-async function ask(signal) {
+async function predict(signal) {
   if (paper.isEmpty || version === null) return;
-  const about = questions;
+  const requested = revision;
   try {
-    const answer = await model.ask(await paper.toBlob(), signal);
+    const prediction = await model.predict(await paper.toBlob(), signal);
     if (signal.aborted) return;
-    learnNames(answer);
+    learnNames(prediction);
     settle();
-    byId("latency").textContent = `${Math.max(1, Math.round(answer.milliseconds))} ms`;
-    const sentence = showAnswer(answer, classes.names);
-    if (about === questions) {
+    byId("latency").textContent = `${Math.max(1, Math.round(prediction.milliseconds))} ms`;
+    const sentence = showPrediction(prediction, classes.names);
+    if (requested === revision) {
       byId("answer").ariaBusy = "false";
-      speech = setTimeout(() => (byId("spoken").textContent = sentence), 700); // once it is at rest
+      speech = setTimeout(() => (byId("spoken").textContent = sentence), 700); // not while it still changes
     }
   } catch (error) {
     if (!signal.aborted) fail(error);
   }
 }
 
-/** A model that does not tell its classes lets their names be known as they win. */
+/** Learns the name of a class from a prediction, for a model without the signature `classes`. */
 function learnNames({ probabilities, id, name }) {
   if (classes.names[id] === name && classes.names.length === probabilities.length) return;
   const names = probabilities.map((_, i) => (i === id ? name : (classes.names[i] ?? String(i))));
@@ -72,52 +72,53 @@ function learnNames({ probabilities, id, name }) {
 }
 
 function drawn(grown) {
-  if (!grown) asking.cancel(); // it was about what is no longer there
+  if (!grown) requests.cancel(); // the old drawing no longer matters
   if (trouble && !trouble.temporary) settle();
   byId("paper").classList.toggle("empty", paper.isEmpty);
   byId("undo").ariaDisabled = String(!paper.canUndo);
   byId("clear").ariaDisabled = String(paper.isEmpty);
   if (paper.isEmpty) showNothing();
-  renew();
+  update();
 }
 
-/** Asks, as the answer on the page is to another drawing or from another version. */
-function renew() {
-  questions += 1;
+/** Requests a prediction, because the drawing or the version has changed. */
+function update() {
+  revision += 1;
   clearTimeout(speech);
   byId("spoken").textContent = "";
   byId("answer").ariaBusy = String(!paper.isEmpty);
   if (paper.isEmpty) return;
   showWaiting();
-  asking.request();
+  requests.request();
 }
 
 function settle() {
   trouble = null;
-  say("ready", "Ready");
+  showState("ready", "Ready");
 }
 
 function fail(error) {
-  trouble = error instanceof Trouble ? error : new Trouble(`This page has a fault: ${error.message}`);
-  say("trouble", trouble.temporary ? `${trouble.message} Trying again …` : trouble.message);
+  trouble = error instanceof Trouble ? error : new Trouble(`Internal error of this page: ${error.message}`);
+  showState("trouble", trouble.temporary ? `${trouble.message} Retrying …` : trouble.message);
 }
 
-function say(state, words) {
+function showState(state, text) {
   document.body.dataset.state = state;
-  byId("state").classList.toggle("long", words.length > 70);
-  if (byId("state").textContent !== words) byId("state").textContent = words; // not spoken twice
+  byId("state").classList.toggle("long", text.length > 70);
+  // An assignment of the same text would be announced again.
+  if (byId("state").textContent !== text) byId("state").textContent = text;
 }
 
 function invitation(names) {
   const areDigits = names.length > 0 && names.every((name) => /^\d$/.test(name));
-  return areDigits ? `Write a digit from ${names.at(0)} to ${names.at(-1)}` : "Draw here";
+  return areDigits ? `Draw a digit from ${names.at(0)} to ${names.at(-1)}` : "Draw here";
 }
 
-async function lay(file, otherwise) {
+async function open(file, otherwise) {
   try {
     if (!file) throw new Trouble(otherwise, { temporary: false });
-    await paper.lay(file).catch(() => {
-      throw new Trouble(`${file.name} is no picture that this browser can read.`, { temporary: false });
+    await paper.open(file).catch(() => {
+      throw new Trouble(`${file.name} is not a picture that this browser can read.`, { temporary: false });
     });
   } catch (error) {
     fail(error);
@@ -128,8 +129,8 @@ byId("undo").addEventListener("click", () => paper.undo());
 byId("clear").addEventListener("click", () => paper.clear());
 byId("open").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", ({ target }) => {
-  if (target.files.length) lay(target.files[0]);
-  target.value = ""; // the same file may be chosen again
+  if (target.files.length) open(target.files[0]);
+  target.value = ""; // so that the same file can be chosen again
 });
 addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") paper.undo();
@@ -137,16 +138,16 @@ addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-addEventListener("paste", ({ clipboardData }) => lay(clipboardData.files[0], "The clipboard holds no picture."));
+addEventListener("paste", ({ clipboardData }) => open(clipboardData.files[0], "The clipboard contains no picture."));
 addEventListener("dragover", (event) => {
   event.preventDefault();
   byId("paper").classList.add("dropping");
 });
 addEventListener("dragleave", () => byId("paper").classList.remove("dropping"));
 addEventListener("drop", (event) => {
-  event.preventDefault(); // or the browser would open the file
+  event.preventDefault(); // otherwise the browser opens the file
   byId("paper").classList.remove("dropping");
-  lay(event.dataTransfer.files[0], "What was dropped is no picture file.");
+  open(event.dataTransfer.files[0], "The dropped item is not a file.");
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   paper.paint();

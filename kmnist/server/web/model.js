@@ -1,11 +1,11 @@
-/** The model, asked over TensorFlow Serving's REST API. */
+/** A client of TensorFlow Serving's REST API. */
 
-const PATIENCE = 8000; // ms until a request counts as failed
+const TIMEOUT = 8000; // ms
 
-/** What went wrong, in words for the person; `temporary` unless the question itself was at fault. */
+/** An error with a message for the user; `temporary` if the same request may succeed later. */
 export class Trouble extends Error {
-  constructor(words, { temporary = true } = {}) {
-    super(words);
+  constructor(message, { temporary = true } = {}) {
+    super(message);
     this.temporary = temporary;
   }
 }
@@ -18,7 +18,7 @@ export class Model {
     this.#name = name;
   }
 
-  /** The newest version that answers. Throws Trouble, as all of these do. */
+  /** Returns the newest available version. Like all of these methods, it throws Trouble. */
   async version() {
     const { model_version_status: versions } = await this.#fetch("");
     const byNumber = versions.toSorted((a, b) => b.version - a.version);
@@ -29,12 +29,12 @@ export class Model {
     const { version, status } = byNumber[0];
     const why = status?.error_message;
     if (why) throw new Trouble(`Version ${version} of the model could not be loaded: ${sentence(why)}`);
-    throw new Trouble("The server has taken the model down.");
+    throw new Trouble("The server has unloaded the model.");
   }
 
   /**
-   * What its signatures tell of the classes: { names, weights }, weights as rows of numbers, one
-   * image a class. Both are empty if the model has no signature `classes`.
+   * Returns the classes of the model: { names, weights }, with the weights of each class as an image
+   * of numbers. Both are empty if the model has no signature `classes`.
    */
   async describe() {
     const { metadata } = await this.#fetch("/metadata");
@@ -42,23 +42,23 @@ export class Model {
     this.#signature = "explain" in signatures ? "explain" : "pictures";
     if (!("classes" in signatures)) return { names: [], weights: [] };
     const size = signatures.serving_default.outputs.probabilities.tensor_shape.dim.at(-1).size;
-    const outputs = await this.#predict("classes", { class_ids: [...Array(Number(size)).keys()] });
+    const outputs = await this.#run("classes", { class_ids: [...Array(Number(size)).keys()] });
     return { names: outputs.class_names, weights: outputs.weights };
   }
 
   /**
-   * Asks about a picture.
+   * Predicts the class of a picture.
    *
    * @param {Blob} picture a PNG, JPEG, GIF, BMP or WebP file
-   * @param {AbortSignal} signal gives up waiting
-   * @returns its { probabilities, id, name, milliseconds, image }: a number for each class; the most
-   *   probable one's number and name; how long the answer took; what the model saw, rows of
-   *   numbers from 0 to 255, undefined if the model cannot tell
+   * @param {AbortSignal} signal aborts the request
+   * @returns { probabilities, id, name, milliseconds, image }: a probability for each class; the
+   *   number and the name of the most probable class; the duration of the request; the image that
+   *   the model received, rows of numbers from 0 to 255, undefined without the signature `explain`
    */
-  async ask(picture, signal) {
+  async predict(picture, signal) {
     const b64 = await base64(picture);
     const start = performance.now();
-    const outputs = await this.#predict(this.#signature, { pictures: [{ b64 }] }, signal);
+    const outputs = await this.#run(this.#signature, { pictures: [{ b64 }] }, signal);
     return {
       probabilities: outputs.probabilities[0],
       id: Number(outputs.class_ids[0]),
@@ -68,45 +68,45 @@ export class Model {
     };
   }
 
-  async #predict(signature_name, inputs, signal) {
+  async #run(signature_name, inputs, signal) {
     const body = JSON.stringify({ signature_name, inputs });
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body, signal };
     return (await this.#fetch(":predict", options)).outputs;
   }
 
   async #fetch(path, { signal, ...options } = {}) {
-    const limit = AbortSignal.timeout(PATIENCE);
-    let response, answer;
+    const timeout = AbortSignal.timeout(TIMEOUT);
+    let response, parsed;
     try {
       response = await fetch(`v1/models/${encodeURIComponent(this.#name)}${path}`, {
         ...options,
         cache: "no-store",
-        signal: signal ? AbortSignal.any([signal, limit]) : limit,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
-      answer = await response.json();
+      parsed = await response.json();
     } catch (error) {
       signal?.throwIfAborted();
-      if (limit.aborted) throw new Trouble("The server does not answer.");
+      if (timeout.aborted) throw new Trouble("The server does not answer.");
       if (!response) throw new Trouble("The server cannot be reached.");
     }
-    if (response.ok && answer) return answer;
-    throw new Trouble(this.#words(response.status, sentence(answer?.error ?? "")), {
+    if (response.ok && parsed) return parsed;
+    throw new Trouble(this.#message(response.status, sentence(parsed?.error ?? "")), {
       temporary: response.status !== 400 && response.status !== 413,
     });
   }
 
-  #words(status, error) {
+  #message(status, error) {
     if (status === 404) {
-      return `The server has no model “${this.#name}”; the address of this page may name another: ?model=NAME.`;
+      return `The server has no model “${this.#name}”. Add ?model=NAME to the address of this page.`;
     }
-    if (status === 429) return "The server has too much to do.";
-    if ([502, 503, 504].includes(status)) return "The model server cannot be reached; it may be starting.";
-    if (status === 400) return `The server refuses this: ${error}`;
-    return `The server answered with an error, ${status}: ${error || "it says no more."}`;
+    if (status === 429) return "The server is overloaded.";
+    if ([502, 503, 504].includes(status)) return "The model server cannot be reached. It may be starting.";
+    if (status === 400) return `The server refused the request: ${error}`;
+    return `The server reported error ${status}: ${error || "no details."}`;
   }
 }
 
-/** An error as a sentence. TensorFlow tells the node of the graph in further lines, or in brackets. */
+/** Returns an error as a sentence, without the graph nodes that TensorFlow appends in brackets. */
 function sentence(error) {
   return error.split(/\n|\s*\[\[/, 1)[0].trim().replace(/[^.!?…]$/, "$&.");
 }

@@ -1,38 +1,39 @@
 /**
- * Does `work` for the newest of many requests: one at a time, with a pause between them.
+ * Runs `work` for the newest of many requests: one at a time, with a pause between runs.
  *
- * A request made while one is under way waits for it, for at most `patience`; what is under way is
- * aborted then, and the answer to it dropped. Requests in between are never worked on.
+ * A request during a run waits for its end, for at most `patience` milliseconds; then the run is
+ * aborted. Requests that are followed by a newer one before they run are skipped.
  *
- * @param {(signal: AbortSignal) => Promise<void>} work must not reject
+ * @param {(signal: AbortSignal) => Promise<void>} work must not reject; after an abort, it must
+ *   ignore its result
  * @returns {{ request: () => void, cancel: () => void }}
  */
 export function newest(work, { pause, patience }) {
-  let wanted = false;
-  let underway = null;
+  let requested = false;
+  let running = null;
   let timer;
 
   async function run() {
-    while (wanted) {
-      wanted = false;
+    while (requested) {
+      requested = false;
       clearTimeout(timer);
       timer = undefined;
-      underway = new AbortController();
-      await work(underway.signal);
+      running = new AbortController();
+      await work(running.signal);
       await sleep(pause);
     }
-    underway = null;
+    running = null;
   }
 
   return {
     request() {
-      wanted = true;
-      if (!underway) run();
-      else timer ??= setTimeout(() => underway?.abort(), patience);
+      requested = true;
+      if (!running) run();
+      else timer ??= setTimeout(() => running?.abort(), patience);
     },
     cancel() {
-      wanted = false;
-      underway?.abort();
+      requested = false;
+      running?.abort();
     },
   };
 }

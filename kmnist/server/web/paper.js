@@ -1,11 +1,11 @@
-/** A sheet to draw on with mouse, finger, pen or arrow keys, or to lay a picture on, with undo. */
+/** A drawing area for mouse, finger, pen, arrow keys or a picture file, with undo. */
 
-const PEN = 36; // width of a line, of the sheet's 560
-const STEP = 14; // how far an arrow key moves the pen
-const LARGEST = 1024; // longer side of a picture that is sent; the model reduces it to that anyway
+const PEN = 36; // width of a line; the canvas is 560 wide
+const STEP = 14; // distance that an arrow key moves the pen
+const LARGEST = 1024; // longer side of a picture that is sent; the model reduces larger ones
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** A sheet is { strokes: [[{ x, y, width }]], picture: ImageBitmap or null }; it never changes. */
+/** A sheet is { strokes: [[{ x, y, width }]], picture: ImageBitmap or null } and immutable. */
 const EMPTY = { strokes: [], picture: null };
 
 export class Paper {
@@ -14,16 +14,16 @@ export class Paper {
   #changed;
   #sheet = EMPTY;
   #earlier = [];
-  #stroke = null; // the points of the stroke being drawn: the last of the sheet
-  #pointer = null; // what draws it: a pointer's id, or "keys"
-  #box = null; // where the sheet was when the pointer came down, should the page move meanwhile
-  #pen = { x: 280, y: 280 }; // where the keys hold it
+  #stroke = null; // the points of the stroke in progress, the last one of the sheet
+  #pointer = null; // the source of the stroke: a pointer id, or "keys"
+  #box = null; // the position of the canvas at the start of the stroke, since the page may move
+  #pen = { x: 280, y: 280 }; // moved by the arrow keys
   #arrows = new Set();
 
   /**
-   * @param {HTMLCanvasElement} canvas where to draw, square
-   * @param {HTMLElement} nib shows where the keys hold the pen
-   * @param {(grown: boolean) => void} changed called after each change; grown: by ink alone
+   * @param {HTMLCanvasElement} canvas the drawing area, square
+   * @param {HTMLElement} nib marks the position of the pen that the keys move
+   * @param {(grown: boolean) => void} changed called after each change; grown: only ink was added
    */
   constructor(canvas, nib, changed) {
     this.#canvas = canvas;
@@ -62,12 +62,12 @@ export class Paper {
     if (!this.isEmpty) this.#become(EMPTY);
   }
 
-  /** Lays a picture on the sheet, instead of what is there. Rejects what the browser can't decode. */
-  async lay(file) {
+  /** Replaces the sheet by a picture. Rejects if the browser cannot decode the file. */
+  async open(file) {
     this.#become({ strokes: [], picture: await createImageBitmap(file) });
   }
 
-  /** What is on the sheet as PNG: ink on nothing, or the picture as it is. */
+  /** Returns the sheet as a PNG file: ink on a transparent background, or the picture. */
   toBlob() {
     const { picture } = this.#sheet;
     let canvas = this.#canvas;
@@ -81,7 +81,7 @@ export class Paper {
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 
-  /** Draws the sheet again, in the colour that the style sheet gives ink. */
+  /** Redraws the sheet in the ink colour of the style sheet. */
   paint() {
     const { width, height } = this.#canvas;
     const context = this.#canvas.getContext("2d");
@@ -91,7 +91,7 @@ export class Paper {
       const scale = Math.min(width / picture.width, height / picture.height);
       const size = [picture.width * scale, picture.height * scale];
       const corner = [(width - size[0]) / 2, (height - size[1]) / 2];
-      context.fillStyle = "white"; // behind the ink of a transparent picture
+      context.fillStyle = "white"; // the background of a transparent picture
       context.fillRect(...corner, ...size);
       context.drawImage(picture, ...corner, ...size);
     }
@@ -113,7 +113,7 @@ export class Paper {
     this.#pointer = pointer;
     this.#stroke = [point];
     this.#earlier.push(this.#sheet);
-    const restarts = this.#sheet.picture !== null; // ink on a photograph is a new drawing
+    const restarts = this.#sheet.picture !== null; // ink on a picture starts a new drawing
     this.#sheet = { strokes: [...(restarts ? [] : this.#sheet.strokes), this.#stroke], picture: null };
     this.paint();
     this.#changed(!restarts);
@@ -130,7 +130,7 @@ export class Paper {
   }
 
   #down(event) {
-    // A second finger is a palm; when the pen comes, the first one was a palm, too.
+    // A second touch is a palm. If a pen follows, the first touch was a palm, too.
     if (event.button !== 0) return;
     const drawing = this.#stroke && this.#pointer !== "keys";
     if (drawing && event.pointerType !== "pen") return;
@@ -149,11 +149,11 @@ export class Paper {
 
   #up(event) {
     if (event.pointerId !== this.#pointer) return;
-    if (event.type === "pointercancel") this.undo(); // the system took it for something else
+    if (event.type === "pointercancel") this.undo(); // the system used it as a gesture
     else this.#lift();
   }
 
-  /** A pen's line is as wide as it is pressed; others are a little thinner where they are fast. */
+  /** Returns a point with its width: by the pressure of a pen; otherwise a little less at speed. */
   #point(event) {
     const scale = this.#canvas.width / this.#box.width;
     const point = {
@@ -189,7 +189,7 @@ export class Paper {
         this.#grow();
       }
     } else return;
-    event.preventDefault(); // or the page would scroll
+    event.preventDefault(); // otherwise the page scrolls
     this.#moveNib();
   }
 
@@ -200,12 +200,12 @@ export class Paper {
   }
 }
 
-/** Curves from the middle between two points to the next, so that a line has no corners. */
+/** Draws curves between the midpoints of consecutive points, so that a line has no corners. */
 function paintStroke(context, points) {
   let from = points[0];
   context.beginPath();
   context.arc(from.x, from.y, (PEN * from.width) / 2, 0, 2 * Math.PI);
-  context.fill(); // a dot, all that there is of a tap
+  context.fill(); // a dot, for a tap
   for (const [i, point] of points.entries()) {
     const next = points[i + 1] ?? point;
     const to = { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 };

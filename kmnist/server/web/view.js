@@ -1,4 +1,4 @@
-/** The answer on the page: the winner, the image that was judged, a bar for each class. */
+/** The prediction on the page: the class, the image that the model received, a bar per class. */
 
 const element = Object.fromEntries(
   ["answer", "winner", "certainty", "seen", "classes", "legend"].map((id) => [id, document.getElementById(id)]),
@@ -6,7 +6,7 @@ const element = Object.fromEntries(
 
 let rows = []; // { item, bar, percent, paint } for each class
 
-/** Lays out a row for each class. `weights` may be empty: there are no images of them then. */
+/** Creates a row for each class, with an image of its weights unless `weights` is empty. */
 export function showClasses({ names, weights }) {
   const largest = Math.max(...weights.flat(2).map(Math.abs));
   rows = names.map((name, id) => {
@@ -29,18 +29,18 @@ export function showClasses({ names, weights }) {
   showBars(names.map(() => 0));
 }
 
-/** An answer of the model; returns it as a sentence. */
-export function showAnswer({ probabilities, id, name, image }, names) {
+/** Shows a prediction; returns it as a sentence. */
+export function showPrediction({ probabilities, id, name, image }, names) {
   showBars(probabilities, id);
   paintImage(image);
   element.seen.parentElement.hidden = !image;
   const [, second] = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-  const rival = probabilities[second] >= 0.1;
+  const isClose = probabilities[second] >= 0.1;
   element.answer.classList.remove("empty");
   element.winner.textContent = name;
   element.certainty.textContent =
     `${percent(probabilities[id])} sure` +
-    (rival ? `, or ${names[second]} with ${percent(probabilities[second])}` : "");
+    (isClose ? `, or ${names[second]} with ${percent(probabilities[second])}` : "");
   return `${name}, ${element.certainty.textContent}`;
 }
 
@@ -52,12 +52,12 @@ export function showNothing() {
   element.certainty.textContent = "Nothing drawn yet";
 }
 
-/** Something is drawn, and what is shown is not yet the answer to it. */
+/** Shows that there is a drawing, but no prediction for it yet. */
 export function showWaiting() {
-  if (element.answer.classList.contains("empty")) element.certainty.textContent = "No answer yet";
+  if (element.answer.classList.contains("empty")) element.certainty.textContent = "No prediction yet";
 }
 
-/** Draws the images again, in the colours of the style sheet. */
+/** Redraws the images in the colours of the style sheet. */
 export function repaint() {
   for (const row of rows) row.paint();
 }
@@ -81,7 +81,7 @@ function paintWeights(canvas, weights, largest) {
   paintPixels(canvas, weights, (value) => [value > 0 ? accentColor : color, Math.abs(value) / largest]);
 }
 
-/** `look` gives the colour and the opacity of a value. */
+/** `look` returns the colour and the opacity of a value. */
 function paintPixels(canvas, lines, look) {
   canvas.height = lines.length;
   canvas.width = lines[0].length;

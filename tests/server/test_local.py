@@ -1,0 +1,102 @@
+"""A client without a server."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmnist import Client, Dataset
+from kmnist.errors import (
+    ClientError,
+    InputError,
+    InvalidInputError,
+    MissingError,
+    SignatureNotFoundError,
+)
+from kmnist.protocol.model_spec import ModelSpec
+from kmnist.server import Server
+from kmnist.server.local import LocalModel
+from tests.server.calls import IMAGES
+from tests.server.served_models import save_digits
+
+SPEC = ModelSpec("kmnist")
+
+
+@pytest.fixture(scope="module")
+def local(models: Path) -> Iterator[Client]:
+    """A client of the exported version, without a server."""
+    with Client(transport=LocalModel(models)) as client:
+        yield client
+
+
+def test_predictions_equal_those_of_a_server(
+    local: Client, served: Server, tiny_dataset: Dataset
+) -> None:
+    images = tiny_dataset.test.images
+    predictions = local.predict(images)
+    with Client(served.grpc_url) as client:
+        expected = client.predict(images)
+        assert local.metadata() == client.metadata()
+        assert local.status() == client.status()
+    np.testing.assert_array_equal(predictions.probabilities, expected.probabilities)
+    np.testing.assert_array_equal(predictions.class_names, expected.class_names)
+
+
+@pytest.mark.parametrize("picture", [b"", b"not a picture"])
+def test_errors_equal_those_of_a_server(local: Client, served: Server, picture: bytes) -> None:
+    with Client(served.grpc_url) as client:
+        errors: list[ClientError] = []
+        for each in (local, client):
+            with pytest.raises(InvalidInputError) as caught:
+                each.predict_pictures([picture])
+            errors.append(caught.value)
+    assert str(errors[0]) == str(errors[1])
+    assert errors[0].retryable is errors[1].retryable is False
+
+
+def test_an_unknown_signature_is_a_client_error(saved: Path) -> None:
+    model = LocalModel(saved)
+    with pytest.raises(SignatureNotFoundError, match='signature key "x" not found'):
+        model.predict(SPEC, "x", {"images": IMAGES}, 1.0)
+    model.close()
+
+
+def test_the_newest_version_is_the_default(base: Path) -> None:
+    save_digits(base, 3)
+    for version, class_id in ((None, 3), (1, 1)):
+        model = LocalModel(base, version)
+        outputs = model.predict(SPEC, "serving_default", {"images": IMAGES}, 1.0)
+        assert outputs.tensors["class_ids"].tolist() == [class_id]
+        assert outputs.version == class_id
+        model.close()
+
+
+def test_a_version_folder_is_refused_with_its_parent_and_version(saved: Path) -> None:
+    message = f"{saved / '1'} is a version; expected the folder of versions, {saved}, and the "
+    with pytest.raises(InputError, match=message + "version 1"):
+        LocalModel(saved / "1")
+
+
+def test_a_missing_version_is_reported(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no version 9"):
+        LocalModel(saved, 9)
+    with pytest.raises(MissingError, match="no version in"):
+        LocalModel(tmp_path)
+
+
+def test_a_version_that_cannot_be_loaded_is_reported_in_one_line(base: Path) -> None:
+    (base / "1" / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"cannot be loaded as a SavedModel: .*kmnist doctor"
+    ) as caught:
+        LocalModel(base)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_warm_up_is_skipped(base: Path) -> None:
+    shutil.copytree(base / "1", base / "2")
+    (base / "2" / "assets.extra").mkdir()
+    (base / "2" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(bytes(100))
+    LocalModel(base).close()

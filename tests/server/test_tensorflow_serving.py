@@ -1,0 +1,86 @@
+"""The command line of TensorFlow Serving's binary."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from kmnist.errors import InputError
+from kmnist.server.monitoring import METRICS_PATH
+from kmnist.server.tensorflow_serving import command_line
+
+
+@pytest.fixture(autouse=True)
+def temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the configuration files be written to the folder of the test."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+
+def flags_of(base: Path, **changes: Any) -> dict[str, str]:
+    """Return the flags for a folder of versions."""
+    arguments: dict[str, Any] = {
+        "name": None,
+        "grpc_port": 8500,
+        "rest_port": 8501,
+        "timeout": 30.0,
+        "concurrency": 64,
+    }
+    binary, *flags = command_line("/bin/server", base, **arguments | changes)
+    assert binary == "/bin/server"
+    return dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+
+
+def entry_of(flags: dict[str, str]) -> Any:
+    """Return the only entry of the written ``models.config``, parsed with the official schema."""
+    text = Path(flags["model_config_file"]).read_text()
+    [entry] = text_format.Parse(text, ModelServerConfig()).model_config_list.config
+    return entry
+
+
+def test_arguments_become_flags(tmp_path: Path) -> None:
+    flags = flags_of(tmp_path, grpc_port=1, rest_port=2, timeout=1.5, concurrency=9)
+    assert flags["port"] == "1"
+    assert flags["rest_api_port"] == "2"
+    assert flags["rest_api_timeout_in_ms"] == "1500"
+    assert flags["rest_api_num_threads"] == flags["grpc_max_threads"] == "9"
+    assert flags["allow_version_labels_for_unavailable_models"] == "true"
+    assert METRICS_PATH in Path(flags["monitoring_config_file"]).read_text()
+
+
+def test_without_models_config_the_newest_version_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "digits").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    entry = entry_of(flags_of(Path("models/digits")))
+    assert (entry.name, entry.model_platform) == ("digits", "tensorflow")
+    assert entry.base_path == str(tmp_path / "models" / "digits")
+    assert entry.model_version_policy.latest.num_versions == 1
+    assert entry_of(flags_of(Path("models/digits"), name="other")).name == "other"
+
+
+@pytest.mark.parametrize(
+    "policy", ["all {}", "latest { num_versions: 3 }", "specific { versions: 1 versions: 4 }"]
+)
+def test_policy_and_labels_are_those_of_models_config(tmp_path: Path, policy: str) -> None:
+    base = tmp_path / "models" / "digits"
+    base.mkdir(parents=True)
+    (tmp_path / "models" / "models.config").write_text(
+        'model_config_list { config { name: "digits" base_path: "/models/digits" '
+        f'model_version_policy {{ {policy} }} version_labels {{ key: "stable" value: 4 }} }} }}'
+    )
+    entry = entry_of(flags_of(base))
+    assert entry.base_path == str(base)
+    written = text_format.MessageToString(entry.model_version_policy, as_one_line=True)
+    assert written.split() == policy.replace("{}", "{ }").split()
+    assert dict(entry.version_labels) == {"stable": 4}
+
+
+def test_an_invalid_models_config_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "models.config").write_text("models: [digits]")
+    with pytest.raises(InputError, match="cannot be read"):
+        flags_of(tmp_path / "digits")
+    assert list((tmp_path / "temporary").iterdir()) == []
