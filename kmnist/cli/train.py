@@ -98,14 +98,13 @@ def command(
     signal.signal(signal.SIGTERM, _interrupt)
     data = _load_beside_tensorflow(dataset, validation_size, data_dir)
     from kmnist.export.saved_model import export_model
-    from kmnist.training.devices import choose_device, choose_threads
-    from kmnist.training.loop import evaluate, train
+    from kmnist.training.devices import choose_device
+    from kmnist.training.evaluation import evaluate
+    from kmnist.training.loop import train
     from kmnist.training.model import build_model
 
     report = Report(settings["epochs"], quiet=as_json)
     report.begin(data, choose_device(device))
-    height, width = data.image_shape
-    choose_threads(settings["batch_size"] * height * width * len(data.class_names))
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
     try:
         with report.training():

@@ -61,10 +61,10 @@ def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None
 def test_the_test_split_is_measured_once_and_after_the_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import kmnist.training.loop
+    from kmnist.training import evaluation, loop
 
     order: list[tuple[str, int]] = []
-    train, evaluate = kmnist.training.loop.train, kmnist.training.loop.evaluate
+    train, evaluate = loop.train, evaluation.evaluate
 
     def noted_train(*arguments, **settings):
         run = train(*arguments, **settings)
@@ -75,8 +75,9 @@ def test_the_test_split_is_measured_once_and_after_the_training(
         order.append(("evaluated", len(split)))
         return evaluate(model, split)
 
-    monkeypatch.setattr(kmnist.training.loop, "train", noted_train)
-    monkeypatch.setattr(kmnist.training.loop, "evaluate", noted_evaluate)
+    monkeypatch.setattr(loop, "train", noted_train)
+    monkeypatch.setattr(loop, "evaluate", noted_evaluate)
+    monkeypatch.setattr(evaluation, "evaluate", noted_evaluate)
     run_train("--dataset", tiny, *ON_TINY, "--output", tmp_path / "kmnist")
     validations = [("evaluated", 100)] * 3
     assert order == [*validations, ("trained", 0), ("evaluated", 200)]
@@ -116,7 +117,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_refusal(tiny: Path, tmp_path: Path) 
     )
     assert done.exit_code == 2
     assert "TensorFlow sees no GPU" in done.stderr
-    assert "--device cpu" in done.stderr
+    assert "choose the device cpu" in done.stderr
 
 
 def test_an_unexpected_failure_is_one_line_without_debug(
