@@ -35,10 +35,10 @@ def build_model(
     Scaling is part of the model, so that training and serving scale equally, and images travel to
     it as bytes.
 
-    The model is that of lab 7-4 of "Deep Learning Zero to All" by Sung Kim, for TensorFlow 1
-    (``lab-07-4-mnist_introduction.py`` in https://github.com/hunkim/DeepLearningZeroToAll), the
-    source of the tutorial of 2018 that this project follows. With ``init="random_normal"`` the
-    weights start as in the tutorial.
+    The model is that of the tutorial of 2018 that this project follows, whose TensorFlow 1 program
+    is lab 7-4 of "Deep Learning Zero to All" by Sung Kim (``lab-07-4-mnist_introduction.py`` in
+    https://github.com/hunkim/DeepLearningZeroToAll). With ``init="random_normal"`` the weights are
+    initialized as in the tutorial.
 
     Before TensorFlow starts, building a model as small as this one also limits each operation to
     one thread, which is faster. A number set with

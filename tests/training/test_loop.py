@@ -139,7 +139,7 @@ def test_autograph_is_not_used(tiny_dataset: Dataset, monkeypatch: pytest.Monkey
     from tensorflow.python.autograph.impl import api
 
     converted: list[Any] = []
-    monkeypatch.setattr(api, "_convert_actual", converted.append)
+    monkeypatch.setattr(api, "_convert_actual", lambda function, _: converted.append(function))
     train(build_model(), tiny_dataset, epochs=1)
     assert converted == []
 
