@@ -11,7 +11,6 @@ import dataclasses
 import json
 
 from kmnist import build_model, evaluate, load_dataset, train
-from kmnist.training.devices import choose_threads
 
 
 def main() -> None:
@@ -22,8 +21,6 @@ def main() -> None:
     bundled = flags.dataset == "mnist"
     dataset = load_dataset(flags.dataset, validation_size=5_000 if bundled else 0)
     dataset = dataclasses.replace(dataset, validation=dataset.validation[:0])
-    height, width = dataset.image_shape
-    choose_threads(100 * height * width * len(dataset.class_names))  # as kmnist-train does
     model = build_model(dataset.image_shape, len(dataset.class_names), seed=0)
     run = train(model, dataset, epochs=flags.epochs)
     seconds = [epoch.seconds for epoch in run.history]
