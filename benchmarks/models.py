@@ -11,7 +11,7 @@ from benchmarks.harness import ROOT, display, python, run
 
 def trained_models(scratch: Path) -> Path:
     """Return a folder of versions under ``scratch``; train its version 1 if there is none."""
-    models = scratch / "kmnist"
+    models = scratch / "served" / "kmnist"
     if not (models / "1").exists():
         run(python("-m", "kmnist", "train", "--models", str(models)))
     return models

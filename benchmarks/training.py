@@ -49,8 +49,8 @@ def measure(options: Options) -> str:
         "a process of its own. An epoch is the median of those after the first. The whole command "
         "validates each epoch, draws plots, exports five signatures and checks them; the guide's "
         "pipeline exports one function and does none of the rest. scikit-learn trains ten "
-        "classifiers with an update for each image. Memory leaves out the pages of mapped files. PyTorch is measured where `--torch-python` "
-        "names a Python that has it.\n\n"
+        "classifiers with an update for each image. PyTorch is measured where `--torch-python` "
+        "names a Python that has it. Memory is without the pages of mapped files.\n\n"
         f"{table(comparisons)}\n"
         f"{table(_processes(commands, usages, epochs), PROCESSES)}"
     )
@@ -60,17 +60,18 @@ def _commands(options: Options, epochs: int) -> Commands:
     data = options.scratch / "tfds"
     if not any(data.glob("mnist/*/dataset_info.json")):
         run(python("-c", PREPARE, str(data)))
-    output, count = str(options.scratch / "exports"), ["--epochs", str(epochs)]
+    exports, count = options.scratch / "exports", ["--epochs", str(epochs)]
+    ours, guide = str(exports / "kmnist"), str(exports / "guide")
 
     def loop(side: str, *arguments: str, interpreter: str = sys.executable) -> Sequence[str]:
         more = [*count, *arguments]
         return python("-m", "benchmarks.loops", side, *more, interpreter=interpreter)
 
     commands = {
-        TRAIN: python("-m", "kmnist", "train", *count, "--json", "--models", output),
-        EPOCHS: loop("kmnist", "--output", output),
+        TRAIN: python("-m", "kmnist", "train", *count, "--json", "--models", ours),
+        EPOCHS: loop("kmnist", "--output", ours),
         NUMPY: loop("numpy"),
-        GUIDE: loop("tfds", "--data", str(data), "--output", f"{output}-guide"),
+        GUIDE: loop("tfds", "--data", str(data), "--output", guide),
         "Keras `fit` on arrays": loop("keras"),
         "scikit-learn, one pass": loop("sklearn"),
         IMPORT: python("-c", "import tensorflow"),
@@ -109,8 +110,10 @@ def _growth(options: Options) -> Iterator[Sequence[str]]:
     for times in (1, 4) if options.quick else (1, 4, 16, 64):
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
             images = write_copies(Path(folder), times)
-            arguments = ["--epochs", str(1 + options.rounds), "--data", folder, "--output", folder]
-            result = run(python("-m", "benchmarks.loops", "kmnist", *arguments)).result
+            folders = ["--data", folder, "--output", f"{folder}/models/kmnist"]
+            epochs = str(1 + options.rounds)
+            command = python("-m", "benchmarks.loops", "kmnist", "--epochs", epochs, *folders)
+            result = run(command).result
         check_accuracy(result["accuracy"], 0.85, 0.93, f"{times} × MNIST")
         microseconds = [seconds / images * 1e6 for seconds in result["epochs"][1:]]
         found[f"{images:,}"] = microseconds, [result["memory"]]
