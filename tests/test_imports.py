@@ -4,6 +4,7 @@
 """
 
 import ast
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
@@ -58,4 +59,4 @@ def test_the_client_imports_only_the_protocol_and_the_errors() -> None:
 
 if __name__ == "__main__":
     for importer, imported in sorted(imports().items()):
-        print(f"{importer:9} → {', '.join(sorted(imported)) or '-'}")
+        sys.stdout.write(f"{importer:9} → {', '.join(sorted(imported)) or '-'}\n")
