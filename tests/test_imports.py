@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+import kmnist
+
 PACKAGE: Final = Path(__file__).parents[1] / "kmnist"
 
 # A folder may import those of the floors below its own, and those named beside it.
@@ -39,11 +41,16 @@ def imports() -> dict[str, set[str]]:
                 assert not node.level, f"{path} has a relative import"
                 names = [node.module]
                 if node.module == "kmnist":
-                    names = [f"kmnist.{alias.name}" for alias in node.names]
+                    names = [_module_of(alias.name) for alias in node.names]
             found[part] |= {name.split(".")[1] for name in names if name.startswith("kmnist.")} - {
                 part
             }
     return found
+
+
+def _module_of(name: str) -> str:
+    """Return the module that a name imported from ``kmnist`` leads to."""
+    return kmnist._MODULES.get(name, f"kmnist.{name}")
 
 
 @pytest.mark.parametrize("part", sorted(imports()))
