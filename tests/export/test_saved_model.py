@@ -21,7 +21,7 @@ from kmnist.errors import ExportError, KmnistError
 from kmnist.export import saved_model
 from kmnist.export.signatures import ServingSignature
 from kmnist.protocol.warmup import read_warmup
-from kmnist.versions import list_versions, verify_version
+from kmnist.versions import list_versions, publish, verify_version
 
 _SIGNATURES = ["serving_default", "pixels", "pictures", "explain", "classes"]
 
@@ -117,7 +117,6 @@ def test_an_error_after_publishing_says_that_the_version_is_published(
     trained: Run, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = tmp_path / "kmnist"
-    publish = saved_model.publish
 
     def publish_then_break(folder: Path, base: Path) -> int:
         version = publish(folder, base)
