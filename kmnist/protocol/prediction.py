@@ -18,7 +18,7 @@ from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.model_spec import ModelSpec, Outputs
 from kmnist.protocol.tensors import from_array, to_array
 
-__all__ = ["answer", "message", "model_spec", "request"]
+__all__ = ["message", "model_spec", "read_outputs", "request"]
 
 # A map on the wire is a repeated message with these two fields.
 _MAP_KEY: Final = 1
@@ -64,7 +64,7 @@ def request(spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]])
     return message(spec, signature, inputs).SerializeToString()
 
 
-def answer(response: bytes, names: Collection[str]) -> Outputs:
+def read_outputs(response: bytes, names: Collection[str]) -> Outputs:
     """Read a predict response.
 
     Args:

@@ -88,7 +88,7 @@ def test_an_input_of_an_unsupported_dtype_is_an_error() -> None:
 
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "content"])
 def test_outputs_are_read_from_typed_fields_and_from_tensor_content(typed: bool) -> None:
-    answer = prediction.answer(response(outputs(typed=typed)), NAMES)
+    answer = prediction.read_outputs(response(outputs(typed=typed)), NAMES)
     assert answer.version == 7
     assert list(answer.tensors) == list(NAMES)
     np.testing.assert_array_equal(answer.tensors["probabilities"], PROBABILITIES)
@@ -100,14 +100,14 @@ def test_outputs_are_read_from_typed_fields_and_from_tensor_content(typed: bool)
 
 def test_other_outputs_are_not_read() -> None:
     unreadable = pb.TensorProto(dtype=pb.DT_BFLOAT16)
-    answer = prediction.answer(response(outputs(typed=True) | {"other": unreadable}), NAMES)
+    answer = prediction.read_outputs(response(outputs(typed=True) | {"other": unreadable}), NAMES)
     assert list(answer.tensors) == list(NAMES)
 
 
 def test_all_outputs_are_read_if_one_is_missing() -> None:
     tensors = outputs(typed=True)
     del tensors["class_ids"]
-    answer = prediction.answer(response(tensors | {"logits": from_array(np.zeros(2))}), NAMES)
+    answer = prediction.read_outputs(response(tensors | {"logits": from_array(np.zeros(2))}), NAMES)
     assert sorted(answer.tensors) == ["class_names", "logits", "probabilities"]
 
 
@@ -119,7 +119,7 @@ def test_unpacked_and_split_fields_are_read() -> None:
     for values in (b"\x2d" + one + b"\x2d" + two, b"\x2a\x04" + one + b"\x2a\x04" + two):
         tensor = head.SerializeToString() + values
         entry = b"\x0a\x01x\x12" + bytes([len(tensor)]) + tensor
-        answer = prediction.answer(b"\x0a" + bytes([len(entry)]) + entry, ["x"])
+        answer = prediction.read_outputs(b"\x0a" + bytes([len(entry)]) + entry, ["x"])
         assert answer.tensors["x"].tolist() == [1.5, 2.5]
         assert answer.version is None
 
@@ -128,7 +128,7 @@ def test_an_unreadable_output_is_an_error() -> None:
     tensor = from_array(PROBABILITIES)
     tensor.tensor_content = b"1234567"
     with pytest.raises(TensorError, match="has 7 bytes; expected 16"):
-        prediction.answer(response({"x": tensor}), ["x"])
+        prediction.read_outputs(response({"x": tensor}), ["x"])
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_an_unreadable_output_is_an_error() -> None:
 )
 def test_what_is_not_a_response_is_an_error(damage: Callable[[bytes], Any]) -> None:
     with pytest.raises(DecodeError):
-        prediction.answer(damage(response({"x": from_array(PROBABILITIES)})), ["x"])
+        prediction.read_outputs(damage(response({"x": from_array(PROBABILITIES)})), ["x"])
 
 
 def test_version_zero_is_a_version() -> None:
-    assert prediction.answer(response({}, 0), []).version == 0
-    assert prediction.answer(response({}, None), []).version is None
+    assert prediction.read_outputs(response({}, 0), []).version == 0
+    assert prediction.read_outputs(response({}, None), []).version is None
