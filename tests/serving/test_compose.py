@@ -147,7 +147,7 @@ def test_the_models_folder_exists_in_a_clone() -> None:
 
 def test_kubernetes_runs_the_server_with_the_same_flags(services: Services) -> None:
     deployment = yaml.safe_load((SERVING / "kubernetes" / "deployment.yaml").read_text())
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container, _ = deployment["spec"]["template"]["spec"]["containers"]
     flags = services["serving"]["command"]
     assert container["args"][: len(flags)] == flags
     assert (
