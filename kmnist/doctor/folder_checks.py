@@ -10,7 +10,7 @@ from kmnist.doctor.load_checks import load_versions
 from kmnist.doctor.port_checks import check_ports
 from kmnist.doctor.report import Check, Finding, Report
 from kmnist.doctor.signature_checks import compare_signatures
-from kmnist.versions import list_versions, version_folder
+from kmnist.versions import config_path, list_versions, version_folder
 
 __all__ = ["examine_folder"]
 
@@ -133,10 +133,12 @@ def _check_names(base: Path) -> Iterator[Finding]:
 
 
 def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Finding]:
-    paths = [base]
+    # A container gets the parent folder, which contains models.config. Folders above it do not matter.
+    parent = base.absolute().parent
+    paths = [parent, config_path(base), base]
     for folder in folders.values():
         paths += [folder, *folder.rglob("*")]
-    closed = [path for path in paths if not _is_readable_by_others(path)]
+    closed = [path for path in paths if path.exists() and not _is_readable_by_others(path)]
     if closed:
         subject = f"{closed[0]} is"
         if len(closed) > 1:
@@ -144,7 +146,7 @@ def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Find
         yield Finding(
             f"{subject} not readable by other users",
             "a server in a container usually runs as another user and then cannot load the model",
-            f"chmod -R a+rX {base}, or run the container as yourself: UID and GID in .env",
+            f"chmod -R a+rX {parent if closed[0] in paths[:2] else base}, or run the container as yourself: UID and GID in .env",
             is_problem=False,
         )
 
