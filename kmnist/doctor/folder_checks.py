@@ -11,7 +11,7 @@ from kmnist.doctor.port_checks import check_ports
 from kmnist.doctor.report import Check, Finding, Report
 from kmnist.doctor.signature_checks import compare_signatures
 from kmnist.errors import KmnistError
-from kmnist.versions import list_versions, verify_version, version_folder
+from kmnist.versions import config_path, list_versions, verify_version, version_folder
 
 __all__ = ["examine_folder"]
 
@@ -168,10 +168,12 @@ def _find_altered(folders: Mapping[int, Path]) -> Iterator[tuple[int, Finding]]:
 
 
 def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Finding]:
-    paths = [base]
+    # A container gets the parent folder, which contains models.config. Folders above it do not matter.
+    parent = base.absolute().parent
+    paths = [parent, config_path(base), base]
     for folder in folders.values():
         paths += [folder, *folder.rglob("*")]
-    closed = [path for path in paths if not _is_readable_by_others(path)]
+    closed = [path for path in paths if path.exists() and not _is_readable_by_others(path)]
     if closed:
         subject = f"{closed[0]} is"
         if len(closed) > 1:
@@ -179,7 +181,7 @@ def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Find
         yield Finding(
             f"{subject} not readable by other users",
             "a server in a container usually runs as another user and then cannot load the model",
-            f"chmod -R a+rX {base}, or run the container as yourself: UID and GID in .env",
+            f"chmod -R a+rX {parent if closed[0] in paths[:2] else base}, or run the container as yourself: UID and GID in .env",
             is_problem=False,
         )
 

@@ -154,6 +154,17 @@ class TestLayout:
         assert examine(base).findings == []
 
 
+@pytest.mark.parametrize("name", [".", "models.config"])
+def test_a_parent_folder_that_other_users_cannot_read(
+    base: Path, only_finding: OnlyFinding, name: str
+) -> None:
+    closed = base.parent / name
+    closed.chmod(0o700)
+    finding = only_finding(examine(base))
+    assert finding.what == f"{closed} is not readable by other users"
+    assert finding.do.startswith(f"chmod -R a+rX {base.parent}, or ")
+
+
 def test_files_that_other_users_cannot_read(base: Path, only_finding: OnlyFinding) -> None:
     (base / "1" / "saved_model.pb").chmod(0o600)
     (base / "2" / "variables").chmod(0o700)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
@@ -48,6 +49,18 @@ def test_arguments_become_flags(tmp_path: Path) -> None:
     assert flags["rest_api_num_threads"] == flags["grpc_max_threads"] == "9"
     assert flags["allow_version_labels_for_unavailable_models"] == "true"
     assert METRICS_PATH in Path(flags["monitoring_config_file"]).read_text()
+
+
+def test_a_broken_version_does_not_fail_the_start_here_or_in_compose(tmp_path: Path) -> None:
+    flags = flags_of(tmp_path)
+    # With 0 retries, the start fails with the first broken version. The retry has to come after a
+    # good version is loaded, which takes a real server 2.6 s at its start.
+    assert flags["max_num_load_retries"] == "1"
+    assert int(flags["load_retry_interval_micros"]) >= 5_000_000
+    compose = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
+    command = compose["services"]["serving"]["command"]
+    for name in ("max_num_load_retries", "load_retry_interval_micros"):
+        assert f"--{name}={flags[name]}" in command
 
 
 def test_without_models_config_the_newest_version_is_served(
