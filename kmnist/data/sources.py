@@ -5,6 +5,8 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from kmnist.data.datasets import Dataset
 from kmnist.data.idx_folder import is_idx_folder, read_idx_folder
 from kmnist.data.tfds import read_tfds
@@ -63,9 +65,10 @@ def load_dataset(
         if source == "mnist":
             dataset = replace(dataset, name=source)
     train = dataset.train
-    if not 0 <= validation_size < len(train):
+    integral = isinstance(validation_size, int | np.integer)
+    if not integral or isinstance(validation_size, bool) or not 0 <= validation_size < len(train):
         raise InputError(
-            f"received a validation size of {validation_size}; expected 0 to {len(train) - 1}, "
+            f"received a validation size of {validation_size!r}; expected 0 to {len(train) - 1}, "
             f"because {dataset.name} has {len(train)} training images"
         )
     return replace(dataset, train=train[validation_size:], validation=train[:validation_size])

@@ -49,8 +49,8 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
 
 
 def test_a_prepared_tfds_data_set_is_trained_on(tiny_tfds: Path, tmp_path: Path) -> None:
-    arguments = ["--dataset", "tiny_digits", "--data-dir", tiny_tfds, *ON_TINY, "--json"]
-    process = start_train(*arguments, "--models", tmp_path / "kmnist")
+    arguments: list[str | Path] = ["--dataset", "tiny_digits", "--data-dir", tiny_tfds, *ON_TINY]
+    process = start_train(*arguments, "--models", tmp_path / "kmnist", "--json")
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     card = json.loads((tmp_path / "kmnist" / "1" / "model_card.json").read_text())
