@@ -119,6 +119,8 @@ def _parse(file: BinaryIO) -> _State:
     with np.load(file) as arrays:
         state = json.loads(str(arrays["state"]))
         weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
+    if not all(isinstance(weight, np.ndarray) for weight in weights):  # NumPy returned its bytes
+        raise ValueError("a member is not an array")
     history = [Epoch(**entry) for entry in state["history"]]
     for number, epoch in enumerate(history, 1):
         values = [value for value in asdict(epoch).values() if value is not None]

@@ -102,6 +102,13 @@ def in_npz(**arrays: Any) -> bytes:
     return file.getvalue()
 
 
+def rezipped(content: bytes, name: str, member: bytes) -> bytes:
+    """Replace a member of a ZIP file, with the right checksum."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {each: archive.read(each) for each in archive.namelist()} | {name: member}
+    return packed(**{each.removesuffix(".npy"): data for each, data in members.items()})
+
+
 DAMAGED = {
     "empty": b"",
     "text": b"not a zip",
@@ -110,6 +117,7 @@ DAMAGED = {
     "pickle": pickle.dumps({"state": 1}),
     "pickled array": in_npz(state=np.array([{}], object)),
     "no state": in_npz(arr_0=WEIGHTS[0]),
+    "bytes instead of an array": rezipped(saved(), "arr_0.npy", b"\x93NUMPI" + bytes(90)),
     "negative shape": packed(state=npy("(-1, 3)")),
     "terabytes": packed(state=npy("(99999999, 99999, 99999)")),
     "exabytes": packed(state=npy(f"({2**40}, {2**40})")),
