@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,9 +56,9 @@ def test_the_first_training_images_are_held_out_for_validation(tiny: Path) -> No
     assert np.array_equal(split.train.labels, whole.train.labels[50:])
 
 
-@pytest.mark.parametrize("size", [-1, 500, 5000])
+@pytest.mark.parametrize("size", [-1, 500, 5000, 0.1, True])
 def test_a_validation_size_that_leaves_no_training_images_is_rejected(
-    tiny: Path, size: int
+    tiny: Path, size: Any
 ) -> None:
     with pytest.raises(InputError, match=f"validation size of {size}; expected 0 to 499"):
         load_dataset(tiny, validation_size=size)
