@@ -76,7 +76,8 @@ def alone(version: str, name: str) -> str:
         try:
             return f"{len(signature(pictures=tf.constant(pictures))['class_ids'])} answers"
         except tf.errors.OpError as error:
-            return error.message.partition("assertion failed: ")[2] or error.message.strip()
+            said: str = error.message
+            return said.partition("assertion failed: ")[2] or said.strip()
 
     send([noise(300, 0)])
     return measured(None, name, send)

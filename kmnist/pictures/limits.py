@@ -81,13 +81,13 @@ def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     pixels = height * width * tf.maximum(channels, 3) // 3
     fits = (tf.minimum(height, width) > 0) & (tf.maximum(height, width) <= _MAX_SIDE)
     sides = [" has ", tf.strings.as_string(width), " by ", tf.strings.as_string(height)]
-    large = f" pixels; expected 1 to {MAX_PIXELS:,}. Send a smaller picture."
+    large = f" pixels; expected 1 to {MAX_PIXELS:,}, at most {_MAX_SIDE:,} along a side."
     _, text = _split(pictures, _TEXT, MAX_PICTURES)
     texts = tf.math.count_nonzero(text)
     total = tf.reduce_sum(tf.maximum(pixels, _LEAST_PIXELS)) + _LEAST_PIXELS * texts
     most = MAX_PIXELS + _PIXELS_PER_BYTE * tf.reduce_sum(tf.cast(length, tf.int64))
     checks = [
-        _check(fits & (pixels <= MAX_PIXELS), [*sides, large]),
+        _check(fits & (pixels <= MAX_PIXELS), [*sides, large, " Send a smaller picture."]),
         _check_request(total, most, " pixels or the like of work, larger than maximum "),
     ]
     with tf.control_dependencies(checks):
