@@ -20,7 +20,7 @@ from kmnist.export.model_card import model_card
 from kmnist.export.plots import drawing_plots
 from kmnist.export.signatures import ServingSignature, serving_signatures
 from kmnist.metrics import Evaluation
-from kmnist.pictures import ink_extent
+from kmnist.pictures import background_tone, ink_extent
 from kmnist.protocol.warmup import read_warmup, write_warmup
 from kmnist.training.loop import Run
 from kmnist.versions import check_writable, ensure_model_config, publish, stage, write_manifest
@@ -70,6 +70,7 @@ def export_model(
     base = Path(base)
     dataset = run.dataset
     extent = ink_extent(dataset.train.images)
+    background = background_tone(dataset.train.images)
     with stage(base) as folder:
         with drawing_plots(
             folder,
@@ -80,7 +81,11 @@ def export_model(
             class_names=dataset.class_names,
         ):
             signatures = serving_signatures(
-                run.model, dataset.class_names, dataset.train.images[:_SAMPLES], extent=extent
+                run.model,
+                dataset.class_names,
+                dataset.train.images[:_SAMPLES],
+                extent=extent,
+                background=background,
             )
             _write_saved_model(run.model, folder, signatures)
             write_warmup(
@@ -90,7 +95,7 @@ def export_model(
             # tracing above: the option is stored in the graph and would slow down servers.
             with _without_graph_optimizer():
                 _verify(folder, signatures)
-            card = model_card(run, evaluation, extent=extent)
+            card = model_card(run, evaluation, extent=extent, background=background)
             (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
         write_manifest(folder)
         published = base / str(publish(folder, base))
