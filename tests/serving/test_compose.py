@@ -91,14 +91,8 @@ def test_other_machines_reach_only_the_ports_for_clients(services: Services) -> 
     ]
 
 
-def test_pages_of_other_sites_do_not_reach_the_rest_port_of_the_server(services: Services) -> None:
-    rest = [
-        name
-        for name, service in services.items()
-        if any("REST_PORT" in port for port in service.get("ports", []))
-    ]
-    assert rest == ["web"]
-    assert all(not port.endswith(":8501") for port in services["serving"]["ports"])
+def test_the_rest_port_without_checks_is_only_for_this_machine(services: Services) -> None:
+    assert "127.0.0.1:${REST_PORT:-8501}:8501" in services["serving"]["ports"]
 
 
 def test_nginx_gets_the_variables_of_its_template(services: Services) -> None:

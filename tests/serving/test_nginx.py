@@ -68,7 +68,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         *,
         allow_host: str = "",
         allow_origin: str = "",
-        limited: bool = True,
         page: bool = True,
         read_timeout: str = "35s",
     ) -> int:
@@ -87,18 +86,13 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         for name, value in environment.items():  # as the image of nginx does
             template = template.replace(f"${{{name}}}", value)
         (folder / "environment.conf").write_text(template)
-        with (
-            socket.create_server(("127.0.0.1", 0)) as first,
-            socket.create_server(("127.0.0.1", 0)) as second,
-        ):
-            ports: tuple[int, int] = first.getsockname()[1], second.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
         text = (NGINX / "nginx.conf").read_text()
         for pattern, value in {
             r"/tmp/": f"{folder}/",
-            r"listen 8080": f"listen 127.0.0.1:{ports[0]}",
+            r"listen 8080": f"listen 127.0.0.1:{port}",
             r"proxy_read_timeout 35s": f"proxy_read_timeout {read_timeout}",
-            r"listen 8081": f"listen 127.0.0.1:{ports[1]}",
-            r"8081    \"\"": f'{ports[1]} ""',
             r"/usr/share/nginx/html": str(folder),
             r"/dev/std(out|err)": f"{folder}/log",
         }.items():
@@ -110,7 +104,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             stderr=subprocess.DEVNULL,
         )
         running.append(process)
-        port = ports[0] if limited else ports[1]
         for _ in range(100):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -347,12 +340,6 @@ def test_the_rate_of_one_address_is_limited(start: Start, server: str) -> None:
     port = start(server)
     statuses = {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)}
     assert statuses == {200, 429}
-
-
-def test_the_port_for_this_machine_has_no_rate(start: Start, server: str) -> None:
-    port = start(server, limited=False)
-    assert {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)} == {200}
-    assert _ask(port, "POST", PREDICT, b"{}", Origin="http://evil.example")[0].status == 403
 
 
 def test_without_the_page_the_api_is_forwarded(start: Start, server: str) -> None:
