@@ -36,6 +36,7 @@ def examine_server(
     *,
     model: str = "kmnist",
     base: str | os.PathLike[str] | None = None,
+    broken: Sequence[int] = (),
     timeout: float = 10.0,
 ) -> Report:
     """Examine a server and, with ``base``, whether it serves the versions of a folder.
@@ -44,6 +45,7 @@ def examine_server(
         url: The address of the server, such as ``grpc://localhost:8500``.
         model: The model name.
         base: The folder of versions that the server should serve.
+        broken: The versions of ``base`` that cannot be loaded, as :func:`examine_folder` reports.
         timeout: Seconds for each request.
 
     Returns:
@@ -69,7 +71,9 @@ def examine_server(
     except InvalidInputError:
         raise
     except ClientError as error:
-        return Report(url, (Check.of("connection to the server", [_no_server(error, url)]),))
+        return Report(
+            url, (Check.of("connection to the server", [_no_server(error, url, base, broken)]),)
+        )
     checks += [
         Check.of("connection to the server"),
         Check.of("model name"),
@@ -112,7 +116,9 @@ def examine_server(
     return Report(url, tuple(checks))
 
 
-def _no_server(error: ClientError, url: str) -> Finding:
+def _no_server(
+    error: ClientError, url: str, base: str | os.PathLike[str] | None, broken: Sequence[int]
+) -> Finding:
     what = f"{url}: {error}"
     if isinstance(error, BadAnswerError):
         return Finding(
@@ -128,14 +134,23 @@ def _no_server(error: ClientError, url: str) -> Finding:
             "firewall drops the requests, or the server is overloaded",
             f"{_USE_PORTS}; {_READ_LOG}",
         )
-    if isinstance(error, NotReachableError):
+    if isinstance(error, NotReachableError) and broken:
         return Finding(
             what,
-            "the server is down, or still loading its first version: until then it opens no port, "
-            "and without a version it waits indefinitely",
-            "look at docker compose ps and docker compose logs serving; examine the folder of "
-            "versions with kmnist doctor",
+            f"{_numbers(broken)} of {base} cannot be loaded: TensorFlow Serving then exits at its "
+            "start and opens no port",
+            "repair or delete it, and start the server again",
         )
+    if isinstance(error, NotReachableError):
+        why = (
+            "the server is down, or still loading its first version: until then it opens no port, "
+            "and without a version it waits indefinitely"
+        )
+        do = "look at docker compose ps and docker compose logs serving"
+        if base is None:
+            why = f"a broken version ended its start; or {why}"
+            do = f"examine the folder of versions with kmnist doctor; then {do}"
+        return Finding(what, why, do)
     return Finding(what, "the server refused the status request", _READ_LOG)
 
 

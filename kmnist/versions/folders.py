@@ -182,7 +182,8 @@ def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
     """Map versions to folder names, which may have leading zeros: TensorFlow Serving accepts them."""
     try:
         with os.scandir(base) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
+            # entry.is_dir would raise for a link that leads to itself.
+            names = [entry.name for entry in entries if os.path.isdir(entry)]
     except FileNotFoundError:
         return {}
     except NotADirectoryError:
