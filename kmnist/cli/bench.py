@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import open_client
+from kmnist.cli._client import ask
 from kmnist.cli._options import SERVERS, client_options, json_option, server_option
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import ClientError, InputError, KmnistError
@@ -89,8 +89,8 @@ def command(
         if not as_json:
             click.echo(f"measuring {server} for {duration:g} s …", err=True)
         # Retries would hide failures.
-        with open_client(server, **client_arguments, retries=0, batch_size=images) as client:
-            measurements.append(_measure(client, load))
+        settings = client_arguments | {"retries": 0, "batch_size": images}
+        measurements.append(ask(server, lambda client: _measure(client, load), **settings))
     if plot is not None:
         _draw(measurements, load, plot)
     result = {

@@ -10,7 +10,6 @@ import click
 
 from kmnist.cli._base import Command
 from kmnist.cli._options import (
-    NAME,
     is_given,
     json_option,
     models_option,
@@ -51,9 +50,8 @@ def command(
         _start_tensorflow_for(folder)
         reports.append(examine_folder(folder, grpc_port=grpc_port, rest_port=rest_port))
     if server is not None:
-        model = name or (NAME if folder is None else folder.absolute().name)
         broken = reports[0].broken if reports else ()
-        reports.append(examine_server(server, model=model, base=folder, broken=broken))
+        reports.append(examine_server(server, model=name, base=folder, broken=broken))
     healthy = all(report.is_healthy for report in reports)
     show_result({"healthy": healthy, "reports": list(map(asdict, reports))}, as_json, _print)
     return 0 if healthy else 1

@@ -6,6 +6,7 @@ from kmnist.versions.models_config import (
     ModelConfig,
     VersionPolicy,
     config_path,
+    configured_models,
     ensure_model_config,
     read_model_config,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "ModelConfig",
     "VersionPolicy",
     "config_path",
+    "configured_models",
     "ensure_model_config",
     "label",
     "list_versions",
