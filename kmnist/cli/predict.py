@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from kmnist.client import Client, Predictions
 
 __all__ = ["command"]
-
-_BAR: Final = 20
 
 
 @click.command("predict", cls=Command)
@@ -153,6 +151,7 @@ def _print_image(image: "NDArray[np.uint8]", result: dict[str, Any]) -> None:
 
 
 def _confidence(prediction: dict[str, Any]) -> tuple[str, str]:
+    from kmnist.cli._drawing import draw_bar
+
     probability = prediction["probability"]
-    filled = round(probability * _BAR)
-    return f"{probability:.1%}", "█" * filled + "░" * (_BAR - filled)
+    return f"{probability:.1%}", draw_bar(probability)

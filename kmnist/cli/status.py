@@ -7,7 +7,7 @@ import click
 
 from kmnist.cli._base import Command
 from kmnist.cli._client import ask, open_client
-from kmnist.cli._options import client_options, json_option, server_option
+from kmnist.cli._options import SECONDS, client_options, json_option, server_option
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import LabelNotFoundError, ModelNotFoundError, NotReadyError
 
@@ -33,7 +33,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Wait up to this time until the version is ready.",
 )

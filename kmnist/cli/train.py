@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmnist.cli._base import Command, interrupt_on_sigterm
-from kmnist.cli._options import dataset_options, json_option, models_option
+from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
 from kmnist.defaults import (
@@ -30,26 +30,26 @@ __all__ = ["command"]
 @dataset_options
 @click.option(
     "--validation-size",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MAX_COUNT),
     default=VALIDATION_SIZE,
     help="The number of training images, from the first on, that are held out for validation.",
 )
 @models_option()
 @click.option(
     "--epochs",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_COUNT),
     default=EPOCHS,
     help="The number of passes over the training images.",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_COUNT),
     default=BATCH_SIZE,
     help="The number of images per update.",
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=LEARNING_RATE,
     help="The learning rate of SGD.",
 )
