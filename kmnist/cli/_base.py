@@ -51,7 +51,10 @@ class _OneLineErrors(click.Command):
         open_streams()
         _interrupted.clear()
         # Not if a shell lets the command ignore Ctrl-C, as with `nohup` and in the background.
-        handles_interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        handles_interrupt = (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and threading.current_thread() is threading.main_thread()
+        )
         if handles_interrupt:
             signal.signal(signal.SIGINT, _interrupt)
         try:

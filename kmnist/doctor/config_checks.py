@@ -1,6 +1,6 @@
 """Whether ``models.config`` fits a folder of versions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -86,8 +86,13 @@ def check_labels(base: Path) -> Iterator[Finding]:
         )
 
 
-def check_restart(base: Path, broken: Iterable[int]) -> Iterator[Finding]:
-    """Check whether a restart of TensorFlow Serving would load one of the ``broken`` versions."""
+def check_restart(
+    base: Path, broken: Iterable[int], altered: Collection[int] = ()
+) -> Iterator[Finding]:
+    """Check whether a restart of TensorFlow Serving would load one of the ``broken`` versions.
+
+    Those that are ``altered`` were not loaded here; it is unknown whether a server can load them.
+    """
     path = config_path(base)
     try:
         policy = read_model_config(path, base.absolute().name).policy
@@ -97,8 +102,9 @@ def check_restart(base: Path, broken: Iterable[int]) -> Iterator[Finding]:
     versions = sorted(set(broken) & set(loaded))
     if versions:
         numbers = ", ".join(map(str, versions))
+        would = "may" if set(versions) <= set(altered) else "would"
         yield Finding(
-            f"a restart of TensorFlow Serving would fail: it would load the broken version {numbers}",
+            f"a restart of TensorFlow Serving {would} fail: it would load the broken version {numbers}",
             "a start ends as soon as one version fails to load, even if the others are sound; a "
             "server that is running keeps serving them",
             "repair or delete it before the next restart; with "

@@ -111,14 +111,14 @@ def test_a_load_that_does_not_end_is_abandoned(
 ) -> None:
     ended = threading.Event()
     monkeypatch.setattr(load_checks, "_LOAD_SECONDS", 0.05)
-    monkeypatch.setattr("kmnist.server.servable.Servable", lambda _folder: ended.wait())
+    monkeypatch.setattr("kmnist.server.servable.Servable", lambda *_, **__: ended.wait())
     finding = only(version)
     ended.set()
     assert finding.what == f"{version} cannot be loaded: {version}: not loaded after 0.05 seconds"
 
 
 def test_any_failure_of_a_load_is_a_finding(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_folder: Path) -> None:
+    def fail(*_: Path, **__: bool) -> None:
         raise KeyError("signature_def")
 
     monkeypatch.setattr("kmnist.server.servable.Servable", fail)
