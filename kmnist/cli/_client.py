@@ -98,7 +98,8 @@ def open_client(
         settings: Further arguments of the client.
 
     Raises:
-        InputError: A header is not NAME:VALUE, or an argument is rejected by the client.
+        InputError: A header is not NAME:VALUE, a name is not printable, or an argument is rejected
+            by the client.
         MissingError: The folder has no such version or label.
         click.UsageError: Both a version and a label are given.
     """
@@ -106,6 +107,9 @@ def open_client(
 
     if version is not None and label is not None:
         raise click.UsageError("received --version and --label; expected at most one of them")
+    for option, text in (("--name", name), ("--label", label)):
+        if text is not None and not text.isprintable():
+            raise InputError(f"received {option} {text!r}; expected printable characters")
     settings |= {"timeout": timeout, "headers": dict(map(_header, headers))}
     if isinstance(source, Path):
         model = _load(source, version, label)

@@ -18,7 +18,7 @@ from kmnist.defaults import (
     LEARNING_RATE,
     VALIDATION_SIZE,
 )
-from kmnist.errors import MissingError
+from kmnist.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from kmnist.data import Dataset
@@ -107,7 +107,10 @@ def command(
     interrupt_on_sigterm()
     from kmnist.versions import check_writable
 
+    _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
     check_writable(models)
+    if settings["tensorboard"] is not None:
+        settings["tensorboard"].mkdir(parents=True, exist_ok=True)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device
@@ -130,6 +133,17 @@ def command(
     progress.evaluated(run, evaluation)
     folder = export_model(run, evaluation, models)
     progress.exported(run, evaluation, folder)
+
+
+def _refuse_other_encodings(**folders: Path | None) -> None:
+    """Refuse folders with names that are not UTF-8: TensorFlow cannot write there."""
+    for option, folder in folders.items():
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"received --{option} {str(folder)!r}; expected a name in UTF-8; rename the folder"
+            ) from None
 
 
 def _load_while_tensorflow_starts(

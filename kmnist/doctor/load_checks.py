@@ -15,7 +15,7 @@ from kmnist.doctor.report import Finding
 from kmnist.errors import KmnistError
 from kmnist.protocol.metadata import Signature
 
-__all__ = ["explain_failure", "load_versions"]
+__all__ = ["explain_failure", "load_versions", "require_readable"]
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ def load_versions(
     findings = []
     for version, folder in folders.items():
         try:
-            _require_readable(folder)
+            require_readable(folder)
             servable = _within(_LOAD_SECONDS, partial(Servable, verify=False), folder)
         except ServingError as error:
             findings.append(_finding(folder, error.message))
@@ -138,11 +138,11 @@ def explain_failure(message: str) -> tuple[str, str] | None:
     return None
 
 
-def _require_readable(folder: Path) -> None:
-    """Refuse a version with unreadable folders, or with files that a load would wait for.
+def require_readable(folder: Path) -> None:
+    """Refuse a version with unreadable folders or files, or with files that a load would wait for.
 
     Raises:
-        OSError: A folder cannot be read, or a file is a named pipe, a socket or a device.
+        OSError: A folder or file cannot be read, or is a named pipe, a socket or a device.
     """
 
     def fail(error: OSError) -> NoReturn:
@@ -150,9 +150,12 @@ def _require_readable(folder: Path) -> None:
 
     for parent, _, names in os.walk(folder, onerror=fail):
         for path in (Path(parent, name) for name in names):
-            # A link that leads nowhere is neither; the load fails if it needs the file.
-            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            if not path.exists():
+                continue  # a link that leads nowhere; the load fails if it needs the file
+            if not stat.S_ISREG(path.stat().st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", str(path))
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _within(seconds: float, load: Callable[[Path], T], folder: Path) -> T:

@@ -48,7 +48,7 @@ def find_models(url: str, candidates: Iterable[str] = (), **client_arguments: An
 
 def _has_model(url: str, name: str, client_arguments: dict[str, Any]) -> bool:
     try:
-        with Client(url, model=name, **client_arguments, timeout=_SECONDS, retries=0) as client:
+        with Client(url, model=name, **client_arguments, timeout=_SECONDS) as client:
             client.status()
     except ClientError:
         return False

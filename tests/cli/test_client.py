@@ -104,3 +104,10 @@ def test_a_header_without_a_name_is_refused_without_its_value(header: str) -> No
 def test_a_missing_file_of_certificates_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no\.pem: No such file"):
         open_client("grpcs://localhost", **ARGUMENTS | {"ca": str(tmp_path / "no.pem")})
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\nb"])
+@pytest.mark.parametrize("option", ["name", "label"])
+def test_a_name_that_is_not_printable_is_refused(option: str, text: str) -> None:
+    with pytest.raises(InputError, match=f"received --{option} .*; expected printable"):
+        open_client("grpc://localhost:8500", **ARGUMENTS | {option: text})
