@@ -1,24 +1,25 @@
 #!/bin/sh
-# Query a server with curl: REST=http://localhost:8501 sh examples/curl.sh PICTURE
+# Query a server with curl: [REST=http://localhost:8501] sh examples/curl.sh [PICTURE]
 set -eu
-REST=${REST:-http://localhost:8501}
-MODEL=$REST/v1/models/kmnist
+HERE=$(dirname "$0")
+MODEL=${REST:-http://localhost:8501}/v1/models/kmnist
+PICTURE=${1:-$HERE/seven.png}
 
-# The versions and their states, such as AVAILABLE.
-curl -sS --fail-with-body "$MODEL"
+request() { curl -sS --fail-with-body "$@" && echo; }
 
-# The signatures with their inputs and outputs.
-curl -sS --fail-with-body "$MODEL/metadata"
+echo '# The versions and their states: GET /v1/models/kmnist'
+request "$MODEL"
 
-# Classify a picture of any size and colour. Its bytes are encoded as base64.
-printf '{"signature_name": "pictures", "instances": [{"b64": "%s"}]}' "$(base64 <"$1" | tr -d '\n')" |
-  curl -sS --fail-with-body "$MODEL:predict" -d @-
+echo '# The names of the signatures: GET /v1/models/kmnist/metadata also has their inputs and outputs'
+request "$MODEL/metadata" | tr -d ' \n' | grep -o '"[a-z_]*":{"inputs"' | cut -d'"' -f2 | grep -v '^__'
 
-# The same in the column format, which is more compact for many pictures, with version 1.
-printf '{"signature_name": "pictures", "inputs": {"pictures": [{"b64": "%s"}]}}' "$(base64 <"$1" | tr -d '\n')" |
-  curl -sS --fail-with-body "$MODEL/versions/1:predict" -d @-
+echo "# The class of $PICTURE, of any size and colour; its bytes are encoded as base64"
+printf '{"signature_name": "pictures", "instances": [{"b64": "%s"}]}' "$(base64 <"$PICTURE" | tr -d '\n')" |
+  request "$MODEL:predict" -d @-
 
-# Classify an array: 28 rows of 28 pixels from 0 to 255. This image is black.
-row=$(printf '0,%.0s' $(seq 27))0
-printf '{"instances": [[[%s]%s]]}' "$row" "$(printf ",[$row]%.0s" $(seq 27))" |
-  curl -sS --fail-with-body "$MODEL:predict" -d @-
+echo '# The same in the column format, which is more compact for many pictures'
+printf '{"signature_name": "pictures", "inputs": {"pictures": [{"b64": "%s"}]}}' "$(base64 <"$PICTURE" | tr -d '\n')" |
+  request "$MODEL:predict" -d @-
+
+echo '# The class of an array: 28 rows of 28 pixels from 0 to 255; seven.json is the whole request'
+request "$MODEL:predict" -d @"$HERE/seven.json"

@@ -6,11 +6,15 @@ Exit codes: 0 done; 1 the work failed; 2 bad usage or bad input; 130 interrupted
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from difflib import get_close_matches
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 import click
 
+from kmnist.cli._streams import close_stdout, open_streams
 from kmnist.errors import KmnistError
 
 __all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm"]
@@ -19,6 +23,8 @@ INTERRUPTED: Final = 130
 
 # Under this key a context keeps whether --debug was given.
 _DEBUG: Final = "kmnist.cli.debug"
+
+_interrupted: Final = threading.Event()
 
 
 class _OneLineErrors(click.Command):
@@ -34,11 +40,23 @@ class _OneLineErrors(click.Command):
         except Exception as error:
             if ctx.meta.get(_DEBUG):
                 raise
+            # AutoGraph turns a KeyboardInterrupt into a TypeError; a child process may fail of it.
+            if _interrupted.is_set():
+                _exit("interrupted", INTERRUPTED)
             _exit(_message(error), error.exit_code if isinstance(error, KmnistError) else 1)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         # The messages that TensorFlow logs at its start would bury the one line that matters.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        open_streams()
+        _interrupted.clear()
+        # Not if a shell lets the command ignore Ctrl-C, as with `nohup` and in the background.
+        handles_interrupt = (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and threading.current_thread() is threading.main_thread()
+        )
+        if handles_interrupt:
+            signal.signal(signal.SIGINT, _interrupt)
         try:
             code = super().main(*args, **extra | {"standalone_mode": False})
             sys.stdout.flush()
@@ -50,8 +68,13 @@ class _OneLineErrors(click.Command):
         except click.Abort:  # interrupted before the command began
             _exit("interrupted", INTERRUPTED)
         except BrokenPipeError:  # the reader of stdout has ended, as in `kmnist status | head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except OSError as error:  # from the flush; those of the command are handled in invoke
+            _exit(_message(error), 1)
+        finally:
+            close_stdout()
+            if handles_interrupt:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -89,7 +112,12 @@ class Group(_OneLineErrors, click.Group):
 
 def interrupt_on_sigterm() -> None:
     """Let SIGTERM, which ``kill`` and supervisors send, interrupt the command as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 def _message(error: Exception) -> str:
@@ -102,5 +130,6 @@ def _message(error: Exception) -> str:
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    click.echo("Error: " + " ".join(message.split()), err=True)
+    with suppress(OSError):  # stderr cannot be written either
+        click.echo("Error: " + " ".join(message.split()), err=True)
     sys.exit(code)

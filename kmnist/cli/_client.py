@@ -1,19 +1,77 @@
 """The client that the options of a command describe."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from kmnist.cli._options import NAME
+from kmnist.cli._options import MODELS, NAME
 from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import InputError, MissingError, ModelNotFoundError
 
 if TYPE_CHECKING:
     from kmnist.client import Client
     from kmnist.server.local import LocalModel
 
-__all__ = ["open_client"]
+__all__ = ["ask", "open_client"]
+
+T = TypeVar("T")
+
+
+def ask(
+    source: str | Path,
+    question: Callable[["Client"], T],
+    *,
+    name: str | None,
+    **client_arguments: Any,
+) -> T:
+    """Return the result of ``question`` for a client; find the model if no name is given.
+
+    If a server has no model of the default name, the names of others are looked for. If exactly one
+    is found, the question is asked again for that model.
+
+    Args:
+        source: The URL of the server, or the folder of versions.
+        question: A function of a client. It may be called twice, so it must print nothing.
+        name: The name of the model.
+        client_arguments: Further arguments of :func:`open_client`.
+
+    Raises:
+        ModelNotFoundError: There is no such model; a note lists those that were found.
+        KmnistError: Any other error of :func:`open_client` or ``question``.
+    """
+    try:
+        with open_client(source, name=name, **client_arguments) as client:
+            return question(client)
+    except ModelNotFoundError as error:
+        if isinstance(source, Path):
+            raise
+        found = _find_models(source, **client_arguments)
+        if name is not None or len(found) != 1:
+            error.add_note(
+                f"models that were found: {', '.join(found)}; select one with --name"
+                if found
+                else "select another one with --name; TensorFlow Serving does not list its models"
+            )
+            raise
+    with open_client(source, name=found[0], **client_arguments) as client:
+        return question(client)
+
+
+def _find_models(server: str, *, headers: tuple[str, ...], ca: str | None, **_: Any) -> list[str]:
+    from kmnist.client import TLS
+    from kmnist.doctor import find_models
+    from kmnist.versions import config_path, configured_models
+
+    models = Path(os.environ.get("KMNIST_MODELS") or MODELS)
+    return find_models(
+        server,
+        [models.name, *configured_models(config_path(models))],
+        headers=dict(map(_header, headers)),
+        tls=TLS(ca=ca) if ca is not None else None,
+    )
 
 
 def open_client(
@@ -40,7 +98,8 @@ def open_client(
         settings: Further arguments of the client.
 
     Raises:
-        InputError: A header is not NAME:VALUE, or an argument is rejected by the client.
+        InputError: A header is not NAME:VALUE, a name is not printable, or an argument is rejected
+            by the client.
         MissingError: The folder has no such version or label.
         click.UsageError: Both a version and a label are given.
     """
@@ -48,6 +107,9 @@ def open_client(
 
     if version is not None and label is not None:
         raise click.UsageError("received --version and --label; expected at most one of them")
+    for option, text in (("--name", name), ("--label", label)):
+        if text is not None and not text.isprintable():
+            raise InputError(f"received {option} {text!r}; expected printable characters")
     settings |= {"timeout": timeout, "headers": dict(map(_header, headers))}
     if isinstance(source, Path):
         model = _load(source, version, label)

@@ -1,5 +1,6 @@
 """The options that commands share, each defined once."""
 
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ import click
 from click.core import ParameterSource
 
 __all__ = [
+    "MAX_COUNT",
     "MODELS",
     "NAME",
+    "SECONDS",
     "SERVERS",
+    "FiniteRange",
     "client_options",
     "dataset_options",
     "is_given",
@@ -29,7 +33,27 @@ NAME: Final = "kmnist"
 MODELS: Final = Path("models") / NAME
 SERVERS: Final = ("grpc://localhost:8500", "http://localhost:8501")
 
+# What TensorFlow's int32 and TensorFlow Serving's int64 hold.
+MAX_COUNT: Final = 2**31 - 1
+MAX_VERSION: Final = 2**63 - 1
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without infinity and NaN, which is in every range of click's."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+# A week at most: longer times overflow the clocks of some libraries.
+SECONDS: Final = FiniteRange(0, 604_800, min_open=True)
 
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
@@ -68,7 +92,7 @@ def server_option(*names: str, **changes: Any) -> Callable[[F], F]:
 
 def timeout_option(help: str) -> Callable[[F], F]:
     """Define ``--timeout``."""
-    seconds = click.FloatRange(0.001, 3600)
+    seconds = FiniteRange(0.001, 3600)
     return click.option("--timeout", type=seconds, metavar="SECONDS", default=30.0, help=help)
 
 
@@ -111,7 +135,7 @@ def client_options(function: F) -> F:
         name_option,
         click.option(
             "--version",
-            type=click.IntRange(0),
+            type=click.IntRange(0, MAX_VERSION),
             metavar="N",
             help="The version of the model; by default the latest.",
         ),

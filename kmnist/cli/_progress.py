@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmnist.cli._options import models_argument
+from kmnist.errors import KmnistError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -40,6 +41,7 @@ class TrainingProgress:
         self._started = time.perf_counter()
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
+        self._failure: OSError | None = None
 
     def begin(self, dataset: "Dataset", device: str) -> None:
         """Print the sizes of the data set, and the device."""
@@ -105,7 +107,11 @@ class TrainingProgress:
         )
 
     def exported(self, run: "Run", evaluation: "Evaluation", folder: Path) -> None:
-        """Print the version folder, or the JSON object."""
+        """Print the version folder, or the JSON object.
+
+        Raises:
+            KmnistError: This, or an earlier line, could not be written.
+        """
         self._print(
             f"exported {folder}; serve it with: kmnist serve{models_argument(folder.parent)}"
         )
@@ -118,12 +124,24 @@ class TrainingProgress:
                 "history": [asdict(epoch) for epoch in run.history],
                 "seconds": time.perf_counter() - self._started,
             }
-            click.echo(json.dumps(result))
+            self._write(json.dumps(result))
+        if self._failure is not None:
+            raise KmnistError(
+                f"exported {folder}, but stdout cannot be written: {self._failure.strerror}"
+            )
 
     def _print(self, text: str) -> None:
-        if self._quiet:
+        if not self._quiet:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        """Write a line. A failure is kept until the version is exported."""
+        if self._failure is not None:
             return
-        if self._progress is not None:
-            self._progress.console.print(text, highlight=False, markup=False)
-        else:
-            click.echo(text)
+        try:
+            if self._progress is not None:
+                self._progress.console.print(text, highlight=False, markup=False)
+            else:
+                click.echo(text)
+        except OSError as error:
+            self._failure = error

@@ -5,8 +5,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 __all__ = ["starting_tensorflow"]
+
+_NOTE: Final = b"starting TensorFlow ..."
+_ERASE: Final = b"\r\x1b[K"
 
 
 @contextmanager
@@ -14,10 +18,14 @@ def starting_tensorflow() -> Iterator[None]:
     """Import TensorFlow, run the body, and keep what both write to stderr off the terminal.
 
     TensorFlow's C++ code logs before any log level applies, so the file descriptor itself is
-    redirected. What was written is shown if the body fails.
+    redirected. What was written is shown if the body fails. As it takes seconds, a terminal shows
+    a note meanwhile.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
+    on_terminal = os.isatty(stderr)
+    if on_terminal:
+        os.write(stderr, _NOTE)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
@@ -28,8 +36,10 @@ def starting_tensorflow() -> Iterator[None]:
             tf.get_logger().setLevel("ERROR")
         except Exception:
             log.seek(0)
-            os.write(stderr, log.read())
+            os.write(stderr, b"\n" * on_terminal + log.read())
             raise
         finally:
+            if on_terminal:
+                os.write(stderr, _ERASE)
             os.dup2(stderr, 2)
             os.close(stderr)

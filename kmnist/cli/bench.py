@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import open_client
-from kmnist.cli._options import SERVERS, client_options, json_option, server_option
+from kmnist.cli._client import ask
+from kmnist.cli._options import (
+    SECONDS,
+    SERVERS,
+    FiniteRange,
+    client_options,
+    json_option,
+    server_option,
+)
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import ClientError, InputError, KmnistError
 
@@ -34,7 +41,7 @@ _MAX_MICROSECONDS: Final = 3_600_000_000
 @client_options
 @click.option(
     "--images",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000),
     default=1,
     help="The number of images per request.",
 )
@@ -46,14 +53,14 @@ _MAX_MICROSECONDS: Final = 3_600_000_000
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     default=5.0,
     help="The time to measure each server for, after a warm-up of one second.",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Send this number of requests per second, whether or not earlier ones are answered.",
 )
 @click.option(
@@ -89,8 +96,8 @@ def command(
         if not as_json:
             click.echo(f"measuring {server} for {duration:g} s …", err=True)
         # Retries would hide failures.
-        with open_client(server, **client_arguments, retries=0, batch_size=images) as client:
-            measurements.append(_measure(client, load))
+        settings = client_arguments | {"retries": 0, "batch_size": images}
+        measurements.append(ask(server, lambda client: _measure(client, load), **settings))
     if plot is not None:
         _draw(measurements, load, plot)
     result = {

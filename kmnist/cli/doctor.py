@@ -1,5 +1,6 @@
 """``kmnist doctor``: the problems of a folder of versions or of a server, and what to do."""
 
+import os
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,6 @@ import click
 
 from kmnist.cli._base import Command
 from kmnist.cli._options import (
-    NAME,
     is_given,
     json_option,
     models_option,
@@ -23,7 +23,7 @@ __all__ = ["command"]
 
 
 @click.command("doctor", cls=Command)
-@models_option()
+@models_option(type=click.Path(path_type=Path, readable=False))
 @server_option(default=None, envvar=None, help="Examine this server.")
 @name_option
 @port_options("skips its check")
@@ -50,8 +50,8 @@ def command(
         _start_tensorflow_for(folder)
         reports.append(examine_folder(folder, grpc_port=grpc_port, rest_port=rest_port))
     if server is not None:
-        model = name or (NAME if folder is None else folder.absolute().name)
-        reports.append(examine_server(server, model=model, base=folder))
+        broken = reports[0].broken if reports else ()
+        reports.append(examine_server(server, model=name, base=folder, broken=broken))
     healthy = all(report.is_healthy for report in reports)
     show_result({"healthy": healthy, "reports": list(map(asdict, reports))}, as_json, _print)
     return 0 if healthy else 1
@@ -62,7 +62,7 @@ def _start_tensorflow_for(models: Path) -> None:
     from kmnist.cli._tensorflow import starting_tensorflow
     from kmnist.versions import list_versions
 
-    if models.is_dir() and list_versions(models):
+    if os.access(models, os.R_OK) and models.is_dir() and list_versions(models):
         with starting_tensorflow():
             pass
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import open_client
+from kmnist.cli._client import ask
 from kmnist.cli._options import (
     client_options,
     dataset_options,
@@ -50,8 +50,8 @@ def command(
     refuse_both_sources()
     source = server or models
     data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
-    with open_client(source, **client_arguments) as client:
-        probabilities = client.predict(data.test.images).probabilities
+    predictions = ask(source, lambda client: client.predict(data.test.images), **client_arguments)
+    probabilities = predictions.probabilities
     if probabilities.shape[1] != len(data.class_names):
         raise click.UsageError(
             f"the model of {source} has {probabilities.shape[1]} classes, the data set {data.name} "

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import open_client
+from kmnist.cli._client import ask
 from kmnist.cli._options import (
     client_options,
     dataset_options,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from kmnist.client import Client, Predictions
 
 __all__ = ["command"]
-
-_BAR: Final = 20
 
 
 @click.command("predict", cls=Command)
@@ -64,17 +62,31 @@ def command(
             f"received {len(pictures)} pictures{' and --random' if at_random else ''}; expected "
             "one or more pictures, or --random"
         )
-    with open_client(models or server, **client_arguments) as client:
-        if at_random:
-            _predict_at_random(client, dataset, data_dir, as_json)
-        else:
-            _predict_pictures(client, pictures, as_json)
-
-
-def _predict_pictures(client: "Client", pictures: Sequence[str], as_json: bool) -> None:
+    if at_random:
+        image, result = _random_image(dataset, data_dir)
+        predictions = ask(
+            models or server, lambda client: client.predict(image), **client_arguments
+        )
+        show_result(result | _as_dict(predictions, 0), as_json, partial(_print_image, image))
+        return
     contents = [_content(picture) for picture in pictures]
+    predictions = ask(
+        models or server,
+        lambda client: _predict_pictures(client, pictures, contents),
+        **client_arguments,
+    )
+    found = [
+        {"picture": picture, **_as_dict(predictions, index)}
+        for index, picture in enumerate(pictures)
+    ]
+    show_result({"predictions": found}, as_json, _print_pictures)
+
+
+def _predict_pictures(
+    client: "Client", pictures: Sequence[str], contents: Sequence[bytes]
+) -> "Predictions":
     try:
-        predictions = client.predict_pictures(contents)
+        return client.predict_pictures(contents)
     except InvalidInputError:
         # The server rejects all of them; find the one that is broken.
         for picture, content in zip(pictures, contents, strict=True):
@@ -83,30 +95,20 @@ def _predict_pictures(client: "Client", pictures: Sequence[str], as_json: bool) 
             except InvalidInputError as error:
                 raise InputError(f"{picture}: {error}") from None
         raise
-    found = [
-        {"picture": picture, **_as_dict(predictions, index)}
-        for index, picture in enumerate(pictures)
-    ]
-    show_result({"predictions": found}, as_json, _print_pictures)
 
 
-def _predict_at_random(
-    client: "Client", dataset: str, data_dir: Path | None, as_json: bool
-) -> None:
+def _random_image(
+    dataset: str, data_dir: Path | None
+) -> tuple["NDArray[np.uint8]", dict[str, Any]]:
+    """Return a test image, and where it is from."""
     import random
 
     from kmnist.data import load_dataset
 
     data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
     index = random.randrange(len(data.test))  # noqa: S311 - not for cryptography
-    image, label = data.test.images[index], data.class_names[int(data.test.labels[index])]
-    result = {
-        "dataset": data.name,
-        "index": index,
-        "label": label,
-        **_as_dict(client.predict(image), 0),
-    }
-    show_result(result, as_json, partial(_print_image, image))
+    label = data.class_names[int(data.test.labels[index])]
+    return data.test.images[index], {"dataset": data.name, "index": index, "label": label}
 
 
 def _content(picture: str) -> bytes:
@@ -149,6 +151,7 @@ def _print_image(image: "NDArray[np.uint8]", result: dict[str, Any]) -> None:
 
 
 def _confidence(prediction: dict[str, Any]) -> tuple[str, str]:
+    from kmnist.cli._drawing import draw_bar
+
     probability = prediction["probability"]
-    filled = round(probability * _BAR)
-    return f"{probability:.1%}", "█" * filled + "░" * (_BAR - filled)
+    return f"{probability:.1%}", draw_bar(probability)

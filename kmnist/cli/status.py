@@ -1,15 +1,21 @@
 """``kmnist status``: the versions, states, labels and signatures of a server's model."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import open_client
-from kmnist.cli._options import client_options, json_option, server_option
+from kmnist.cli._client import ask, open_client
+from kmnist.cli._options import SECONDS, client_options, json_option, server_option
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import LabelNotFoundError, ModelNotFoundError, NotReadyError
+
+if TYPE_CHECKING:
+    from kmnist.client import Client
+    from kmnist.protocol.metadata import Metadata, VersionStatus
+
+    _Status = tuple[str, str, list[VersionStatus], Metadata | None]
 
 __all__ = ["command"]
 
@@ -27,7 +33,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Wait up to this time until the version is ready.",
 )
@@ -43,17 +49,21 @@ def command(
 
     The exit code is 0 if the selected version is ready, and 1 otherwise.
     """
-    with open_client(server, **client_arguments) as client:
+
+    def question(client: "Client") -> "_Status":
         if wait is not None:
             client.wait_until_ready(wait)
         versions = client.status()
-        ready = client.is_ready()
-        metadata = client.metadata() if ready else None
-    found = _find_labels(server, client_arguments, labels)
+        metadata = client.metadata() if client.is_ready() else None
+        return client.address, client.model, versions, metadata
+
+    address, model, versions, metadata = ask(server, question, **client_arguments)
+    ready = metadata is not None
+    found = _find_labels(server, client_arguments | {"name": model}, labels)
     signatures = {} if metadata is None else metadata.signatures
     result = {
-        "server": client.address,
-        "model": client.model,
+        "server": address,
+        "model": model,
         "ready": ready,
         "versions": [
             {

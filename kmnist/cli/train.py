@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmnist.cli._base import Command, interrupt_on_sigterm
-from kmnist.cli._options import dataset_options, json_option, models_option
+from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
 from kmnist.defaults import (
@@ -19,7 +19,7 @@ from kmnist.defaults import (
     LEARNING_RATE,
     VALIDATION_SIZE,
 )
-from kmnist.errors import MissingError
+from kmnist.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from kmnist.data import Dataset
@@ -31,26 +31,26 @@ __all__ = ["command"]
 @dataset_options
 @click.option(
     "--validation-size",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MAX_COUNT),
     default=VALIDATION_SIZE,
     help="The number of training images, from the first on, that are held out for validation.",
 )
 @models_option()
 @click.option(
     "--epochs",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_COUNT),
     default=EPOCHS,
     help="The number of passes over the training images.",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_COUNT),
     default=BATCH_SIZE,
     help="The number of images per update.",
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=LEARNING_RATE,
     help="The learning rate of SGD.",
 )
@@ -108,7 +108,10 @@ def command(
     interrupt_on_sigterm()
     from kmnist.versions import check_writable
 
+    _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
     check_writable(models)
+    if settings["tensorboard"] is not None:
+        settings["tensorboard"].mkdir(parents=True, exist_ok=True)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device
@@ -131,6 +134,17 @@ def command(
     progress.evaluated(run, evaluation)
     folder = export_model(run, evaluation, models)
     progress.exported(run, evaluation, folder)
+
+
+def _refuse_other_encodings(**folders: Path | None) -> None:
+    """Refuse folders with names that are not UTF-8: TensorFlow cannot write there."""
+    for option, folder in folders.items():
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"received --{option} {str(folder)!r}; expected a name in UTF-8; rename the folder"
+            ) from None
 
 
 def _load_while_tensorflow_starts(

@@ -1,7 +1,7 @@
 """``kmnist versions``: list, label and prune the version folders of a model."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -10,6 +10,9 @@ from kmnist.cli._options import json_option, models_option
 from kmnist.cli._output import show_result
 
 __all__ = ["command"]
+
+# No server can load a version with more; thousands of digits are not converted by int().
+_MAX_DIGITS: Final = 20
 
 
 @click.group("versions", cls=Group)
@@ -77,17 +80,28 @@ def label(changes: tuple[str, ...], models: Path, as_json: bool) -> None:
 @models_option()
 @json_option
 def prune(keep: int, models: Path, as_json: bool) -> None:
-    """Delete all but the K newest versions and those with a label."""
+    """Delete all but the K newest versions and those with a label.
+
+    Do not prune while TensorFlow Serving starts: it exits if a version is deleted that it is
+    loading. A running server unloads the deleted versions.
+    """
     from kmnist.versions import list_versions, prune
 
     deleted = prune(models, keep)
+    if deleted:
+        click.echo(
+            "warning: a TensorFlow Serving that was just loading one of the deleted versions may "
+            "exit; start it again",
+            err=True,
+        )
     result = {"models": str(models), "deleted": deleted, "kept": list_versions(models)}
     show_result(result, as_json, _print_pruned)
 
 
 def _change(text: str) -> tuple[str, int | None]:
     name, equals, version = text.partition("=")
-    if not equals or not (version == "" or (version.isascii() and version.isdecimal())):
+    is_number = version.isascii() and version.isdecimal() and len(version) < _MAX_DIGITS
+    if not equals or not (version == "" or is_number):
         raise click.BadParameter(
             f"received {text!r}; expected a label and a version, such as stable=3, or stable= to "
             "remove the label",

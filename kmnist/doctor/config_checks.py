@@ -1,14 +1,20 @@
 """Whether ``models.config`` fits a folder of versions."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from kmnist.doctor.report import Finding
 from kmnist.errors import InputError, MissingError
-from kmnist.versions import ModelConfig, config_path, list_versions, read_model_config
+from kmnist.versions import (
+    ModelConfig,
+    VersionPolicy,
+    config_path,
+    list_versions,
+    read_model_config,
+)
 
-__all__ = ["check_config", "check_labels"]
+__all__ = ["check_config", "check_labels", "check_restart"]
 
 _CREATE: Final = "create it with kmnist versions label"
 
@@ -77,6 +83,34 @@ def check_labels(base: Path) -> Iterator[Finding]:
             + ", ".join(map(str, missing)),
             "TensorFlow Serving waits for them; when it starts, it opens no port meanwhile",
             load_all,
+        )
+
+
+def check_restart(
+    base: Path, broken: Iterable[int], altered: Collection[int] = ()
+) -> Iterator[Finding]:
+    """Check whether a restart of TensorFlow Serving would load one of the ``broken`` versions.
+
+    Those that are ``altered`` were not loaded here; it is unknown whether a server can load them.
+    """
+    path = config_path(base)
+    try:
+        policy = read_model_config(path, base.absolute().name).policy
+    except (MissingError, InputError):
+        policy = VersionPolicy()
+    loaded = policy.choose(list_versions(base))
+    versions = sorted(set(broken) & set(loaded))
+    if versions:
+        numbers = ", ".join(map(str, versions))
+        would = "may" if set(versions) <= set(altered) else "would"
+        yield Finding(
+            f"a restart of TensorFlow Serving {would} fail: it would load the broken version {numbers}",
+            "a start ends as soon as one version fails to load, even if the others are sound; a "
+            "server that is running keeps serving them",
+            "repair or delete it before the next restart; with "
+            "--max_num_load_retries=1 --load_retry_interval_micros=5000000 a server starts if "
+            "another version is sound",
+            is_problem=False,
         )
 
 

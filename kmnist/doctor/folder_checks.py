@@ -1,12 +1,13 @@
 """Examination of a folder of versions."""
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from kmnist.doctor.config_checks import check_config, check_labels
-from kmnist.doctor.load_checks import load_versions
+from kmnist.doctor.config_checks import check_config, check_labels, check_restart
+from kmnist.doctor.load_checks import load_versions, require_readable
 from kmnist.doctor.port_checks import check_ports
 from kmnist.doctor.report import Check, Finding, Report
 from kmnist.doctor.signature_checks import compare_signatures
@@ -44,23 +45,26 @@ def examine_folder(
     base = Path(base)
     layout = Check.of("folder of versions", _check_layout(base))
     ports = Check.of("ports", check_ports(grpc_port, rest_port, base.absolute().name))
-    if not base.is_dir() or not list_versions(base):
+    if not _is_readable(base) or not list_versions(base):
         return Report(str(base), (layout, ports))
     folders = {version: version_folder(base, version) for version in list_versions(base)}
     altered = dict(_find_altered(folders))
     intact = {version: folders[version] for version in folders if version not in altered}
     signatures, failures = load_versions(intact)
+    broken = tuple(version for version in folders if version not in signatures)
     return Report(
         str(base),
         (
             layout,
             Check.of("loading of every version", (*altered.values(), *failures)),
+            Check.of("restart of TensorFlow Serving", check_restart(base, broken, altered)),
             Check.of("signatures of all versions", compare_signatures(signatures)),
             Check.of("file permissions", _check_permissions(base, folders)),
             Check.of("models.config", check_config(base)),
             Check.of("labels", check_labels(base)),
             ports,
         ),
+        broken,
     )
 
 
@@ -77,6 +81,12 @@ def _check_layout(base: Path) -> Iterator[Finding]:
             f"{base} is a file",
             "a server expects a folder with one folder per version",
             "use the folder of versions, such as models/kmnist",
+        )
+    elif not _is_readable(base):
+        yield Finding(
+            f"{base} cannot be read by this user",
+            "a server of the same user waits for it indefinitely without opening a port",
+            f"chmod a+rX {base}, or run this as its owner",
         )
     elif (base / "saved_model.pb").exists() or (base / "saved_model.pbtxt").exists():
         parent = base.absolute().parent
@@ -111,18 +121,31 @@ def _check_layout(base: Path) -> Iterator[Finding]:
 
 def _folders_of_versions(folder: Path) -> list[str]:
     return sorted(
-        child.name for child in folder.iterdir() if child.is_dir() and list_versions(child)
+        child.name for child in folder.iterdir() if _is_readable(child) and list_versions(child)
     )
 
 
+def _is_readable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+
+
 def _check_names(base: Path) -> Iterator[Finding]:
-    """Find SavedModels in folders whose names are not version numbers."""
+    """Find SavedModels in folders whose names are not version numbers, and the reverse."""
     versions = list_versions(base)
     following = max(versions, default=0) + 1
     for child in sorted(base.iterdir()):
-        if child.name.startswith(".") or not (child / "saved_model.pb").exists():
+        is_number = child.name.isascii() and child.name.isdecimal()
+        if is_number and not child.is_dir():
+            yield Finding(
+                f"{child} has the name of a version, but is not a folder",
+                f"TensorFlow Serving tries to load it as version {int(child.name)}, and fails",
+                f"rm {child}",
+            )
+        if child.name.startswith(".") or not _is_readable(child):
             continue
-        if not (child.name.isascii() and child.name.isdecimal()):
+        if not (child / "saved_model.pb").exists():
+            continue
+        if not is_number:
             yield Finding(
                 f"{child} contains a SavedModel, but its name is not a number",
                 "a server ignores it without a message",
@@ -154,7 +177,10 @@ def _find_altered(folders: Mapping[int, Path]) -> Iterator[tuple[int, Finding]]:
     """Find the versions that differ from their manifest; their graph should not be run."""
     for version, folder in folders.items():
         try:
+            require_readable(folder)
             verify_version(folder)
+        except OSError:
+            pass  # the load fails of it too, and explains it
         except KmnistError as error:
             yield (
                 version,
@@ -173,6 +199,14 @@ def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Find
     paths = [parent, config_path(base), base]
     for folder in folders.values():
         paths += [folder, *folder.rglob("*")]
+    for path in paths:
+        if path.is_symlink() and not os.path.exists(path):
+            yield Finding(
+                f"{path} is a link to {os.readlink(path)}, which does not exist or is the link itself",
+                "a server that needs the file cannot load the version",
+                "copy the version with the files that its links point to: cp -rL",
+                is_problem=False,
+            )
     closed = [path for path in paths if path.exists() and not _is_readable_by_others(path)]
     if closed:
         subject = f"{closed[0]} is"
@@ -187,5 +221,9 @@ def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Find
 
 
 def _is_readable_by_others(path: Path) -> bool:
-    needed = 0o005 if path.is_dir() else 0o004
-    return path.stat().st_mode & needed == needed
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # in a folder that this user cannot read, or a link that leads nowhere
+        return path.is_symlink()
+    needed = 0o005 if stat.S_ISDIR(mode) else 0o004
+    return mode & needed == needed

@@ -1,19 +1,34 @@
 """Whether versions can be loaded, and why not."""
 
+import errno
+import os
 import re
-from collections.abc import Mapping
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn, TypeVar
 
 from kmnist.client.failures import brief
 from kmnist.doctor.report import Finding
 from kmnist.errors import KmnistError
 from kmnist.protocol.metadata import Signature
 
-__all__ = ["explain_failure", "load_versions"]
+__all__ = ["explain_failure", "load_versions", "require_readable"]
 
-# An error message of TensorFlow → why and do of the finding; the first match applies.
+T = TypeVar("T")
+
+# Longer than the load of a large model takes, warm-up included.
+_LOAD_SECONDS: Final = 300.0
+
+# An error message of a load → why and do of the finding; the first match applies.
 _EXPLANATIONS: Final = (
+    (
+        r"not a regular file|not loaded after",
+        "a server that loads it waits as well, indefinitely and without a message",
+        "export the version again",
+    ),
     (
         (
             r"op type not registered|mentions attr .* not in|unregistered|producer version"
@@ -52,7 +67,7 @@ _EXPLANATIONS: Final = (
         "copy it again under a name that is not a number, then rename it: mv is atomic, cp is not",
     ),
 )
-# An error message of TensorFlow → its meaning; the first match applies.
+# An error message of a load → its meaning; the first match applies.
 _DESCRIPTIONS: Final = (
     (
         r"warm-up failed: (?:\{\{.*?\}\} )?(?P<reason>.*?)(?: \[Op:.*)?$",
@@ -77,6 +92,8 @@ def load_versions(
 ) -> tuple[dict[int, dict[str, Signature]], list[Finding]]:
     """Load every version, one after the other.
 
+    A load that takes longer than five minutes is abandoned.
+
     Args:
         folders: Version number → version folder.
 
@@ -99,9 +116,14 @@ def load_versions(
     findings = []
     for version, folder in folders.items():
         try:
-            servable = Servable(folder, verify=False)
+            require_readable(folder)
+            servable = _within(_LOAD_SECONDS, partial(Servable, verify=False), folder)
         except ServingError as error:
             findings.append(_finding(folder, error.message))
+        except OSError as error:
+            findings.append(_finding(folder, f"{error.filename}: {error.strerror}"))
+        except Exception as error:  # noqa: BLE001 - whatever TensorFlow raises is a finding
+            findings.append(_finding(folder, f"{type(error).__name__}: {error}"))
         else:
             signatures[version] = servable.signatures
             servable.close()
@@ -114,6 +136,51 @@ def explain_failure(message: str) -> tuple[str, str] | None:
         if re.search(pattern, message, re.IGNORECASE):
             return why, do
     return None
+
+
+def require_readable(folder: Path) -> None:
+    """Refuse a version with unreadable folders or files, or with files that a load would wait for.
+
+    Raises:
+        OSError: A folder or file cannot be read, or is a named pipe, a socket or a device.
+    """
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    for parent, _, names in os.walk(folder, onerror=fail):
+        for path in (Path(parent, name) for name in names):
+            if not path.exists():
+                continue  # a link that leads nowhere; the load fails if it needs the file
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def _within(seconds: float, load: Callable[[Path], T], folder: Path) -> T:
+    """Return ``load(folder)``, called in a thread: it cannot be interrupted, but abandoned.
+
+    Raises:
+        OSError: There is no result after ``seconds``.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(load(folder))
+        except Exception as error:  # noqa: BLE001 - raised in the calling thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise OSError(errno.ETIMEDOUT, f"not loaded after {seconds:g} seconds", str(folder))
+    return results[0]
 
 
 def _finding(folder: Path, message: str) -> Finding:

@@ -49,10 +49,12 @@ class Report:
     Attributes:
         target: The folder, or the address of the server.
         checks: The checks, without those that an earlier finding makes pointless.
+        broken: The versions of a folder that cannot be loaded, ascending.
     """
 
     target: str
     checks: tuple[Check, ...]
+    broken: tuple[int, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kmnist.client import Client
 from kmnist.doctor.load_checks import explain_failure
+from kmnist.doctor.model_names import find_models
 from kmnist.doctor.report import Check, Finding, Report
 from kmnist.doctor.signature_checks import compare_signatures
 from kmnist.errors import (
@@ -23,7 +24,13 @@ from kmnist.errors import (
     SignatureNotFoundError,
 )
 from kmnist.protocol.metadata import Signature, VersionStatus
-from kmnist.versions import config_path, list_versions, read_labels, read_model_config
+from kmnist.versions import (
+    config_path,
+    configured_models,
+    list_versions,
+    read_labels,
+    read_model_config,
+)
 
 __all__ = ["examine_server"]
 
@@ -34,16 +41,19 @@ _USE_PORTS: Final = "use grpc:// with port 8500 and http:// with port 8501"
 def examine_server(
     url: str,
     *,
-    model: str = "kmnist",
+    model: str | None = None,
     base: str | os.PathLike[str] | None = None,
+    broken: Sequence[int] = (),
     timeout: float = 10.0,
 ) -> Report:
     """Examine a server and, with ``base``, whether it serves the versions of a folder.
 
     Args:
         url: The address of the server, such as ``grpc://localhost:8500``.
-        model: The model name.
+        model: The model name; None for the name of ``base`` or, without ``base``, for ``kmnist`` or
+            the only model that can be found.
         base: The folder of versions that the server should serve.
+        broken: The versions of ``base`` that cannot be loaded, as :func:`examine_folder` reports.
         timeout: Seconds for each request.
 
     Returns:
@@ -53,23 +63,30 @@ def examine_server(
         InvalidInputError: ``url`` is not an address.
     """
 
+    name = model or ("kmnist" if base is None else Path(base).absolute().name)
+
     def client(version: int | None = None, label: str | None = None) -> Client:
-        return Client(url, model=model, version=version, label=label, timeout=timeout, retries=0)
+        return Client(url, model=name, version=version, label=label, timeout=timeout, retries=0)
 
     checks: list[Check] = []
     try:
         with client() as newest:
             states = newest.status()
     except ModelNotFoundError as error:
+        found = find_models(url, [] if base is None else configured_models(config_path(base)))
+        if model is None and base is None and len(found) == 1:
+            return examine_server(url, model=found[0], timeout=timeout)
         checks += [
             Check.of("connection to the server"),
-            Check.of("model name", [_wrong_name(error, model, base)]),
+            Check.of("model name", [_wrong_name(error, name, found, base)]),
         ]
         return Report(url, tuple(checks))
     except InvalidInputError:
         raise
     except ClientError as error:
-        return Report(url, (Check.of("connection to the server", [_no_server(error, url)]),))
+        return Report(
+            url, (Check.of("connection to the server", [_no_server(error, url, base, broken)]),)
+        )
     checks += [
         Check.of("connection to the server"),
         Check.of("model name"),
@@ -112,7 +129,9 @@ def examine_server(
     return Report(url, tuple(checks))
 
 
-def _no_server(error: ClientError, url: str) -> Finding:
+def _no_server(
+    error: ClientError, url: str, base: str | os.PathLike[str] | None, broken: Sequence[int]
+) -> Finding:
     what = f"{url}: {error}"
     if isinstance(error, BadAnswerError):
         return Finding(
@@ -128,20 +147,33 @@ def _no_server(error: ClientError, url: str) -> Finding:
             "firewall drops the requests, or the server is overloaded",
             f"{_USE_PORTS}; {_READ_LOG}",
         )
-    if isinstance(error, NotReachableError):
+    if isinstance(error, NotReachableError) and broken:
         return Finding(
             what,
-            "the server is down, or still loading its first version: until then it opens no port, "
-            "and without a version it waits indefinitely",
-            "look at docker compose ps and docker compose logs serving; examine the folder of "
-            "versions with kmnist doctor",
+            f"{_numbers(broken)} of {base} cannot be loaded: TensorFlow Serving then exits at its "
+            "start and opens no port",
+            "repair or delete it, and start the server again",
         )
+    if isinstance(error, NotReachableError):
+        why = (
+            "the server is down, or still loading its first version: until then it opens no port, "
+            "and without a version it waits indefinitely"
+        )
+        do = "look at docker compose ps and docker compose logs serving"
+        if base is None:
+            why = f"a broken version ended its start; or {why}"
+            do = f"examine the folder of versions with kmnist doctor; then {do}"
+        return Finding(what, why, do)
     return Finding(what, "the server refused the status request", _READ_LOG)
 
 
-def _wrong_name(error: ClientError, model: str, base: str | os.PathLike[str] | None) -> Finding:
+def _wrong_name(
+    error: ClientError, model: str, found: Sequence[str], base: str | os.PathLike[str] | None
+) -> Finding:
     do = "use the name from there, or change it there"
-    if base is not None and (name := Path(base).absolute().name) != model:
+    if found:
+        do = f"use the name of a model that it has: {', '.join(found)}; or change it there"
+    elif base is not None and (name := Path(base).absolute().name) != model:
         do = f"use {name}, the name of the folder"
     return Finding(
         f"the server has no model {model}: {error.detail or error}",

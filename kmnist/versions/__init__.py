@@ -14,6 +14,7 @@ from kmnist.versions.models_config import (
     ModelConfig,
     VersionPolicy,
     config_path,
+    configured_models,
     ensure_model_config,
     read_model_config,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "VersionPolicy",
     "check_writable",
     "config_path",
+    "configured_models",
     "ensure_model_config",
     "label",
     "list_versions",

@@ -223,7 +223,8 @@ def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
     """
     try:
         with os.scandir(base) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
+            # entry.is_dir would raise for a link that leads to itself.
+            names = [entry.name for entry in entries if os.path.isdir(entry)]
     except FileNotFoundError:
         return {}
     except NotADirectoryError:

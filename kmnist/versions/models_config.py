@@ -28,6 +28,7 @@ __all__ = [
     "ModelConfig",
     "VersionPolicy",
     "config_path",
+    "configured_models",
     "edit_entry",
     "ensure_model_config",
     "lacks_entry",
@@ -112,6 +113,15 @@ def read_model_config(path: str | os.PathLike[str], name: str) -> ModelConfig:
             return _model_config(entry)
     existing = ", ".join(entry.name for entry in entries) or "none"
     raise MissingError(f"no model {name} in {path}; existing models: {existing}")
+
+
+def configured_models(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the models in a ``models.config``; none if it cannot be read."""
+    try:
+        entries = _parse(_read(path), path, strict=False).model_config_list.config
+    except (InputError, OSError):
+        return []
+    return [entry.name for entry in entries]
 
 
 def ensure_model_config(base: str | os.PathLike[str]) -> Path:

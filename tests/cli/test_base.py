@@ -98,6 +98,22 @@ def test_an_unknown_option_of_a_group_is_one_line(group: Group) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_an_error_that_an_interrupt_causes_is_an_interrupt() -> None:
+    """As AutoGraph raises it, and a child process that received the same Ctrl-C."""
+
+    def callback() -> Never:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise TypeError("in user code") from None
+        raise AssertionError("not interrupted")
+
+    before = signal.getsignal(signal.SIGINT)
+    done = CliRunner().invoke(Command("command", callback=callback), [])
+    assert (done.exit_code, done.stderr) == (130, "Error: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_sigterm_interrupts() -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:

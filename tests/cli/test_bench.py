@@ -101,7 +101,7 @@ def test_a_chart_is_drawn(served: Server, tmp_path: Path) -> None:
         ("--server localhost", 2, "without a scheme"),
         ("grpc://localhost:8500", 2, "unexpected extra argument (grpc://localhost:8500)"),
         ("--plot no/such/file.png", 2, "there is no folder no/such"),
-        ("--images 0", 2, "x>=1"),
+        ("--images 0", 2, "1<=x"),
         ("--rate 0", 2, "x>0"),
     ],
 )

@@ -1,6 +1,7 @@
 """``kmnist doctor``: what it examines, what it prints, and its exit codes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,19 @@ def test_json_is_one_object(doctor: Doctor, models: Path) -> None:
     assert set(finding) == {"what", "why", "do", "is_problem"}
 
 
+def test_the_broken_version_of_the_folder_explains_that_no_server_answers(
+    doctor: Doctor, models: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / models.name
+    shutil.copytree(models, base)
+    (base / "1").rename(base / "2")
+    (base / "1").mkdir()
+    done = doctor("--models", base, "--server", "http://127.0.0.1:1", "--json")
+    _, server = json.loads(done.stdout)["reports"]
+    (finding,) = server["checks"][0]["findings"]
+    assert finding["why"].startswith(f"version 1 of {base} cannot be loaded")
+
+
 def test_the_options_decide_what_is_examined(doctor: Doctor, served: Server) -> None:
     folder, url = str(served.base), served.grpc_url
     assert targets(doctor("--json")) == ["models/kmnist"]
@@ -94,7 +108,7 @@ def test_the_name_of_the_model_is_that_of_the_folder(
 
     examined: list[str] = []
 
-    def examine_server(_url: str, *, model: str, base: Path | None) -> Any:
+    def examine_server(_url: str, *, model: str, **_: Any) -> Any:
         examined.append(model)
         return kmnist.doctor.Report("u", ())
 

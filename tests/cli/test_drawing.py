@@ -1,13 +1,27 @@
 """An image drawn in characters."""
 
-import numpy as np
+import io
+import sys
 
-from kmnist.cli._drawing import draw_image
+import numpy as np
+import pytest
+
+from kmnist.cli._drawing import draw_bar, draw_image
 
 
 def test_five_shades_and_two_characters_per_pixel() -> None:
     image = np.array([[0, 60, 120, 180, 255], [255, 0, 0, 0, 0]], np.uint8)
     assert draw_image(image) == "  ░░▒▒▓▓██\n██"
+
+
+def test_shades_are_ascii_if_stdout_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    assert draw_image(np.array([[0, 60, 120, 180, 255]], np.uint8)) == "  ..::**##"
+    assert draw_bar(0.25) == "#" * 5 + "." * 15
+
+
+def test_a_bar_has_twenty_characters() -> None:
+    assert draw_bar(0.25) == "█" * 5 + "░" * 15
 
 
 def test_empty_rows_above_and_below_are_omitted() -> None:

@@ -90,6 +90,36 @@ def test_the_default_server_and_model_are_those_of_the_client() -> None:
     assert (parameters["url"].default, parameters["model"].default) == (SERVERS[0], NAME)
 
 
+HUGE = "99999999999999999999"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        f"train --epochs {HUGE}",
+        f"train --batch-size {HUGE}",
+        f"train --validation-size {HUGE}",
+        f"train --seed {HUGE}",
+        "train --learning-rate nan",
+        "train --learning-rate inf",
+        "bench --duration nan",
+        "bench --duration inf",
+        "bench --rate inf",
+        f"bench --images {HUGE}",
+        "status --timeout nan",
+        "status --wait inf",
+        f"status --version {HUGE}",
+        "serve --timeout nan",
+        f"serve --grpc-port {HUGE}",
+    ],
+)
+def test_an_extreme_number_is_refused_in_one_line(arguments: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: Invalid value for '{arguments.split()[1]}'")
+    assert done.stderr.count("\n") == 1
+
+
 @click.command()
 @models_option()
 @server_option()

@@ -126,7 +126,7 @@ def test_the_environment_names_the_folder(tiny: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--dataset", "/nowhere"], "there is no folder /nowhere"),
-        (["--epochs", "0"], "0 is not in the range x>=1"),
+        (["--epochs", "0"], "0 is not in the range 1<=x"),
         (["--learning-rate", "0"], "0.0 is not in the range x>0"),
         (["--init", "zeros"], "'zeros' is not one of"),
         (["--resume"], "--resume needs --checkpoint DIR"),
@@ -241,3 +241,16 @@ def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_traini
     done = run_train("--models", tmp_path / name)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"Error: {tmp_path / name.partition('/')[0]}")
+
+
+@pytest.mark.parametrize("option", ["--models", "--tensorboard"])
+def test_a_folder_that_tensorflow_cannot_name_is_refused_before_the_training(
+    tmp_path: Path, option: str
+) -> None:
+    done = run_train(option, f"{tmp_path}/\udcff")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: received {option} ")
+    assert "expected a name in UTF-8" in done.stderr
+    long = run_train("--models", tmp_path / "kmnist", "--tensorboard", tmp_path / ("x" * 300))
+    assert (long.exit_code, long.stderr.count("\n")) == (1, 1)
+    assert "File name too long" in long.stderr

@@ -1,8 +1,10 @@
 """The examination of a folder of versions."""
 
 import os
+import shutil
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ def test_a_sound_folder_is_healthy(base: Path) -> None:
     assert [check.title for check in report.checks] == [
         "folder of versions",
         "loading of every version",
+        "restart of TensorFlow Serving",
         "signatures of all versions",
         "file permissions",
         "models.config",
@@ -39,7 +42,6 @@ def test_an_exported_version_is_healthy(models: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "title"),
     [
-        (lambda base: (base / "2" / "saved_model.pb").unlink(), "loading of every version"),
         (lambda base: (base / "1" / "saved_model.pb").chmod(0o600), "file permissions"),
         (lambda base: config_path(base).unlink(), "models.config"),
     ],
@@ -62,11 +64,27 @@ def test_versions_with_different_signatures(base: Path, write_version: WriteVers
 
 
 def test_a_version_that_cannot_be_loaded_is_not_compared(
-    base: Path, write_version: WriteVersion, only_finding: OnlyFinding
+    base: Path, write_version: WriteVersion
 ) -> None:
     write_version(base / "3", signatures=("classify",))
     (base / "3" / "saved_model.pb").write_bytes(b"")
-    assert only_finding(examine(base)).what == f"{base / '3'} has an empty saved_model.pb"
+    report = examine(base)
+    broken, restart = report.findings
+    assert broken.what == f"{base / '3'} has an empty saved_model.pb"
+    assert report.broken == (3,)
+    assert restart.what == (
+        "a restart of TensorFlow Serving would fail: it would load the broken version 3"
+    )
+
+
+def test_a_broken_version_that_is_not_loaded_does_not_prevent_a_restart(
+    base: Path, only_finding: OnlyFinding
+) -> None:
+    config_path(base).unlink()  # TensorFlow Serving then loads the newest version only
+    (base / "1" / "saved_model.pb").unlink()
+    broken, config = examine(base).findings
+    assert broken.what == f"{base / '1'} has no saved_model.pb"
+    assert config.what.startswith("there is no ")
 
 
 def test_a_port_of_another_program(base: Path, only_finding: OnlyFinding) -> None:
@@ -165,6 +183,72 @@ def test_a_parent_folder_that_other_users_cannot_read(
     assert finding.do.startswith(f"chmod -R a+rX {base.parent}, or ")
 
 
+def test_a_link_that_leads_nowhere(base: Path, only_finding: OnlyFinding) -> None:
+    (base / "2" / "notes").symlink_to("/nowhere")
+    finding = only_finding(examine(base))
+    assert finding.what == (
+        f"{base / '2' / 'notes'} is a link to /nowhere, which does not exist or is the link itself"
+    )
+    assert not finding.is_problem
+
+
+@pytest.mark.parametrize("target", ["loop", ".."], ids=["to itself", "to its folder"])
+def test_a_loop_of_links_ends(base: Path, target: str) -> None:
+    (base / "2" / "loop").symlink_to(target)
+    assert all(not finding.is_problem for finding in examine(base).findings)
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nowhere", "link to itself"])
+def test_a_version_that_is_not_a_folder(base: Path, only_finding: OnlyFinding, kind: str) -> None:
+    if kind == "file":
+        (base / "3").touch()
+    else:
+        (base / "3").symlink_to("3" if kind == "link to itself" else "/nowhere")
+    finding = only_finding(examine(base))
+    assert finding.what == f"{base / '3'} has the name of a version, but is not a folder"
+
+
+@pytest.fixture
+def seen_by_another_user(base: Path) -> Iterator[Path]:
+    """The sound folder in a place that another user can reach, and that user for the test."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        shutil.copytree(base.parent, Path(place) / "models")
+        user = os.geteuid()
+        if user == 0:
+            os.chown(Path(place) / "models", 65534, -1)
+            for parent, folders, files in os.walk(Path(place) / "models"):
+                for name in (*folders, *files):
+                    os.chown(Path(parent, name), 65534, -1)
+            os.setresuid(65534, 65534, 0)  # real too, for os.access
+        try:
+            yield Path(place) / "models" / base.name
+        finally:
+            os.setresuid(user, user, user)
+            for path in Path(place).rglob("*"):
+                path.chmod(0o755)
+
+
+@pytest.mark.parametrize("closed", ["2", "2/variables", "old"])
+def test_a_folder_that_this_user_cannot_read(seen_by_another_user: Path, closed: str) -> None:
+    base = seen_by_another_user
+    if closed == "old":
+        (base / "2").rename(base / "old")
+    (base / closed).chmod(0)
+    report = examine(base)
+    assert report.broken == (() if closed == "old" else (2,))
+    text = " ".join(finding.what for finding in report.findings)
+    assert "Permission denied" in text or closed == "old"
+
+
+def test_a_folder_of_versions_that_this_user_cannot_read(
+    seen_by_another_user: Path, only_finding: OnlyFinding
+) -> None:
+    seen_by_another_user.chmod(0)
+    finding = only_finding(examine(seen_by_another_user))
+    assert finding.what == f"{seen_by_another_user} cannot be read by this user"
+
+
 def test_files_that_other_users_cannot_read(base: Path, only_finding: OnlyFinding) -> None:
     (base / "1" / "saved_model.pb").chmod(0o600)
     (base / "2" / "variables").chmod(0o700)
@@ -172,7 +256,7 @@ def test_files_that_other_users_cannot_read(base: Path, only_finding: OnlyFindin
     assert finding.what == (
         f"{base / '1' / 'saved_model.pb'} and 1 more are not readable by other users"
     )
-    assert finding.do.startswith("chmod -R a+rX")
+    assert f"chmod -R a+rX {base}" in finding.do
     assert not finding.is_problem
 
 

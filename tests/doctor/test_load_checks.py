@@ -1,8 +1,10 @@
 """Damaged versions: what is wrong with them, why, and what to do."""
 
+import os
 import shutil
 import struct
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from kmnist.doctor import Finding
+from kmnist.doctor import Finding, load_checks
 from kmnist.doctor.load_checks import explain_failure, load_versions
 from kmnist.errors import KmnistError
 from kmnist.protocol import serving_pb2 as pb
@@ -86,6 +88,41 @@ def test_a_truncated_saved_model(version: Path, size: int) -> None:
 def test_truncated_variables(version: Path) -> None:
     (version / DATA).write_bytes((version / DATA).read_bytes()[:-100])
     assert only(version).what == f"{version} has truncated or damaged variables"
+
+
+@pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.index", WARMUP])
+def test_a_named_pipe_is_not_waited_for(version: Path, file: str) -> None:
+    (version / file).unlink(missing_ok=True)
+    (version / file).parent.mkdir(exist_ok=True)
+    os.mkfifo(version / file)
+    finding = only(version)
+    assert finding.what == f"{version} cannot be loaded: {version / file}: not a regular file"
+    assert "without a message" in finding.why
+
+
+def test_a_link_to_a_missing_saved_model(version: Path) -> None:
+    (version / "saved_model.pb").unlink()
+    (version / "saved_model.pb").symlink_to("/nowhere")
+    assert only(version).what == f"{version} has no saved_model.pb"
+
+
+def test_a_load_that_does_not_end_is_abandoned(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(load_checks, "_LOAD_SECONDS", 0.05)
+    monkeypatch.setattr("kmnist.server.servable.Servable", lambda *_, **__: ended.wait())
+    finding = only(version)
+    ended.set()
+    assert finding.what == f"{version} cannot be loaded: {version}: not loaded after 0.05 seconds"
+
+
+def test_any_failure_of_a_load_is_a_finding(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Path, **__: bool) -> None:
+        raise KeyError("signature_def")
+
+    monkeypatch.setattr("kmnist.server.servable.Servable", fail)
+    assert only(version).what.startswith(f"{version} cannot be loaded: KeyError: ")
 
 
 def test_an_empty_version(version: Path) -> None:

@@ -40,4 +40,5 @@ def test_a_report_becomes_json_without_further_conversion() -> None:
                 ),
             },
         ),
+        "broken": (),
     }

@@ -121,6 +121,16 @@ class TestConnection:
         assert "no server could be reached" in finding.what
         assert "docker compose" in finding.do
 
+    def test_a_broken_version_is_named_before_the_server_is_called_down(
+        self, tmp_path: Path, only_finding: OnlyFinding
+    ) -> None:
+        down = only_finding(examine_server("http://127.0.0.1:1", base=tmp_path))
+        assert down.why.startswith("the server is down, or still loading its first version")
+        broken = only_finding(examine_server("http://127.0.0.1:1", base=tmp_path, broken=(2, 3)))
+        assert broken.why.startswith(f"versions 2, 3 of {tmp_path} cannot be loaded")
+        unknown = only_finding(examine_server("http://127.0.0.1:1"))
+        assert unknown.why.startswith("a broken version ended its start; or the server is down")
+
     def test_a_program_that_does_not_answer(self, only_finding: OnlyFinding) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -55,16 +55,29 @@ def environment(**variables: str) -> dict[str, str]:
 def test_curl_gets_status_metadata_and_predictions(served: "Server", pictures: Path) -> None:
     done = run("sh", EXAMPLES / "curl.sh", pictures / "0.png", REST=served.rest_url)
     assert done.returncode == 0, done.stderr + done.stdout
-    decoder, text, answers = json.JSONDecoder(), done.stdout.strip(), []
-    while text:
-        answer, end = decoder.raw_decode(text)
-        answers.append(answer)
-        text = text[end:].strip()
-    status, metadata, rows, columns, black = answers
-    assert status["model_version_status"][0]["state"] == "AVAILABLE"
-    assert "pictures" in metadata["metadata"]["signature_def"]["signature_def"]
-    assert rows["predictions"][0]["class_ids"] == columns["outputs"]["class_ids"][0]
-    assert len(black["predictions"][0]["probabilities"]) == 10
+    assert len(done.stdout.splitlines()) < 120
+    parts = [part.partition("\n") for part in done.stdout.split("# ")[1:]]
+    assert [heading.split(":")[0] for heading, _, _ in parts] == [
+        "The versions and their states",
+        "The names of the signatures",
+        f"The class of {pictures / '0.png'}, of any size and colour; its bytes are encoded as base64",
+        "The same in the column format, which is more compact for many pictures",
+        "The class of an array",
+    ]
+    status, names, rows, columns, array = (answer for _, _, answer in parts)
+    assert json.loads(status)["model_version_status"][0]["state"] == "AVAILABLE"
+    assert names.split() == ["classes", "explain", "pictures", "pixels", "serving_default"]
+    (row,) = json.loads(rows)["predictions"]
+    assert row["class_ids"] == json.loads(columns)["outputs"]["class_ids"][0]
+    assert json.loads(array)["predictions"][0]["class_ids"] == 7
+
+
+def test_the_seven_is_the_first_test_image_of_mnist() -> None:
+    from kmnist import load_dataset
+
+    seven = load_dataset().test.images[0]
+    request = json.loads((EXAMPLES / "seven.json").read_text())
+    assert np.array_equal(request["instances"], [seven])
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
