@@ -1,7 +1,7 @@
 """The gRPC transport: PredictionService, ModelService and health checking."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
 
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.methods import (
@@ -17,9 +18,9 @@ from kmnist.protocol.methods import (
     PREDICT,
     SIGNATURES_TYPE_URL,
 )
+from kmnist.protocol.tensors import TensorError, from_array, to_array
 from kmnist.server.service import Service
 from kmnist.server.serving_error import ServingError, invalid, one_line
-from kmnist.server.tensors import arrays, typed
 
 __all__ = ["GrpcServer"]
 
@@ -90,13 +91,13 @@ class GrpcServer:
             self._service.manager.use(spec.name, *_version(request)) as servable,
         ):
             signature = servable.signature(spec.signature_name)
-            inputs = arrays(request.inputs, limit=self._max_bytes)
+            inputs = _arrays(request.inputs, self._max_bytes)
             outputs = self._service.run(signature, inputs)
             response = pb.PredictResponse(
                 model_spec=_spec(spec.name, servable.version, signature.name)
             )
             for name in _wanted(request.output_filter, signature.outputs):
-                response.outputs[name].CopyFrom(typed(outputs[name]))
+                _write(outputs[name], response.outputs[name])
             return response
 
     def _metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
@@ -166,6 +167,27 @@ def _spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
     spec = pb.ModelSpec(name=name, signature_name=signature)
     spec.version.value = version
     return spec
+
+
+def _arrays(inputs: Mapping[str, pb.TensorProto], limit: int) -> dict[str, NDArray[Any]]:
+    """Read the inputs of a request, each of at most ``limit`` bytes."""
+    arrays = {}
+    for name, tensor in inputs.items():
+        try:
+            arrays[name] = to_array(tensor, limit=limit)
+        except TensorError as error:
+            raise invalid(f"input {name!r}: {error}") from None
+    return arrays
+
+
+def _write(output: NDArray[Any], into: pb.TensorProto) -> None:
+    """Write an output in the typed field, as TensorFlow Serving does by default."""
+    try:
+        from_array(output, into, typed=True)
+    except TensorError:
+        raise ServingError(
+            grpc.StatusCode.UNIMPLEMENTED, f"outputs of type {output.dtype} are not supported"
+        ) from None
 
 
 def _wanted(output_filter: Any, outputs: tuple[str, ...]) -> list[str]:
