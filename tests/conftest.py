@@ -59,6 +59,22 @@ def models(
 
 
 @pytest.fixture(scope="session")
+def swapped(
+    models: Path, tiny_dataset: "Dataset", tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of ``models`` whose version 1 has the weights of another model."""
+    from kmnist import build_model, evaluate, export_model, train
+
+    folder = tmp_path_factory.mktemp("swapped")
+    run = train(build_model(), tiny_dataset, epochs=1)
+    other = export_model(run, evaluate(run.model, tiny_dataset.test), folder / "other" / "kmnist")
+    base = folder / "models" / models.name
+    shutil.copytree(models.parent, base.parent)
+    shutil.copytree(other / "variables", base / "1" / "variables", dirs_exist_ok=True)
+    return base
+
+
+@pytest.fixture(scope="session")
 def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
     """The embedded server with a copy of ``models``, whose version 1 has the label stable."""
     from kmnist.server import Server

@@ -52,6 +52,11 @@ _BINARY: Final = "tensorflow_model_server"
     default=64,
     help="The size of the largest request, in MiB (embedded).",
 )
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Refuse a version whose files differ from the checksums in its SHA256SUMS, if it has any.",
+)
 @timeout_option("The time that a REST request may take, in seconds.")
 @json_option
 def command(
@@ -63,6 +68,7 @@ def command(
     engine: str,
     concurrency: int,
     max_request_mb: int,
+    verify: bool,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -85,6 +91,8 @@ def command(
                 f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
                 "two different ports, neither of them 0"
             )
+        if verify:
+            _verify(models)
         _show(
             as_json,
             engine=_BINARY,
@@ -115,7 +123,16 @@ def command(
         concurrency=concurrency,
         max_bytes=max_request_mb * 2**20,
         timeout=timeout,
+        verify=verify,
     )
+
+
+def _verify(models: Path) -> None:
+    """Verify the versions once: TensorFlow Serving itself would load one that differs."""
+    from kmnist.versions import list_versions, verify_version, version_folder
+
+    for version in list_versions(models):
+        verify_version(version_folder(models, version))
 
 
 def _serve(models: Path, as_json: bool, **settings: Any) -> None:

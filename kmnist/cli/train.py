@@ -105,6 +105,9 @@ def command(
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
+    from kmnist.versions import check_writable
+
+    check_writable(models)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device

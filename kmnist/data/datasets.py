@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmnist.checksums import hash_file
+
 __all__ = ["Dataset", "Split"]
 
 
@@ -67,14 +69,9 @@ class Dataset:
         with ThreadPoolExecutor() as pool:
             if self.paths:
                 names = [path.name for path in self.paths]
-                return dict(zip(names, pool.map(_hash_file, self.paths), strict=True))
+                return dict(zip(names, pool.map(hash_file, self.paths), strict=True))
             splits = {"train": self.train, "validation": self.validation, "test": self.test}
             return dict(zip(splits, pool.map(_hash_split, splits.values()), strict=True))
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash_split(split: Split) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from kmnist.checksums import CHECKSUMS, read_checksums
 from kmnist.data.datasets import Dataset
 from kmnist.data.idx_folder import is_idx_folder, read_idx_folder
 from kmnist.data.tfds import read_tfds
@@ -66,8 +67,7 @@ def load_dataset(
 
 def _read(source: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     if source == "mnist":
-        bundled = Path(str(files("kmnist") / "data/mnist"))
-        return replace(read_idx_folder(bundled), name=source)
+        return _read_bundled()
     folder = Path(source).expanduser()
     # A bare name that is also a folder is read from TFDS unless the folder holds IDX files: a
     # checkout of this project has a folder kmnist.
@@ -78,3 +78,16 @@ def _read(source: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
             f"there is no folder {source}; expected a folder of IDX files, 'mnist' or a TFDS name"
         )
     return read_tfds(source.removeprefix("tfds:"), data_dir)
+
+
+def _read_bundled() -> Dataset:
+    folder = Path(str(files("kmnist") / "data/mnist"))
+    dataset = replace(read_idx_folder(folder), name="mnist")
+    expected = read_checksums(folder)
+    for name, received in dataset.checksums().items():
+        if received != expected.get(name):
+            raise InputError(
+                f"{folder / name} has the SHA-256 {received[:12]}…, which is not the one in "
+                f"{CHECKSUMS} beside it; expected MNIST as published; install kmnist again"
+            )
+    return dataset

@@ -20,7 +20,13 @@ import grpc
 from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.server.serving_error import ServingError, invalid
-from kmnist.versions import VersionPolicy, config_path, list_versions, read_model_config
+from kmnist.versions import (
+    VersionPolicy,
+    config_path,
+    list_versions,
+    read_model_config,
+    version_folder,
+)
 
 __all__ = ["Manager"]
 
@@ -199,7 +205,10 @@ class Manager:
             self._last_warning = warning
 
     def _try_to_load(self, number: int) -> None:
-        folder = self.base / str(number)
+        try:
+            folder = version_folder(self.base, number)
+        except MissingError:  # deleted since the folder was read
+            return
         with self._lock:
             version = self._versions.setdefault(number, _Version(number))
             if version.state in (State.AVAILABLE, State.UNLOADING):

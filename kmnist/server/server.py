@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -56,6 +57,7 @@ class Server:
         timeout: float = 30.0,
         grace: float = 30.0,
         poll_seconds: float = 1.0,
+        verify: bool = True,
     ) -> None:
         """Bind both ports; needs no TensorFlow yet.
 
@@ -72,6 +74,8 @@ class Server:
                 deadline.
             grace: Seconds for the requests in progress to finish when the server stops.
             poll_seconds: The interval at which the folder and ``models.config`` are read.
+            verify: Refuse to load a version that differs from its manifest; see
+                :func:`kmnist.versions.verify_version`.
 
         Raises:
             InputError: An argument cannot be used.
@@ -94,6 +98,7 @@ class Server:
         self._timeout = timeout
         self._grace = grace
         self._poll_seconds = poll_seconds
+        self._verify = verify
         self._stopping = threading.Event()
         # Bound but not listening: the ports are reserved, and connections are refused until a
         # version is available. Clients of TensorFlow Serving take that as a sign of loading.
@@ -155,7 +160,8 @@ class Server:
 
         try:
             metrics = Metrics()
-            manager = Manager(self.base, self.name, Servable, on_load=metrics.load)
+            load = partial(Servable, verify=self._verify)
+            manager = Manager(self.base, self.name, load, on_load=metrics.load)
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)
             self._run_poller(manager)

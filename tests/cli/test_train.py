@@ -139,7 +139,7 @@ def test_a_file_instead_of_a_folder_is_refused(tiny: Path, tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "file")
     assert done.exit_code == 2
-    assert "is a file; expected a folder" in done.stderr
+    assert "is not a folder; expected a folder" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +182,21 @@ def test_two_simultaneous_trainings_export_two_versions(tiny: Path, tmp_path: Pa
     outputs = [json.loads(run.communicate()[0]) for run in runs]
     assert sorted(output["version"] for output in outputs) == [1, 2]
     assert sorted(path.name for path in (tmp_path / "kmnist").iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/kmnist", "broken/kmnist", "last"])
+def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "models.config").write_text("garbage {")
+    (tmp_path / "last" / str(2**63 - 1)).mkdir(parents=True)
+
+    def load(*_: object, **__: object) -> Never:
+        raise AssertionError("the data set was loaded")
+
+    monkeypatch.setattr("kmnist.data.load_dataset", load)
+    done = run_train("--models", tmp_path / name)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: {tmp_path / name.partition('/')[0]}")
