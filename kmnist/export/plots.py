@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import east_asian_width
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,15 @@ _COLUMNS: Final = 8
 _ROWS: Final = 2
 
 # More weights and names cannot be read, and matplotlib takes minutes for the layout of hundreds.
-_MOST_CLASSES: Final = 60
+_MOST_CLASSES: Final = 62
 
 _INK: Final = "#222222"
-_TRAINING: Final = "#1b6ca8"
+_TRAINING: Final = "#3451d1"
 _VALIDATION: Final = "#d9730d"
-_WRONG: Final = "#c0182b"
+_WRONG: Final = "#b3261e"
+# The colours of the drawing page.
+_FOR: Final = "#3451d1"
+_AGAINST: Final = "#b3261e"
 
 
 @contextmanager
@@ -95,10 +99,10 @@ def drawing_plots(
 
 
 def _choose(evaluation: Evaluation, test: Split) -> NDArray[np.int64]:
-    """Return the indices of the first test images, then of the first misclassified ones."""
+    """Return the indices of the first test images, then of the first mistakes after them."""
     count = _COLUMNS * _ROWS
-    wrong = np.flatnonzero(evaluation.class_ids != test.labels)[:count]
-    return np.concatenate([np.arange(min(count, len(test))), wrong])
+    wrong = np.flatnonzero(evaluation.class_ids != test.labels)
+    return np.concatenate([np.arange(min(count, len(test))), wrong[wrong >= count][:count]])
 
 
 def _draw(folder: Path, data: dict[str, NDArray[Any]]) -> None:
@@ -107,6 +111,7 @@ def _draw(folder: Path, data: dict[str, NDArray[Any]]) -> None:
 
     names = [str(name) for name in data["class_names"]]
     style: dict[Any, Any] = {
+        "font.family": _fonts("".join(names)),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "text.parse_math": False,
@@ -128,6 +133,37 @@ def _figure(width: float, height: float) -> Any:
     return Figure((width, height), layout="constrained")
 
 
+def _fonts(text: str) -> list[str]:
+    """Return the default font, and one for the characters that it lacks, if one is installed."""
+    from matplotlib.font_manager import findfont, fontManager, get_font
+
+    default = findfont("DejaVu Sans")
+    missing = {ord(character) for character in text} - get_font(default).get_charmap().keys()
+    fonts = ["DejaVu Sans"]
+    if missing:
+        # The first in the order of names, so that equal machines draw equally.
+        for entry in sorted(fontManager.ttflist, key=lambda entry: (entry.name, entry.fname)):
+            # Last Resort, which Matplotlib contains, has a box for every character.
+            if entry.name.startswith("Last Resort"):
+                continue
+            if missing <= get_font(entry.fname).get_charmap().keys():
+                return [*fonts, entry.name]
+    return fonts
+
+
+def _width(name: str) -> int:
+    """Return the width of a name in Latin letters; Chinese, Japanese and Korean ones count twice."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in name)
+
+
+def _short(name: str, most: int) -> str:
+    if _width(name) <= most:
+        return name
+    while _width(name) >= most:
+        name = name[:-1]
+    return f"{name.rstrip()}…"
+
+
 def _training(history: NDArray[np.float64]) -> Any:
     epochs, cost, accuracy, validation_cost, validation_accuracy, _ = history.T
     figure = _figure(8, 3.2)
@@ -138,9 +174,16 @@ def _training(history: NDArray[np.float64]) -> Any:
         (validation_cost, validation_accuracy),
         strict=True,
     ):
-        axes.plot(epochs, training, "o-", ms=3, color=_TRAINING, label="training")
+        axes.plot(epochs, training, "o-", ms=3, color=_TRAINING, label="training, while learning")
         if not np.isnan(validation).all():
-            axes.plot(epochs, validation, "o-", ms=3, color=_VALIDATION, label="validation")
+            axes.plot(
+                epochs,
+                validation,
+                "o-",
+                ms=3,
+                color=_VALIDATION,
+                label="validation, after the epoch",
+            )
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
@@ -152,18 +195,21 @@ def _confusion(confusion: NDArray[np.int64], names: list[str]) -> Any:
     from matplotlib.colors import PowerNorm
 
     classes = len(names)
-    figure = _figure(*(2 * [max(4.5, 1.2 + 0.42 * min(classes, _MOST_CLASSES))]))
+    names = [_short(name, 20) for name in names]
+    longest = max(map(_width, names))
+    shown = min(classes, _MOST_CLASSES)
+    figure = _figure(*(2 * [max(4.5, 1.1 + 0.08 * longest + 0.42 * shown)]))
     axes = figure.subplots()
     # Mistakes are few, so the scale gives them most of the colours.
     axes.imshow(confusion, cmap="Blues", norm=PowerNorm(0.35, vmin=0, vmax=confusion.max()))
     if classes <= _MOST_CLASSES:
         ticks = range(classes)
-        rotation = 90 if max(map(len, names)) > 3 else 0
+        rotation = 90 if longest > 3 else 0
         axes.set_xticks(ticks, names, rotation=rotation)
         axes.set_yticks(ticks, names)
     right = confusion.trace() / confusion.sum()
     axes.set(title=f"test accuracy {right:.4f}", xlabel="predicted", ylabel="label")
-    if classes <= 30:
+    if classes <= _MOST_CLASSES:
         for row, column in np.argwhere(confusion > 0):
             count = confusion[row, column]
             colour = "white" if count > 0.15 * confusion.max() else _INK
@@ -172,6 +218,9 @@ def _confusion(confusion: NDArray[np.int64], names: list[str]) -> Any:
 
 
 def _weights(weights: NDArray[np.float32], names: list[str]) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("weights", [_AGAINST, "white", _FOR])
     names = names[:_MOST_CLASSES]
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
@@ -181,9 +230,15 @@ def _weights(weights: NDArray[np.float32], names: list[str]) -> Any:
     for index, axes in enumerate(grid.flat):
         axes.axis("off")
         if index < len(names):
-            image = axes.imshow(weights[..., index], cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axes.set_title(names[index])
-    figure.colorbar(image, ax=grid, shrink=0.8, label="weight: red speaks for the class")
+            image = axes.imshow(weights[..., index], cmap=colours, vmin=-limit, vmax=limit)
+            axes.set_title(_short(names[index], 18))
+    figure.colorbar(
+        image,
+        ax=grid,
+        shrink=0.8,
+        aspect=10 * rows,
+        label="weight: ink on blue raises the score, on red lowers it",
+    )
     return figure
 
 
@@ -192,16 +247,20 @@ def _samples(
 ) -> Any:
     rows = -(-len(images) // _COLUMNS)
     figure = _figure(_COLUMNS * 1.0, 0.3 + 1.25 * rows)
+    # Short names fit beside an arrow, longer ones above one another.
+    arrow, most, size = (" → ", 3, 10) if max(map(_width, names)) <= 3 else ("\n→ ", 12, 8)
+    names = [_short(name, most) for name in names]
     for index, axes in enumerate(figure.subplots(rows, _COLUMNS, squeeze=False).flat):
         axes.axis("off")
         if index < len(images):
-            label, predicted = names[labels[index]], names[class_ids[index]]
-            right = label == predicted
+            label, predicted = labels[index], class_ids[index]
             axes.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
-            axes.set_title(
-                label if right else f"{label} → {predicted}", color=_INK if right else _WRONG
-            )
-    figure.suptitle("the first test images, and the first mistakes: label → predicted")
+            if label == predicted:
+                axes.set_title(names[label], color=_INK, fontsize=size)
+            else:
+                title = f"{names[label]}{arrow}{names[predicted]}"
+                axes.set_title(title, color=_WRONG, fontsize=size)
+    figure.suptitle("the first test images, then the next mistakes: label → predicted")
     return figure
 
 

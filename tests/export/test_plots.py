@@ -66,11 +66,42 @@ def test_an_error_in_the_block_stops_the_drawing(
     assert [process.returncode for process in started] == [-9]
 
 
-def test_the_first_images_and_the_first_mistakes_are_shown(
+def test_the_first_images_and_the_next_mistakes_are_shown_once(
     trained: Run, evaluation: Evaluation
 ) -> None:
     test = trained.dataset.test
     chosen = plots._choose(evaluation, test)
     assert chosen[:16].tolist() == list(range(16))
     mistakes = np.flatnonzero(evaluation.class_ids != test.labels)
-    assert chosen[16:].tolist() == mistakes[:16].tolist()
+    assert mistakes[0] < 16
+    assert chosen[16:].tolist() == [index for index in mistakes if index >= 16][:16]
+
+
+def test_characters_that_the_default_font_lacks_come_from_an_installed_one() -> None:
+    from matplotlib.font_manager import findfont, get_font
+
+    assert plots._fonts("T-shirt/top, größer") == ["DejaVu Sans"]
+    character = "\u214a"  # in STIXGeneral, which Matplotlib contains
+    default, other = plots._fonts(character)
+    assert ord(character) not in get_font(findfont(default)).get_charmap()
+    assert ord(character) in get_font(findfont(other)).get_charmap()
+
+
+def test_long_names_are_cut_and_korean_letters_count_twice() -> None:
+    assert plots._short("Ankle boot", 12) == "Ankle boot"
+    assert plots._short("Ankle boots and shoes", 12) == "Ankle boots…"
+    assert plots._short("아주 긴 한국어", 14) == "아주 긴 한국어"
+    assert plots._short("아주 긴 한국어", 12) == "아주 긴 한…"
+
+
+def test_many_classes_with_long_names_are_drawn(tmp_path: Path, data: dict[str, Any]) -> None:
+    names = [f"the class with the number {number}" for number in range(40)]
+    labels = data["test"].labels.astype(np.int64)
+    probabilities = np.eye(40, dtype=np.float32)[(labels * 7) % 40]
+    data["evaluation"] = Evaluation.of(labels, probabilities)
+    data["weights"] = np.zeros((28, 28, 40), np.float32)
+    data["class_names"] = names
+    with plots.drawing_plots(tmp_path, **data):
+        pass
+    confusion = tf.io.decode_png((tmp_path / "confusion.png").read_bytes()).numpy()
+    assert min(confusion.shape[:2]) > 40 * 40  # a cell holds a number of three digits

@@ -1,0 +1,201 @@
+"""The documentation: its Python runs and prints what the page says, its commands and links exist.
+
+Blocks marked ``python`` are executed, those of a page in one namespace and from top to bottom. In the
+tutorial a block marked ``text`` that follows one holds what it prints, and blocks marked ``py`` quote
+TensorFlow 1.
+"""
+
+import ast
+import contextlib
+import io
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from unittest.mock import MagicMock
+
+import click
+import pytest
+import trustme
+
+from kmnist.cli import main
+
+if TYPE_CHECKING:
+    from kmnist import Dataset
+    from kmnist.server import Server
+
+ROOT: Final = Path(__file__).parent.parent
+PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+TUTORIAL: Final = ROOT / "docs" / "tutorial.md"
+NOTEBOOK: Final = ROOT / "examples" / "tutorial.ipynb"
+
+_NUMBER: Final = re.compile(r"\d+\.\d+")
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    content: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(*block) for block in found]
+
+
+def code_cells() -> list[str]:
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def shell_commands(page: Path) -> Iterator[list[str]]:
+    """Yield the words of each command in the shell blocks of a page."""
+    for block in blocks(page):
+        for line in block.content.splitlines() if block.language == "bash" else []:
+            lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;")
+            lexer.whitespace_split = True
+            for separates, words in groupby(lexer, lambda word: set(word) <= set("|&;")):
+                if not separates:
+                    yield [word.removeprefix(".venv/bin/") for word in words]
+
+
+def assert_same_output(printed: str, shown: str) -> None:
+    """Compare two outputs: numbers with a fraction may differ by two in a hundred."""
+    assert _NUMBER.sub("#", printed).split() == _NUMBER.sub("#", shown).split()
+    numbers = [[float(n) for n in _NUMBER.findall(text)] for text in (printed, shown)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_tutorial_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {}
+    printed = io.StringIO()
+    checked = 0
+    for language, content in blocks(TUTORIAL):
+        if language == "python":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(content, str(TUTORIAL), "exec"), names)
+        elif language == "text" and printed.getvalue():
+            assert_same_output(printed.getvalue(), content)
+            printed = io.StringIO()
+            checked += 1
+    assert checked >= 10
+
+
+@pytest.mark.parametrize(
+    "page", ["README", "docs/client", "docs/data", "docs/recipes", "docs/serving"]
+)
+def test_the_python_of_a_page_runs(
+    page: str,
+    tiny: Path,
+    tiny_dataset: "Dataset",
+    models: Path,
+    served: "Server",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "mlflow", MagicMock())  # the recipe needs no more of it
+    shutil.copytree(models, tmp_path / "models" / "kmnist")
+    seven = tf.io.encode_png(tiny_dataset.test.images[0][..., None]).numpy()
+    (tmp_path / "seven.png").write_bytes(seven)
+    trustme.CA().cert_pem.write_to_path("ca.pem")
+    names: dict[str, Any] = {}
+    printed = io.StringIO()
+    for language, content in blocks(ROOT / f"{page}.md"):
+        if language == "python":
+            here = (
+                content.replace("grpc://localhost:8500", served.grpc_url)
+                .replace("http://localhost:8501", served.rest_url)
+                .replace(
+                    'load_dataset("mnist")', f"load_dataset({str(tiny)!r}, validation_size=100)"
+                )
+            )
+            with contextlib.redirect_stdout(printed):
+                exec(compile(here, page, "exec"), names)
+    if "seven.png" in (ROOT / f"{page}.md").read_text("utf-8"):
+        assert "7" in printed.getvalue().split()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(code_cells(), 1):
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(cell, f"cell {number}", "exec"), names)
+
+
+def test_the_notebook_was_executed_from_top_to_bottom() -> None:
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert NOTEBOOK.stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("name", ["docs/tutorial", "README"])
+def test_the_korean_page_has_the_blocks_of_the_english_one(name: str) -> None:
+    assert blocks(ROOT / f"{name}.ko.md") == blocks(ROOT / f"{name}.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_are_valid(page: Path) -> None:
+    for language, content in blocks(page):
+        if language in ("python", "py"):
+            compile(content, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_and_options_of_shell_blocks_exist(page: Path) -> None:
+    for program, *arguments in shell_commands(page):
+        if program not in ("kmnist", "kmnist-train"):
+            continue
+        command: click.Command = main
+        rest = ["train", *arguments] if program == "kmnist-train" else arguments
+        while rest and isinstance(command, click.Group):
+            found = command.get_command(click.Context(main), rest.pop(0))
+            assert found, (program, rest)
+            command = found
+        options = {name for parameter in command.params for name in parameter.opts}
+        used = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert used <= options | {"--help"}, rest
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in _anchors(linked), target
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_pictures_are_small() -> None:
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size < 60_000, picture.name
