@@ -82,8 +82,10 @@ class AsyncClient(BaseClient[AsyncTransport | Transport]):
     ) -> None:
         await self.close()
 
-    def _open(self, address: Address, headers: Mapping[str, str]) -> list[AsyncTransport]:
-        return open_async_transports(address, headers)
+    def _open(
+        self, address: Address, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> list[AsyncTransport]:
+        return open_async_transports(address, headers, max_answer_bytes)
 
     async def _run(self, flow: Flow[T]) -> T:
         """Execute the steps of a call."""

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kmnist.client.address import Address
+from kmnist.client.arguments import MAX_VERSION, as_count, as_seconds
 from kmnist.client.calls import Calls
-from kmnist.client.headers import check_headers
+from kmnist.client.headers import check_headers, redact
 from kmnist.client.tls import TLS
 from kmnist.errors import ClientError, InvalidInputError
 from kmnist.protocol.model_spec import ModelSpec
@@ -14,6 +15,9 @@ from kmnist.protocol.model_spec import ModelSpec
 __all__ = ["BaseClient"]
 
 TransportT = TypeVar("TransportT")
+
+# Fits 100,000 predictions of 10 classes in every format of TensorFlow Serving.
+_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 
 class BaseClient(ABC, Generic[TransportT]):
@@ -29,6 +33,7 @@ class BaseClient(ABC, Generic[TransportT]):
         timeout: float = 30.0,
         retries: int = 3,
         batch_size: int = 1000,
+        max_answer_bytes: int = _MAX_ANSWER_BYTES,
         headers: Mapping[str, str] | None = None,
         tls: TLS | None = None,
         transport: TransportT | None = None,
@@ -42,14 +47,18 @@ class BaseClient(ABC, Generic[TransportT]):
             model: The name under which the server serves the model.
             version: The version number; by default the latest version.
             label: The version label, instead of ``version``.
-            timeout: Seconds that a call may take, including its retries.
+            timeout: Seconds that a call may take, including its retries; ``math.inf`` for no
+                limit.
             retries: How many times a request is repeated after a failure that may be temporary,
                 with growing random pauses: 3 retries cover about half a second, 100 the restart
                 of a server, within ``timeout``.
             batch_size: Most images in one request; a call with more sends several, one after the
                 other. The client adapts to a server with a lower limit.
+            max_answer_bytes: Most bytes of an answer, and of each of its arrays: a larger one is
+                a BadAnswerError before it is read. The default of 64 MiB fits 100,000
+                predictions of 10 classes.
             headers: Headers of every request, such as ``{"authorization": "Bearer …"}``. They
-                never appear in messages or in the repr.
+                never appear in errors or in the repr, even if the server repeats them.
             tls: TLS settings for ``grpcs://`` and ``https://``.
             transport: Used instead of connections to ``url``, as in tests:
                 :class:`kmnist.client.testing.FakeTransport`.
@@ -57,23 +66,25 @@ class BaseClient(ABC, Generic[TransportT]):
         Raises:
             InvalidInputError: An argument is invalid.
         """
-        if not model:
-            raise InvalidInputError("received an empty model name; expected one like 'kmnist'")
+        if not (isinstance(model, str) and model):
+            raise InvalidInputError(f"received model={model!r}; expected a name like 'kmnist'")
+        if not (label is None or isinstance(label, str)):
+            raise InvalidInputError(f"received label={label!r}; expected a name like 'stable'")
         if version is not None and label is not None:
             raise InvalidInputError(
                 f"received version {version} and label {label!r}; expected at most one of them"
             )
-        if version is not None and version < 0:
-            raise InvalidInputError(f"received version {version}; expected a number from 0 up")
-        if not timeout > 0:
-            raise InvalidInputError(f"received timeout={timeout}; expected more than 0 seconds")
-        if retries < 0:
-            raise InvalidInputError(f"received retries={retries}; expected 0 or more")
-        if batch_size < 1:
-            raise InvalidInputError(f"received batch_size={batch_size}; expected 1 or more")
+        if version is not None:
+            version = as_count(version, "version", 0, MAX_VERSION)
+        timeout = as_seconds(timeout, "timeout")
+        retries = as_count(retries, "retries", 0)
+        batch_size = as_count(batch_size, "batch_size", 1)
+        # gRPC takes the limit as an int32.
+        limit = as_count(max_answer_bytes, "max_answer_bytes", 1, 2**31 - 1)
         address = Address.parse(url, tls)
-        checked = check_headers(headers or {})
-        transports = [transport] if transport is not None else self._open(address, checked)
+        checked = check_headers({} if headers is None else headers)
+        self._header_values = tuple(checked.values())
+        transports = [transport] if transport is not None else self._open(address, checked, limit)
         self._address = str(address)
         self._calls = Calls(
             ModelSpec(model, version, label),
@@ -100,12 +111,23 @@ class BaseClient(ABC, Generic[TransportT]):
         return f"{type(self).__name__}({self.address!r}, model={spec.name!r}{version}{label})"
 
     @abstractmethod
-    def _open(self, address: Address, headers: Mapping[str, str]) -> Sequence[TransportT]:
+    def _open(
+        self, address: Address, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> Sequence[TransportT]:
         """Return a transport for each host of the address."""
 
     def _about(self, error: ClientError) -> ClientError:
-        """Record the server and the model in an error."""
+        """Record the server and the model in an error; remove the headers from its texts."""
+        if self._header_values:
+            error.args = tuple(self._redacted(each) for each in error.args)
+            for name, value in vars(error).items():
+                setattr(error, name, self._redacted(value))
+            # The exception of grpcio, urllib3 or aiohttp, with the same texts.
+            error.__context__ = None
         spec = self._calls.spec
         return error.about(
             address=self.address, model=spec.name, version=spec.version, label=spec.label
         )
+
+    def _redacted(self, value: object) -> object:
+        return redact(value, self._header_values) if isinstance(value, str) else value

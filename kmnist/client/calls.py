@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kmnist.client.arguments import as_seconds
 from kmnist.client.balancing import RoundRobin
 from kmnist.client.inputs import PicturesLike, as_images, as_pictures, check_shape, chunk_size
 from kmnist.client.predictions import Predictions, concatenate, empty, predictions
@@ -317,10 +318,7 @@ class Calls:
         return concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        seconds = self._timeout if timeout is None else timeout
-        if not seconds > 0:
-            raise InvalidInputError(f"received timeout={seconds}; expected more than 0 seconds")
-        return Deadline(seconds)
+        return Deadline(self._timeout if timeout is None else as_seconds(timeout, "timeout"))
 
     def _probabilities_spec(self, signature: str) -> TensorSpec | None:
         if self._metadata is None or signature not in self._metadata.signatures:

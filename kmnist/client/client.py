@@ -186,8 +186,10 @@ class Client(BaseClient[Transport]):
     ) -> None:
         self.close()
 
-    def _open(self, address: Address, headers: Mapping[str, str]) -> list[Transport]:
-        return open_transports(address, headers)
+    def _open(
+        self, address: Address, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> list[Transport]:
+        return open_transports(address, headers, max_answer_bytes)
 
     def _run(self, flow: Flow[T]) -> T:
         """Execute the steps of a call."""

@@ -27,7 +27,7 @@ from kmnist.errors import (
 )
 from kmnist.protocol.codes import CODE_OF_HTTP_STATUS
 
-__all__ = ["brief", "failure", "not_reached", "refused", "tls_failed"]
+__all__ = ["answer_too_large", "brief", "failure", "not_reached", "refused", "tls_failed"]
 
 _TOO_LARGE: Final = re.compile(
     r"larger than max(?:imum input batch size (?P<limit>\d+))?|request entity too large"
@@ -39,6 +39,8 @@ _TLS: Final = re.compile(r"ssl|tls|certificate|handshake|verification", re.IGNOR
 _NOT_GRPC: Final = re.compile(
     r"parsing HTTP/2|http1\.x server|content-type|last error: OK$", re.IGNORECASE
 )
+# A stream that a server, or a proxy in front of it, reset as it stopped.
+_RESET: Final = re.compile(r"RST_STREAM|^stream removed$", re.IGNORECASE)
 # A server that disconnects during a handshake may be restarting.
 _DISCONNECTED: Final = re.compile(r"closed|reset|timed out", re.IGNORECASE)
 # gRPC reports lost connections as UNAVAILABLE too, with these texts of its network layer.
@@ -93,11 +95,25 @@ def failure(code: str | int, text: str, host: object = "the server") -> ClientEr
             f"the server denied access: {reason}; check the credentials in headers= or tls=",
             detail=text,
         )
+    if name in ("INTERNAL", "UNKNOWN") and isinstance(code, str) and _RESET.search(text):
+        return not_reached(f"{host}: {reason}", text)
     if name == "UNIMPLEMENTED" or (name == "UNKNOWN" and _NOT_GRPC.search(text)):
         return _not_serving(reason, text)
     if name:
-        return ServerError(f"the server failed ({name}): {reason}", detail=text)
+        # A server cancels requests as it stops: another one, or the restarted one, answers them.
+        return ServerError(
+            f"the server failed ({name}): {reason}", detail=text, retryable=name == "CANCELLED"
+        )
     return BadAnswerError(f"unexpected HTTP status {code}: {reason}", detail=text)
+
+
+def answer_too_large(limit: int, detail: str = "") -> BadAnswerError:
+    """Return the error for an answer of more than ``limit`` bytes."""
+    return BadAnswerError(
+        f"received an answer of more than {limit:,} bytes; raise max_answer_bytes= or lower "
+        "batch_size=",
+        detail=detail,
+    )
 
 
 def refused(text: str) -> InvalidInputError:

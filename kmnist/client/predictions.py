@@ -1,6 +1,5 @@
 """Predictions, and their validation: an answer must keep what the model's signature promises."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -16,6 +15,16 @@ __all__ = ["OUTPUTS", "Prediction", "Predictions", "concatenate", "empty", "pred
 
 # The outputs that make up a prediction. A model may have more.
 OUTPUTS: Final = ("probabilities", "class_ids", "class_names")
+
+# Errors of float16 and bfloat16, in which a model may compute, and of their sum.
+_ROUNDING: Final = 1e-3
+_SUM_ERROR: Final = 0.02
+
+# Up to this many values, Python is faster than numpy.
+_FEW_VALUES: Final = 64
+
+# An array of strings takes 4 bytes per image and character of the longest name.
+_LONGEST_NAME: Final = 4096
 
 
 class Prediction(NamedTuple):
@@ -70,8 +79,9 @@ def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -
         specs: The outputs of the signature.
 
     Raises:
-        BadAnswerError: An output is missing, has the wrong dtype or shape, or contains NaN or a
-            class that does not exist.
+        BadAnswerError: An output is missing, has the wrong dtype or shape, or contains what a
+            softmax cannot: probabilities below 0 or with another sum than 1, a class that does
+            not exist or is not the most probable one.
     """
     probabilities = _output(outputs, "probabilities", "f")
     class_ids = _output(outputs, "class_ids", "iu")
@@ -86,14 +96,7 @@ def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -
             f"received probabilities, class_ids and class_names of shapes {shapes}; "
             f"expected {expected}"
         )
-    # A NaN or an infinity anywhere makes the sum of squares one, which is faster than isfinite().
-    if not math.isfinite(np.vdot(probabilities, probabilities)):
-        raise BadAnswerError("received NaN or infinite probabilities")
-    distinct = set(class_ids.tolist())
-    if min(distinct) < 0 or max(distinct) >= classes:
-        raise BadAnswerError(
-            f"received classes {min(distinct)} to {max(distinct)}; expected 0 to {classes - 1}"
-        )
+    _check(probabilities, class_ids)
     return Predictions(
         _writable(class_ids, np.int64),
         _decode(class_names),
@@ -141,6 +144,66 @@ def _output(outputs: Outputs, name: str, kinds: str) -> NDArray[Any]:
     return array
 
 
+def _check(probabilities: NDArray[Any], class_ids: NDArray[Any]) -> None:
+    """Check that the classes are the most probable ones of probabilities.
+
+    Args:
+        probabilities: Floats (n, classes).
+        class_ids: Integers (n,).
+
+    Raises:
+        BadAnswerError: They are not.
+    """
+    if _is_softmax(probabilities, class_ids):
+        return
+    if not np.isfinite(probabilities).all():
+        raise BadAnswerError("received NaN or infinite probabilities")
+    lowest, highest, classes = class_ids.min(), class_ids.max(), probabilities.shape[1]
+    if lowest < 0 or highest >= classes:
+        raise BadAnswerError(f"received classes {lowest} to {highest}; expected 0 to {classes - 1}")
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    if probabilities.min() < -_ROUNDING or np.abs(sums - 1).max() > _SUM_ERROR:
+        raise BadAnswerError(
+            f"received probabilities from {probabilities.min():g} to {probabilities.max():g} with "
+            f"sums from {sums.min():g} to {sums.max():g}; expected values from 0 to 1 that sum to 1"
+        )
+    row = int((probabilities.max(axis=1) - probabilities[np.arange(len(sums)), class_ids]).argmax())
+    raise BadAnswerError(
+        f"received class {class_ids[row]} with probability {probabilities[row, class_ids[row]]:g}; "
+        f"expected the most probable one, {probabilities[row].argmax()} with "
+        f"{probabilities[row].max():g}"
+    )
+
+
+def _is_softmax(probabilities: NDArray[Any], class_ids: NDArray[Any]) -> bool:
+    """Return whether every row sums to 1, without negative values, and its class is the largest.
+
+    No value exceeds 1 then. Several classes may be the largest. Comparisons with NaN are false.
+    """
+    classes = probabilities.shape[1]
+    if not classes:
+        return False
+    if probabilities.size <= _FEW_VALUES:
+        # For one image, the functions of numpy would take longer than the rest of the validation.
+        return all(
+            min(row) >= -_ROUNDING
+            and abs(sum(row) - 1) <= _SUM_ERROR
+            and 0 <= chosen < classes
+            and row[chosen] >= max(row) - _ROUNDING
+            for row, chosen in zip(probabilities.tolist(), class_ids.tolist(), strict=True)
+        )
+    if class_ids.min() < 0 or class_ids.max() >= classes:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = probabilities @ np.ones(classes, probabilities.dtype)
+        chosen = probabilities[np.arange(len(class_ids)), class_ids] + _ROUNDING
+        return bool(
+            probabilities.min() >= -_ROUNDING
+            and np.abs(sums - 1).max() <= _SUM_ERROR
+            and (probabilities <= chosen[:, np.newaxis]).all()
+        )
+
+
 def _class_count(spec: TensorSpec | None) -> int | None:
     return spec.shape[-1] if spec is not None and spec.shape else None
 
@@ -152,8 +215,12 @@ def _writable(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
 
 def _decode(names: NDArray[Any]) -> NDArray[np.str_]:
     try:
-        return np.array(
-            [name if isinstance(name, str) else name.decode() for name in names.tolist()]
-        )
+        texts = [name if isinstance(name, str) else name.decode() for name in names.tolist()]
     except UnicodeDecodeError as error:
         raise BadAnswerError(f"received class names that are not UTF-8: {error}") from None
+    longest = max(map(len, texts))
+    if longest > _LONGEST_NAME:
+        raise BadAnswerError(
+            f"received a class name of {longest:,} characters; expected at most {_LONGEST_NAME:,}"
+        )
+    return np.array(texts)

@@ -11,6 +11,9 @@ __all__ = ["Deadline", "backoff"]
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 2.0
 
+# Sockets accept no more than 2**31 ms, and gRPC takes an infinite timeout for none left.
+_LONGEST_REQUEST_SECONDS: Final = 20 * 24 * 3600.0
+
 
 class Deadline:
     """A point in time that all requests and retries of one call share.
@@ -33,7 +36,7 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
     def check(self) -> float:
-        """Return the seconds left.
+        """Return the seconds left for a request, at most 20 days.
 
         Raises:
             DeadlineExceededError: The deadline has passed.
@@ -41,7 +44,7 @@ class Deadline:
         left = self._end - time.monotonic()
         if left <= 0:
             raise self.exceeded()
-        return left
+        return min(left, _LONGEST_REQUEST_SECONDS)
 
     def exceeded(self) -> DeadlineExceededError:
         """Return the error to raise after the deadline."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.model_spec import ModelSpec, Outputs
-from kmnist.protocol.tensors import from_array, to_array
+from kmnist.protocol.tensors import MAX_TENSOR_BYTES, from_array, to_array
 
 __all__ = ["message", "model_spec", "read_outputs", "request"]
 
@@ -64,12 +64,15 @@ def request(spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]])
     return message(spec, signature, inputs).SerializeToString()
 
 
-def read_outputs(response: bytes, names: Collection[str]) -> Outputs:
+def read_outputs(
+    response: bytes, names: Collection[str], *, limit: int = MAX_TENSOR_BYTES
+) -> Outputs:
     """Read a predict response.
 
     Args:
         response: A serialized PredictResponse.
         names: The outputs to read. If one of them is missing, all existing outputs are read.
+        limit: Largest size of an output in bytes, as in :func:`kmnist.protocol.tensors.to_array`.
 
     Raises:
         DecodeError: ``response`` is not a PredictResponse.
@@ -78,9 +81,9 @@ def read_outputs(response: bytes, names: Collection[str]) -> Outputs:
     proto = pb.PredictResponse.FromString(response)
     outputs, spec = proto.outputs, proto.model_spec
     version = spec.version.value if spec.HasField("version") else None
-    tensors = {name: to_array(outputs[name]) for name in names if name in outputs}
+    tensors = {name: to_array(outputs[name], limit=limit) for name in names if name in outputs}
     if len(tensors) < len(names):
-        tensors = {name: to_array(tensor) for name, tensor in outputs.items()}
+        tensors = {name: to_array(tensor, limit=limit) for name, tensor in outputs.items()}
     return Outputs(tensors, version)
 
 

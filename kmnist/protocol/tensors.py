@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from kmnist.protocol import serving_pb2 as pb
 
-__all__ = ["TensorError", "dtype_name", "from_array", "shape_of", "to_array"]
+__all__ = ["MAX_TENSOR_BYTES", "TensorError", "dtype_name", "from_array", "shape_of", "to_array"]
 
 # The size limit of a protobuf message, so no tensor in one can be larger.
-_MAX_BYTES: Final = 2**31
+MAX_TENSOR_BYTES: Final = 2**31
 
 # numpy's limit.
 _MAX_DIMS: Final = 64
@@ -126,7 +126,7 @@ def from_array(
     return tensor
 
 
-def to_array(tensor: pb.TensorProto, *, limit: int = _MAX_BYTES) -> NDArray[Any]:
+def to_array(tensor: pb.TensorProto, *, limit: int = MAX_TENSOR_BYTES) -> NDArray[Any]:
     """Read the values of a TensorProto, which need not come from a trusted sender.
 
     As in TensorFlow, a typed field with fewer values than the shape has elements repeats the last

@@ -22,7 +22,7 @@ def zeros(values: NDArray[Any]) -> NDArray[Any]:
 def test_the_constructor_shows_its_parameters_with_types_and_defaults(kind: AnyClient) -> None:
     parameters = inspect.signature(kind).parameters
     assert list(parameters) == (
-        "url model version label timeout retries batch_size headers tls transport".split()
+        "url model version label timeout retries batch_size max_answer_bytes headers tls transport".split()
     )
     assert parameters["url"].default == "grpc://localhost:8500"
     assert parameters["version"].annotation == int | None
@@ -59,11 +59,28 @@ def test_the_repr_shows_what_is_requested_but_no_secrets(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": ""}, "empty model name"),
+        ({"model": ""}, "received model=''; expected a name"),
         ({"version": 1, "label": "stable"}, "version 1 and label 'stable'; expected at most one"),
-        ({"version": -1}, "received version -1"),
+        (
+            {"version": -1},
+            "received version=-1; expected a whole number from 0 to 9223372036854775807",
+        ),
         ({"timeout": 0}, "received timeout=0; expected more than 0 seconds"),
         ({"timeout": float("nan")}, "received timeout=nan"),
+        ({"timeout": "30"}, "received timeout='30'"),
+        ({"timeout": True}, "received timeout=True"),
+        ({"version": 2**63}, "received version=9223372036854775808"),
+        ({"version": True}, "received version=True"),
+        ({"version": "1"}, "received version='1'"),
+        ({"label": 3}, "received label=3"),
+        ({"model": 3}, "received model=3"),
+        ({"retries": 1.0}, "received retries=1.0; expected a whole number from 0 up"),
+        ({"retries": float("inf")}, "received retries=inf"),
+        ({"batch_size": float("nan")}, "received batch_size=nan"),
+        ({"batch_size": "9"}, "received batch_size='9'"),
+        ({"max_answer_bytes": 0}, "received max_answer_bytes=0"),
+        ({"max_answer_bytes": 2**31}, "received max_answer_bytes=2147483648; .* to 2147483647"),
+        ({"headers": [("a", "b")]}, "received headers as list"),
         ({"retries": -1}, "received retries=-1"),
         ({"batch_size": 0}, "received batch_size=0"),
         ({"headers": {"a b": "c"}}, "header name 'a b'"),
@@ -78,3 +95,9 @@ def test_an_invalid_argument_is_an_error(
     with pytest.raises(InvalidInputError, match=message) as info:
         kind(**options)
     assert "s3cret" not in str(info.value)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_numpys_numbers_and_enormous_ones_are_accepted(kind: AnyClient) -> None:
+    options: dict[str, Any] = {"version": np.int64(2**63 - 1), "batch_size": np.uint8(9)}
+    kind("grpc://a", transport=FakeTransport(zeros), timeout=10**400, retries=10**400, **options)

@@ -162,7 +162,7 @@ def test_images_of_another_shape_are_an_error(client: Client, split: "Split") ->
 
 def test_a_signature_or_an_input_that_is_missing_is_an_error(url: str) -> None:
     """A client never requests a missing signature, so this uses its transport."""
-    (transport,) = open_transports(Address.parse(url), {})
+    (transport,) = open_transports(Address.parse(url), {}, 1 << 20)
     pixels = np.array([bytes(784)], dtype=object)
     with pytest.raises(SignatureNotFoundError):
         transport.predict(ModelSpec("kmnist"), "nope", {"pixels": pixels}, 5.0)

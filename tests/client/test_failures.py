@@ -33,6 +33,9 @@ CHAIN = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:
         ("UNKNOWN", "invalid content-type: text/html", errors.BadAnswerError, "check scheme"),
         ("UNKNOWN", "broken", errors.ServerError, "the server failed (UNKNOWN): broken"),
         ("CANCELLED", "", errors.ServerError, "CANCELLED"),
+        (499, "", errors.ServerError, "CANCELLED"),
+        ("INTERNAL", "Received RST_STREAM with error code 2", errors.NotReachableError, "h: Rec"),
+        ("UNKNOWN", "Stream removed", errors.NotReachableError, "h: Stream removed"),
         (599, "", errors.BadAnswerError, "unexpected HTTP status 599"),
     ],
 )
@@ -79,3 +82,9 @@ def test_a_lost_connection_is_retryable_and_a_failed_handshake_is_not() -> None:
 
 def test_long_texts_are_truncated() -> None:
     assert brief("a\n b" + "c" * 400) == "a b" + "c" * 296 + "…"
+
+
+@pytest.mark.parametrize("code", ["CANCELLED", 499])
+def test_a_request_that_the_server_cancelled_is_retryable(code: str | int) -> None:
+    assert failure(code, "").retryable
+    assert not failure("INTERNAL", "broken").retryable

@@ -2,13 +2,18 @@
 
 import contextlib
 import datetime as dt
+import gzip
+import inspect
+import json
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +35,13 @@ from kmnist.client import (
     NotReachableError,
     Predictions,
 )
+from kmnist.client.address import Address
+from kmnist.client.transports import open_transports
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.tensors import from_array
 from tests.client.conftest import Make
-from tests.client.standin import StandIn
+from tests.client.standin import RefusedError, StandIn
 
 Images = NDArray[np.uint8]
 Authority = tuple[trustme.CA, str]
@@ -41,8 +51,13 @@ IMAGE = np.zeros((28, 28), np.uint8)
 
 
 @contextlib.contextmanager
-def listening(answer: Callable[[socket.socket, bytes], object]) -> Iterator[int]:
-    """Listen on a port; call ``answer`` with each connection and request until it returns False."""
+def listening(
+    answer: Callable[[socket.socket, bytes], object], *, read_first: bool = True
+) -> Iterator[int]:
+    """Listen on a port; call ``answer`` with each connection and request until it returns False.
+
+    Without ``read_first``, the request is b"".
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -55,8 +70,8 @@ def listening(answer: Callable[[socket.socket, bytes], object]) -> Iterator[int]
 
     def talk(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            request = connection.recv(1 << 16)
-            while request:
+            request = connection.recv(1 << 16) if read_first else b""
+            while request or not read_first:
                 if answer(connection, request) is False:
                     return
                 request = connection.recv(1 << 16)
@@ -124,6 +139,226 @@ def test_an_answer_that_trickles_ends_at_the_deadline(make: Make) -> None:
 
     with listening(trickle) as port:
         failure(make, f"http://127.0.0.1:{port}", DeadlineExceededError, timeout=0.5)
+
+
+H2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+STEADY = {
+    "status line": (b"HTTP/1.1 200 O", b"K"),
+    "header": (b"HTTP/1.1 200 OK\r\nx-long: ", b"a"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "102 Processing": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "body": (http_answer(b"", length=10**6), b" "),
+    "body until the end": (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    "chunk size": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"0"),
+    "chunks": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "nothing": (b"", b""),
+    "HTTP/2 pings": (H2_SETTINGS, b"\0\0\x08\x06\0\0\0\0\0" + b"8 bytes."),
+}
+
+
+@pytest.mark.parametrize("case", STEADY)
+def test_the_deadline_ends_a_call_whatever_the_server_sends(
+    make: Make, scheme: str, case: str
+) -> None:
+    """A server that sends a little every 20 ms does not prolong the call."""
+    start, repeated = STEADY[case]
+    end = time.monotonic() + 20
+
+    def drip(connection: socket.socket, _request: bytes) -> None:
+        connection.sendall(start)
+        while time.monotonic() < end:
+            connection.sendall(repeated)
+            time.sleep(0.02)
+
+    with listening(drip) as port:
+        client = make(f"{scheme}://127.0.0.1:{port}", timeout=0.4, retries=1000)
+        with pytest.raises(ClientError) as info:
+            client.predict(IMAGE)
+    assert time.monotonic() < end - 10
+    # Over gRPC, some of these are no gRPC; a line without end may exceed a limit before.
+    assert isinstance(info.value, DeadlineExceededError | BadAnswerError | NotReachableError)
+    if scheme == "http" and "HTTP/2" not in case and case != "102 Processing":
+        assert type(info.value) in (DeadlineExceededError, BadAnswerError)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+def test_the_deadline_ends_a_request_that_the_server_reads_slowly(
+    encrypted: bool, authority: Authority
+) -> None:
+    """A server that reads 1 KB every 20 ms does not prolong the request."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority[0].issue_cert("127.0.0.1").configure_cert(context)
+    end = time.monotonic() + 20
+    picture = np.array([b"x" * 8_000_000], dtype=object)
+
+    def sip(connection: socket.socket) -> bool:
+        with context.wrap_socket(connection, server_side=True) if encrypted else connection as talk:
+            while time.monotonic() < end and talk.recv(1024):
+                time.sleep(0.02)
+        return False
+
+    with listening(lambda connection, _: sip(connection), read_first=False) as port:
+        url = f"{'https' if encrypted else 'http'}://127.0.0.1:{port}"
+        address = Address.parse(url, TLS(ca=authority[1]) if encrypted else None)
+        (transport,) = open_transports(address, {}, 1 << 20)
+        with pytest.raises(DeadlineExceededError):
+            transport.predict(ModelSpec("kmnist"), "pictures", {"pictures": picture}, 0.5)
+        transport.close()
+    assert time.monotonic() < end - 10
+
+
+@pytest.mark.parametrize("framing", ["chunked", "until the end", "announced", "compressed"])
+def test_an_answer_beyond_the_limit_is_an_error_before_it_is_read(make: Make, framing: str) -> None:
+    sent = [0]
+    spaces = b" " * 65536
+    block = {"chunked": b"10000\r\n" + spaces + b"\r\n"}.get(framing, spaces)
+    head = {
+        "chunked": b"transfer-encoding: chunked\r\n",
+        "announced": b"content-length: 99999999999\r\n",
+        "compressed": b"content-encoding: gzip\r\n",
+    }.get(framing, b"")
+
+    def flood(connection: socket.socket, _request: bytes) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+        if framing == "compressed":
+            connection.sendall(gzip.compress(b" " * 50_000_000))
+            return False
+        while sent[0] < 100_000_000:
+            connection.sendall(block)
+            sent[0] += len(block)
+        return False
+
+    with listening(flood) as port:
+        error = failure(
+            make, f"http://127.0.0.1:{port}", BadAnswerError, max_answer_bytes=1_000_000
+        )
+    assert "an answer of more than 1,000,000 bytes; raise max_answer_bytes=" in str(error)
+    assert not error.retryable
+    assert sent[0] < 50_000_000
+
+
+def test_a_prediction_beyond_the_limit_is_an_error(
+    make: Make, server: StandIn, scheme: str, images: Images
+) -> None:
+    url = f"{scheme}://127.0.0.1:{server.port(scheme)}"
+    client = make(url, max_answer_bytes=5000, timeout=10)
+    assert len(client.predict(images[0])) == 1
+    with pytest.raises(BadAnswerError, match="more than 5,000 bytes; raise max_answer_bytes= or l"):
+        client.predict(images)
+
+
+def test_the_default_limit_fits_100_000_predictions(scheme: str) -> None:
+    """The longest form of each: 22 characters for a number, a line and 8 spaces for each row."""
+    number = "-1.1754943508222875e-38"
+    row = json.dumps({"probabilities": [0] * 10, "class_ids": 9, "class_names": "Ankle boot"})
+    rest = len(row.replace("0,", number + ",").replace(", ", ",\n" + " " * 8)) + 8
+    response = pb.PredictResponse()
+    for name, value in {
+        "probabilities": np.full((1000, 10), 0.1, np.float32),
+        "class_ids": np.full(1000, 9),
+        "class_names": np.array([b"Ankle boot"] * 1000, object),
+    }.items():
+        from_array(value, response.outputs[name])
+    size = 1000 * rest if scheme == "http" else response.ByteSize()
+    default = inspect.signature(Client).parameters["max_answer_bytes"].default
+    assert 100 * size < default
+
+
+SECRET = "Bearer eyJhbGciOi.J9-s3cret's"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda echo: http_answer(json.dumps({"error": echo}).encode(), "400 Bad Request"),
+        lambda echo: http_answer(echo.encode(), "500 Internal Server Error", "text/plain"),
+        lambda echo: http_answer(echo.encode(), "200 OK", echo),
+        lambda echo: http_answer(b"a" * 60 + echo.encode(), "404 Not Found", "text/plain"),
+        lambda echo: http_answer(b"", f"302 Found\r\nlocation: /{echo}", echo),
+        lambda echo: http_answer(json.dumps({echo: 1}).encode()),
+        lambda echo: http_answer(b"a" * 9_990 + echo.encode() * 9, "500 Internal Server Error"),
+        lambda echo: f"{echo}\r\n\r\n".encode(),
+        lambda echo: f"HTTP/1.1 {echo}\r\n\r\n".encode(),
+        lambda echo: f"HTTP/1.1 200 OK\r\n{echo}\r\n\r\n".encode(),
+        lambda echo: f"HTTP/1.1 200 OK\r\ncontent-length: {echo}\r\n\r\n".encode(),
+        lambda echo: f"HTTP/1.1 200 OK\r\ncontent-encoding: {echo}\r\n\r\n".encode(),
+        lambda echo: f"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{echo}\r\n".encode(),
+    ],
+    ids=range(13),
+)
+def test_a_header_that_a_server_repeats_is_not_shown(
+    make: Make, answer: Callable[[str], bytes]
+) -> None:
+    def echo(connection: socket.socket, _request: bytes) -> bool:
+        connection.sendall(answer(SECRET))
+        return False
+
+    with listening(echo) as port:
+        client = make(
+            f"http://127.0.0.1:{port}", headers={"authorization": SECRET}, retries=0, timeout=5
+        )
+        with pytest.raises(ClientError) as info:
+            client.predict(IMAGE)
+    assert_not_shown(info.value)
+
+
+def test_a_header_that_a_server_repeats_is_not_shown_with_its_own_errors(
+    make: Make, server: StandIn, scheme: str, images: Images
+) -> None:
+    options: dict[str, Any] = {"headers": {"authorization": SECRET}, "retries": 0}
+    client = make(f"{scheme}://127.0.0.1:{server.port(scheme)}", **options)
+    for code in ("INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "PERMISSION_DENIED", "INTERNAL"):
+        server.fail = [(code, f"you sent {SECRET} " + "a" * length) for length in (0, 300)]
+        with pytest.raises(ClientError) as info:
+            client.predict(images[0])
+        assert_not_shown(info.value)
+    server.fail = []
+    server.states, server.messages = {1: "LOADING"}, {1: SECRET}
+    for call in (client.wait_until_ready, client.metadata):
+        with pytest.raises(ClientError) as info:
+            call(timeout=0.5)
+        assert_not_shown(info.value)
+
+
+def assert_not_shown(error: ClientError) -> None:
+    shown = [str(error), repr(error), repr(vars(error)), repr(getattr(error, "__notes__", ""))]
+    shown += traceback.format_exception(error)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    for text in shown:
+        assert "eyJhb" not in text
+        assert "s3cret" not in text
+
+
+class Cancelling:
+    """Cancels every other stream, as a server that stops does."""
+
+    def __init__(self) -> None:
+        self.standin = StandIn()
+        self.count = 0
+        self.lock = threading.Lock()
+        self.standin.change = self.change
+
+    def change(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        with self.lock:
+            self.count += 1
+            odd = self.count % 2
+        if odd:
+            raise RefusedError("CANCELLED", "CANCELLED")
+        return outputs
+
+
+def test_no_call_is_lost_when_the_server_cancels_requests(
+    make: Make, scheme: str, images: Images
+) -> None:
+    server = Cancelling()
+    port = server.standin.serve_grpc() if scheme == "grpc" else server.standin.serve_http()
+    client = make(f"{scheme}://127.0.0.1:{port}", retries=3, timeout=20)
+    for image in images[:5]:
+        assert len(client.predict(image)) == 1
+    assert server.count == 10
+    server.standin.stop()
 
 
 HTML = b"<html>Welcome to the proxy</html>"
@@ -308,11 +543,12 @@ def test_a_missing_tls_file(scheme: str, tmp_path: Path) -> None:
 
 
 SERVER = """
-import sys, time
+import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from tests.client.standin import StandIn
 server = StandIn()
 server.serve_grpc(int(sys.argv[2])), server.serve_http(int(sys.argv[3]))
+signal.signal(signal.SIGTERM, lambda *_: (server.stop(), os._exit(0)))
 print("up", flush=True)
 time.sleep(300)
 """
@@ -333,8 +569,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_no_call_is_lost_when_a_server_is_killed_and_restarted(
-    scheme: str, images: Images, request: pytest.FixtureRequest
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_call_is_lost_when_a_server_is_ended_and_restarted(
+    scheme: str, number: signal.Signals, images: Images, request: pytest.FixtureRequest
 ) -> None:
     """2,000 calls of four threads succeed, with the same answers as before."""
     folder = str(request.path.parent)
@@ -360,7 +597,7 @@ def test_no_call_is_lost_when_a_server_is_killed_and_restarted(
             for thread in threads:
                 thread.start()
             assert halfway.acquire(timeout=60)
-            process.kill()
+            process.send_signal(number)
             process.communicate()
             time.sleep(0.5)
             process = start_server(folder, list(ports.values()))

@@ -77,6 +77,8 @@ def damaged(**changes: Any) -> dict[str, NDArray[Any]]:
         (damaged(probabilities=np.full((3, 10), np.inf, np.float32)), "NaN or infinite"),
         (damaged(class_ids=np.array([0, 1, 10])), "received classes 0 to 10; expected 0 to 9"),
         (damaged(class_ids=np.array([0, -1, 1])), "received classes -1 to 1"),
+        (damaged(class_ids=np.array([0, 1, 3])), "class 3 with probability 0; .* 2 with 1$"),
+        (damaged(class_names=np.array([b"a" * 5000] * 3, object)), "a class name of 5,000 char"),
         (damaged(class_ids=np.zeros(3, np.float32)), "'class_ids' as float32; expected integers"),
         (damaged(class_names=np.zeros(3)), "'class_names' as float64; expected strings"),
         (damaged(probabilities=np.zeros((3, 10), int)), "as int64; expected floats"),
@@ -97,6 +99,48 @@ def test_one_bad_probability_is_found(count: int, bad: float) -> None:
     answer["probabilities"][-1, 3] = bad
     with pytest.raises(BadAnswerError, match="NaN or infinite"):
         predictions(Outputs(answer), count, SPECS)
+
+
+def test_no_class_at_all_is_an_error() -> None:
+    answer = damaged(probabilities=np.zeros((3, 0), np.float32))
+    with pytest.raises(BadAnswerError, match="received classes 0 to 2; expected 0 to -1"):
+        predictions(Outputs(answer), 3, {})
+
+
+@COUNTS
+@pytest.mark.parametrize(
+    "values", [(5.0, -4.0), (5.0, 0.0), (0.6, 0.6), (0.5, 0.0), (1.01, -0.01), (3e38, 3e38)]
+)
+def test_values_that_are_no_probabilities_are_found(
+    count: int, values: tuple[float, float]
+) -> None:
+    answer = arrays(count)
+    answer["class_ids"][-1] = 0
+    answer["probabilities"][-1] = [*values, *[0] * 8]
+    with pytest.raises(BadAnswerError, match=r"probabilities from .* expected values from 0 to 1"):
+        predictions(Outputs(answer), count, SPECS)
+
+
+@COUNTS
+def test_a_class_that_is_not_the_most_probable_one_is_found(count: int) -> None:
+    answer = arrays(count)
+    answer["probabilities"][-1] = [0.3, 0.7, *[0] * 8]
+    answer["class_ids"][-1] = 0
+    with pytest.raises(BadAnswerError, match=r"class 0 with probability 0\.3; .* 1 with 0\.7$"):
+        predictions(Outputs(answer), count, SPECS)
+
+
+@COUNTS
+def test_equally_probable_classes_and_rounding_are_accepted(count: int) -> None:
+    answer = arrays(count)
+    answer["probabilities"][-1] = [0.5, 0.5, *[0] * 8]
+    for chosen in (0, 1):
+        answer["class_ids"][-1] = chosen
+        assert predictions(Outputs(answer), count, SPECS).class_ids[-1] == chosen
+    answer["probabilities"] = np.random.default_rng(0).dirichlet(np.ones(10), count)
+    answer["class_ids"] = answer["probabilities"].argmax(axis=1)
+    answer["probabilities"] = answer["probabilities"].astype(np.float16)
+    assert len(predictions(Outputs(answer), count, SPECS)) == count
 
 
 def test_no_predictions_have_the_columns_of_the_model_if_it_is_known() -> None:

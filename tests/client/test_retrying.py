@@ -1,5 +1,8 @@
 """Deadlines and backoff."""
 
+import math
+import socket
+
 import pytest
 
 from kmnist.client import DeadlineExceededError
@@ -16,6 +19,13 @@ def test_backoff_doubles_up_to_a_limit_and_has_jitter() -> None:
 def test_a_deadline_reports_the_seconds_left() -> None:
     assert 0 < Deadline(5).check() <= 5
     assert 0 < Deadline(5).left() <= 5
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e300])
+def test_a_request_of_an_infinite_call_has_a_limit_that_sockets_accept(seconds: float) -> None:
+    assert Deadline(seconds).left() == seconds
+    with socket.socket() as connection:
+        connection.settimeout(Deadline(seconds).check())
 
 
 def test_a_deadline_that_has_passed_is_an_error_with_its_length() -> None:

@@ -75,12 +75,15 @@ class AsyncTransport(Protocol):
         """Close all connections. Requests in progress raise ClosedError."""
 
 
-def open_transports(address: Address, headers: Mapping[str, str]) -> list[Transport]:
+def open_transports(
+    address: Address, headers: Mapping[str, str], max_answer_bytes: int
+) -> list[Transport]:
     """Return a blocking transport for each host of an address, not yet connected.
 
     Args:
         address: The servers.
         headers: Headers of every request, with names in lower case.
+        max_answer_bytes: Most bytes of an answer, and of each of its arrays.
 
     Raises:
         InvalidInputError: A TLS file cannot be used.
@@ -88,18 +91,22 @@ def open_transports(address: Address, headers: Mapping[str, str]) -> list[Transp
     if address.is_grpc:
         from kmnist.client.transports.grpc_sync import GrpcTransport
 
-        return [GrpcTransport(address, host, headers) for host in address.hosts]
+        return [GrpcTransport(address, host, headers, max_answer_bytes) for host in address.hosts]
     from kmnist.client.transports.rest_sync import RestTransport
 
-    return [RestTransport(address, host, headers) for host in address.hosts]
+    return [RestTransport(address, host, headers, max_answer_bytes) for host in address.hosts]
 
 
-def open_async_transports(address: Address, headers: Mapping[str, str]) -> list[AsyncTransport]:
+def open_async_transports(
+    address: Address, headers: Mapping[str, str], max_answer_bytes: int
+) -> list[AsyncTransport]:
     """Return an asyncio transport for each host of an address; see :func:`open_transports`."""
     if address.is_grpc:
         from kmnist.client.transports.grpc_async import AsyncGrpcTransport
 
-        return [AsyncGrpcTransport(address, host, headers) for host in address.hosts]
+        return [
+            AsyncGrpcTransport(address, host, headers, max_answer_bytes) for host in address.hosts
+        ]
     from kmnist.client.transports.rest_async import AsyncRestTransport
 
-    return [AsyncRestTransport(address, host, headers) for host in address.hosts]
+    return [AsyncRestTransport(address, host, headers, max_answer_bytes) for host in address.hosts]

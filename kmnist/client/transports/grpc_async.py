@@ -29,13 +29,17 @@ class AsyncGrpcTransport:
         address: The scheme and TLS settings.
         host: The server.
         headers: Metadata of every request.
+        max_answer_bytes: Most bytes of an answer, and of each of its arrays.
     """
 
     sends_bytes_best = False
 
-    def __init__(self, address: Address, host: Host, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, address: Address, host: Host, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> None:
         self._address, self._host = address, host
         self._credentials = messages.credentials(address)
+        self._max_bytes = max_answer_bytes
         self._headers = tuple(headers.items())
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
@@ -45,7 +49,8 @@ class AsyncGrpcTransport:
     ) -> Outputs:
         """Send a predict request."""
         request = prediction.request(spec, signature, inputs)
-        return messages.outputs(await self._call(methods.PREDICT, request, timeout))
+        response = await self._call(methods.PREDICT, request, timeout)
+        return messages.outputs(response, self._max_bytes)
 
     async def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
         """Return the signatures of a version."""
@@ -72,7 +77,9 @@ class AsyncGrpcTransport:
         try:
             response: bytes = await method(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
-            raise messages.call_failed(error, self._host, closed=self._closed) from None
+            raise messages.call_failed(
+                error, self._host, self._max_bytes, closed=self._closed
+            ) from None
         except grpc.aio.UsageError:
             raise ClosedError("the client was closed while it waited for an answer") from None
         except asyncio.CancelledError:
@@ -86,7 +93,10 @@ class AsyncGrpcTransport:
     def _open(self) -> grpc.aio.Channel:
         if self._closed:
             raise ClosedError("the client is closed; create a new one")
-        target, options = messages.target(self._host), messages.channel_options(self._address)
+        target, options = (
+            messages.target(self._host),
+            messages.channel_options(self._address, self._max_bytes),
+        )
         if self._credentials is None:
             return grpc.aio.insecure_channel(target, options)
         return grpc.aio.secure_channel(target, self._credentials, options)

@@ -1,6 +1,7 @@
 """The part of gRPC that the blocking and the asyncio transport share: channels and messages."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -8,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from kmnist.client.address import Address, Host
-from kmnist.client.failures import failure
+from kmnist.client.failures import answer_too_large, failure
 from kmnist.client.predictions import OUTPUTS
 from kmnist.errors import BadAnswerError, ClientError, ClosedError
 from kmnist.protocol import prediction
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 _SIGNATURES: Final = "signature_def"
+# The channel's own limit. That of the server has the same code, without "CLIENT".
+_OWN_LIMIT: Final = re.compile(r"(CLIENT: Received|Decompressed) message larger than max")
 
 M = TypeVar("M", bound=Message)
 
@@ -39,12 +42,14 @@ def target(host: Host) -> str:
     return f"dns:///{host}"
 
 
-def channel_options(address: Address) -> list[tuple[str, Any]]:
-    """Return the options of a channel: load balancing, fast reconnects, no limit of 4 MiB."""
+def channel_options(address: Address, max_answer_bytes: int) -> list[tuple[str, Any]]:
+    """Return the options of a channel: load balancing, fast reconnects, the limit of answers."""
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_receive_message_length", max_answer_bytes),
+        # Identity only: a compressed answer would be inflated before its size is checked.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         # The default of two minutes would outlast the default retries after a restart.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 250),
@@ -80,14 +85,14 @@ def status_request(spec: ModelSpec) -> bytes:
     return pb.GetModelStatusRequest(model_spec=prediction.model_spec(spec)).SerializeToString()
 
 
-def outputs(response: bytes) -> Outputs:
-    """Read a PredictResponse.
+def outputs(response: bytes, max_bytes: int) -> Outputs:
+    """Read a PredictResponse with arrays of up to ``max_bytes``.
 
     Raises:
         BadAnswerError: It, or one of its outputs, cannot be read.
     """
     try:
-        return prediction.read_outputs(response, OUTPUTS)
+        return prediction.read_outputs(response, OUTPUTS, limit=max_bytes)
     except (DecodeError, TensorError) as error:
         raise BadAnswerError(f"cannot read the server's answer: {error}") from None
 
@@ -122,18 +127,24 @@ def statuses(response: bytes) -> Sequence[VersionStatus]:
     ]
 
 
-def call_failed(error: grpc.RpcError, host: Host, *, closed: bool) -> ClientError:
+def call_failed(
+    error: grpc.RpcError, host: Host, max_answer_bytes: int, *, closed: bool
+) -> ClientError:
     """Return the error for a failed call.
 
     Args:
         error: The exception of grpcio.
         host: The server.
+        max_answer_bytes: The limit of answers.
         closed: Whether the client was closed meanwhile.
     """
     code = error.code()
     if code is grpc.StatusCode.CANCELLED and closed:
         return ClosedError("the client was closed while it waited for an answer")
-    return failure(code.name, error.details() or "", host)
+    details = error.details() or ""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _OWN_LIMIT.search(details):
+        return answer_too_large(max_answer_bytes, details)
+    return failure(code.name, details, host)
 
 
 def _parse(message: type[M], data: bytes) -> M:

@@ -23,12 +23,15 @@ class GrpcTransport:
         address: The scheme and TLS settings.
         host: The server.
         headers: Metadata of every request.
+        max_answer_bytes: Most bytes of an answer, and of each of its arrays.
     """
 
     sends_bytes_best = False
 
-    def __init__(self, address: Address, host: Host, headers: Mapping[str, str]) -> None:
-        target, options = messages.target(host), messages.channel_options(address)
+    def __init__(
+        self, address: Address, host: Host, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> None:
+        target, options = messages.target(host), messages.channel_options(address, max_answer_bytes)
         credentials = messages.credentials(address)
         self._channel = (
             grpc.insecure_channel(target, options)
@@ -36,6 +39,7 @@ class GrpcTransport:
             else grpc.secure_channel(target, credentials, options)
         )
         self._host = host
+        self._max_bytes = max_answer_bytes
         self._headers = tuple(headers.items())
         self._closed = False
         # Without serializers: requests and responses are bytes.
@@ -48,7 +52,8 @@ class GrpcTransport:
     ) -> Outputs:
         """Send a predict request."""
         request = prediction.request(spec, signature, inputs)
-        return messages.outputs(self._call(self._predict, request, timeout))
+        response = self._call(self._predict, request, timeout)
+        return messages.outputs(response, self._max_bytes)
 
     def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
         """Return the signatures of a version."""
@@ -69,7 +74,9 @@ class GrpcTransport:
         try:
             response: bytes = method(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
-            raise messages.call_failed(error, self._host, closed=self._closed) from None
+            raise messages.call_failed(
+                error, self._host, self._max_bytes, closed=self._closed
+            ) from None
         except ValueError:
             if not self._closed:
                 raise

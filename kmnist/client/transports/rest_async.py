@@ -38,12 +38,16 @@ class AsyncRestTransport:
         address: The scheme, the path and TLS settings.
         host: The server.
         headers: Headers of every request.
+        max_answer_bytes: Most bytes of an answer, and of each of its arrays.
     """
 
     sends_bytes_best = True
 
-    def __init__(self, address: Address, host: Host, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, address: Address, host: Host, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> None:
         self._address, self._host = address, host
+        self._max_bytes = max_answer_bytes
         self._headers = {**messages.JSON_HEADERS, **headers}
         self._context = None if address.tls is None else messages.tls_context(address.tls)
         self._server_name = None if address.tls is None else address.tls.server_name
@@ -93,10 +97,18 @@ class AsyncRestTransport:
                     server_hostname=self._server_name,
                 ) as response,
             ):
-                content = await response.read()
+                content = await self._read(response)
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._failed(error, timeout) from None
         return messages.answer(response.status, response.headers.get("content-type", ""), content)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        messages.check_length(response.content_length or 0, self._max_bytes)
+        content = bytearray()
+        async for chunk in response.content.iter_any():
+            content += chunk
+            messages.check_length(len(content), self._max_bytes)
+        return bytes(content)
 
     def _failed(self, error: Exception, timeout: float) -> ClientError:
         if self._closed:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmnist.client.address import Address, Host
-from kmnist.client.failures import brief, failure, not_reached, tls_failed
+from kmnist.client.failures import answer_too_large, brief, failure, not_reached, tls_failed
 from kmnist.client.tls import TLS
 from kmnist.errors import BadAnswerError, ClientError, InvalidInputError
 from kmnist.protocol.metadata import (
@@ -32,6 +32,7 @@ __all__ = [
     "JSON_HEADERS",
     "acknowledge_at_once",
     "answer",
+    "check_length",
     "connection_lost",
     "metadata",
     "not_http",
@@ -44,6 +45,10 @@ __all__ = [
 ]
 
 JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
+
+# Two bytes of JSON, an empty array, take 60 bytes of memory and are slow to parse. In an answer, each
+# array holds the probabilities of a row, beside its class and name.
+_LEAST_BYTES_PER_ARRAY: Final = 12
 
 # JSON has one type of number; these are the dtypes of the model's outputs.
 _DTYPES: Final = {"i": np.int64, "f": np.float32, "b": np.bool_}
@@ -88,12 +93,28 @@ def predict_body(signature: str, inputs: Mapping[str, NDArray[Any]]) -> bytes:
     return f'{{"signature_name":{json.dumps(signature)},"inputs":{{{columns}}}}}'.encode()
 
 
+def check_length(length: int, most: int) -> None:
+    """Check the number of bytes of an answer, announced or received.
+
+    Raises:
+        BadAnswerError: It is greater than ``most``.
+    """
+    if length > most:
+        raise answer_too_large(most)
+
+
 def answer(status: int, content_type: str, body: bytes) -> Any:
     """Return the JSON object of an answer.
 
     Raises:
         ClientError: The request failed, or the answer is not a JSON object.
     """
+    nested = body.count(b"[") + body.count(b"{")
+    if nested > len(body) // _LEAST_BYTES_PER_ARRAY + 1000:
+        raise BadAnswerError(
+            f"received {nested:,} arrays and objects in {len(body):,} bytes; expected an answer of "
+            "TensorFlow Serving"
+        )
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -133,7 +154,7 @@ def metadata(parsed: Mapping[str, Any]) -> Metadata:
             if name != INIT_SIGNATURE
         }
         return Metadata(int(parsed["model_spec"]["version"]), signatures)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise BadAnswerError(
             f"cannot read the server's metadata: received {_keys(parsed)}"
         ) from None
@@ -155,7 +176,7 @@ def statuses(parsed: Mapping[str, Any]) -> Sequence[VersionStatus]:
             )
             for each in parsed["model_version_status"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise BadAnswerError(f"cannot read the server's status: received {_keys(parsed)}") from None
 
 
@@ -233,7 +254,8 @@ def _array(name: str, value: Any) -> NDArray[Any]:
         raise BadAnswerError(
             f"received output {name!r} as {array.dtype}; expected numbers or strings"
         )
-    return array.astype(_DTYPES[array.dtype.kind])
+    with np.errstate(over="ignore"):  # such a number becomes infinite
+        return array.astype(_DTYPES[array.dtype.kind])
 
 
 def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -263,4 +285,5 @@ def _keys(parsed: Mapping[str, Any]) -> str:
 
 
 def _text(body: bytes) -> str:
-    return body[:10_000].decode(errors="replace")
+    text = body[:10_000].decode(errors="replace")
+    return text if len(body) <= 10_000 else text + "…"

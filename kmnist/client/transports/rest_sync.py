@@ -1,7 +1,12 @@
 """REST for :class:`kmnist.client.Client`, over urllib3."""
 
+import http.client
+import io
+import math
+import socket
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import urllib3
@@ -23,30 +28,84 @@ _POOL_SIZE: Final = 64
 _CHUNK_BYTES: Final = 1 << 16
 
 
-class _QuickAckMixin:
+class _UntilDeadline(io.RawIOBase):
+    """Reads from a socket until a point in time, however little each read receives."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, end: float) -> None:
+        self._raw, self._sock, self._end = raw, sock, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left(self._end))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Ends reading, headers included, at a point in time."""
+
+    def __init__(self, end: float, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, end))
+
+
+class _ConnectionMixin:
+    """Ends each request at its deadline, and disables delayed acknowledgements.
+
+    With a plain timeout, which applies to each read and write, a server that sends or accepts a
+    byte at a time, or repeats ``100 Continue``, could make a request last forever.
+    """
+
     sock: Any
+    _end: float = math.inf
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds left. urllib3 sets it before it connects, and before it reads."""
+        return None if self._end == math.inf else _left(self._end)
+
+    @timeout.setter
+    def timeout(self, seconds: Any) -> None:
+        is_number = isinstance(seconds, (int, float))
+        self._end = time.monotonic() + seconds if is_number else math.inf
+
+    def send(self, data: Any) -> None:
+        """Send bytes. ``sendall`` over TLS would apply the timeout to each 16 KiB."""
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        rest = memoryview(data)
+        while rest:
+            self.sock.settimeout(self.timeout)
+            rest = rest[self.sock.send(rest) :]
 
     def getresponse(self) -> Any:
+        """Return the response, whose body is read until the deadline as well."""
+        self.response_class = partial(_Response, self._end)
         messages.acknowledge_at_once(self.sock)
         response = super().getresponse()  # type: ignore[misc]
         messages.acknowledge_at_once(self.sock)
         return response
 
 
-class _QuickAckConnection(_QuickAckMixin, HTTPConnection):
+class _Connection(_ConnectionMixin, HTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _QuickAckTLSConnection(_QuickAckMixin, HTTPSConnection):
+class _TLSConnection(_ConnectionMixin, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _QuickAckConnection
+    ConnectionCls = _Connection
 
 
 class _TLSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _QuickAckTLSConnection
+    ConnectionCls = _TLSConnection
 
 
 class RestTransport:
@@ -56,12 +115,16 @@ class RestTransport:
         address: The scheme, the path and TLS settings.
         host: The server.
         headers: Headers of every request.
+        max_answer_bytes: Most bytes of an answer, and of each of its arrays.
     """
 
     sends_bytes_best = True
 
-    def __init__(self, address: Address, host: Host, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, address: Address, host: Host, headers: Mapping[str, str], max_answer_bytes: int
+    ) -> None:
         self._address, self._host = address, host
+        self._max_bytes = max_answer_bytes
         self._headers = {**messages.JSON_HEADERS, **headers}
         self._pool = _open_pool(address, host)
         self._closed = False
@@ -92,7 +155,6 @@ class RestTransport:
     def _request(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
         if self._closed:
             raise ClosedError("the client is closed; create a new one")
-        end = time.monotonic() + timeout
         try:
             response = self._pool.urlopen(
                 method,
@@ -105,7 +167,7 @@ class RestTransport:
                 preload_content=False,
                 decode_content=True,
             )
-            content = _read(response, end)
+            content = _read(response, self._max_bytes)
         except (HTTPError, OSError) as error:
             raise self._failed(error, timeout) from None
         return messages.answer(response.status, response.headers.get("content-type", ""), content)
@@ -114,7 +176,11 @@ class RestTransport:
         if isinstance(error, ClosedPoolError) or self._closed:
             return ClosedError("the client was closed while it waited for an answer")
         # In urllib3, a connection that cannot be opened is a timeout as well.
-        if isinstance(error, UrllibTimeoutError) and not isinstance(error, NewConnectionError):
+        # If a request cannot be written in time, it is the cause of an aborted connection.
+        aborted = error.args[-1] if isinstance(error, ProtocolError) and error.args else None
+        if isinstance(aborted, TimeoutError) or (
+            isinstance(error, UrllibTimeoutError) and not isinstance(error, NewConnectionError)
+        ):
             return DeadlineExceededError(
                 f"no answer from {self._host} within {timeout:.3g} s; raise timeout= or send less"
             )
@@ -139,26 +205,28 @@ def _open_pool(address: Address, host: Host) -> urllib3.HTTPConnectionPool:
     )
 
 
-def _read(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
-    """Read the body until ``end``: without a timeout per read, a trickle would never end."""
-    chunks = []
+def _read(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """Read the body, of at most ``most`` bytes."""
+    content = bytearray()
     try:
-        while True:
-            _set_timeout(response, end - time.monotonic())
-            chunk = response.read1(_CHUNK_BYTES)
-            if not chunk:
-                break
-            chunks.append(chunk)
+        messages.check_length(getattr(response, "length_remaining", None) or 0, most)
+        while chunk := response.read1(_CHUNK_BYTES):
+            content += chunk
+            messages.check_length(len(content), most)
     except BaseException:
         response.close()
         raise
     response.release_conn()
-    return b"".join(chunks)
+    return bytes(content)
 
 
-def _set_timeout(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
-    if seconds <= 0:
-        raise UrllibTimeoutError
-    sock = getattr(response.connection, "sock", None)
-    if sock is not None:
-        sock.settimeout(seconds)
+def _left(end: float) -> float:
+    """Return the seconds until ``end``.
+
+    Raises:
+        TimeoutError: There are none.
+    """
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

@@ -11,7 +11,7 @@ from tests.client.standin import StandIn
 
 async def test_a_closed_transport_opens_no_channel(server: StandIn) -> None:
     host = Host("127.0.0.1", server.grpc_port)
-    transport = AsyncGrpcTransport(Address("grpc", (host,)), host, {})
+    transport = AsyncGrpcTransport(Address("grpc", (host,)), host, {}, 1 << 20)
     assert len(await transport.status(ModelSpec("kmnist"), 5)) == 1
     await transport.close()
     with pytest.raises(ClosedError, match="is closed; create a new one"):

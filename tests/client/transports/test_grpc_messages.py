@@ -1,10 +1,19 @@
 """Channels and messages of both gRPC transports."""
 
+from functools import partial
+
 import grpc
 import numpy as np
 import pytest
 
-from kmnist.client import TLS, BadAnswerError, ClosedError, OverloadedError, VersionStatus
+from kmnist.client import (
+    TLS,
+    BadAnswerError,
+    ClosedError,
+    OverloadedError,
+    RequestTooLargeError,
+    VersionStatus,
+)
 from kmnist.client.address import Address, Host
 from kmnist.client.transports import grpc_messages as messages
 from kmnist.protocol import serving_pb2 as pb
@@ -13,6 +22,7 @@ from kmnist.protocol.tensors import from_array
 from tests.client.standin import Model
 
 HOST = Host("::1", 8500)
+read_outputs = partial(messages.outputs, max_bytes=1 << 20)
 
 
 class CallError(grpc.RpcError):
@@ -33,15 +43,16 @@ def test_the_target_is_resolved_by_dns() -> None:
     assert messages.target(HOST) == "dns:///[::1]:8500"
 
 
-def test_the_channel_spreads_requests_and_has_no_limit_of_size() -> None:
-    options = dict(messages.channel_options(Address.parse("grpc://a")))
+def test_the_channel_spreads_requests_and_limits_answers() -> None:
+    options = dict(messages.channel_options(Address.parse("grpc://a"), 99))
     assert "round_robin" in options["grpc.service_config"]
-    assert options["grpc.max_receive_message_length"] == -1
+    assert options["grpc.max_receive_message_length"] == 99
     assert "grpc.ssl_target_name_override" not in options
 
 
 def test_the_name_in_the_certificate_can_be_set() -> None:
-    options = dict(messages.channel_options(Address.parse("grpcs://a", TLS(server_name="b"))))
+    address = Address.parse("grpcs://a", TLS(server_name="b"))
+    options = dict(messages.channel_options(address, 99))
     assert options["grpc.ssl_target_name_override"] == "b"
 
 
@@ -87,7 +98,7 @@ def test_statuses_are_read_with_unknown_states() -> None:
     ]
 
 
-@pytest.mark.parametrize("read", [messages.outputs, messages.metadata, messages.statuses])
+@pytest.mark.parametrize("read", [read_outputs, messages.metadata, messages.statuses])
 def test_an_unreadable_answer_is_an_error(read: object) -> None:
     assert callable(read)
     with pytest.raises(BadAnswerError, match="cannot read the server's answer"):
@@ -106,15 +117,42 @@ def test_an_unreadable_output_is_an_error() -> None:
     from_array(np.zeros(3, np.float32), response.outputs["probabilities"])
     response.outputs["probabilities"].tensor_content = b"123"
     with pytest.raises(BadAnswerError, match="has 3 bytes; expected 12"):
-        messages.outputs(response.SerializeToString())
+        read_outputs(response.SerializeToString())
+
+
+def test_an_output_may_not_claim_more_than_the_limit() -> None:
+    response = pb.PredictResponse()
+    dims = [pb.TensorShapeProto.Dim(size=1 << 20)]
+    shape = pb.TensorShapeProto(dim=dims)
+    response.outputs["probabilities"].CopyFrom(
+        pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape=shape, float_val=[0.1])
+    )
+    with pytest.raises(BadAnswerError, match="4,194,304 bytes; expected at most 1,048,576"):
+        read_outputs(response.SerializeToString())
 
 
 def test_a_cancelled_call_of_a_closed_client_is_a_closed_error() -> None:
     cancelled = CallError(grpc.StatusCode.CANCELLED, None)
-    assert type(messages.call_failed(cancelled, HOST, closed=True)) is ClosedError
-    assert type(messages.call_failed(cancelled, HOST, closed=False)) is not ClosedError
+    assert type(messages.call_failed(cancelled, HOST, 99, closed=True)) is ClosedError
+    assert type(messages.call_failed(cancelled, HOST, 99, closed=False)) is not ClosedError
 
 
 def test_a_failed_call_is_the_error_of_its_code() -> None:
     failed = CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue full")
-    assert type(messages.call_failed(failed, HOST, closed=True)) is OverloadedError
+    assert type(messages.call_failed(failed, HOST, 99, closed=True)) is OverloadedError
+
+
+def test_only_the_clients_own_limit_is_that_of_an_answer() -> None:
+    exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+    for text in (
+        "CLIENT: Received message larger than max (200 vs. 99)",
+        "Stream removed (CLIENT: Received message larger than max (200 vs. 99))",
+        "Decompressed message larger than max",
+    ):
+        found = messages.call_failed(CallError(exhausted, text), HOST, 99, closed=False)
+        assert type(found) is BadAnswerError
+        assert "more than 99 bytes; raise max_answer_bytes=" in str(found)
+    for start in ("SERVER: ", ""):
+        other = CallError(exhausted, f"{start}Received message larger than max (200 vs. 99)")
+        found = messages.call_failed(other, HOST, 99, closed=False)
+        assert type(found) is RequestTooLargeError

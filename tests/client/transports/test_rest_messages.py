@@ -65,6 +65,15 @@ def test_an_answer_without_a_result_is_an_error(
         messages.answer(status, "text/html; charset=utf-8", body)
 
 
+def test_an_answer_with_too_many_arrays_is_an_error_before_it_is_parsed() -> None:
+    body = b'{"outputs":[' + b"[]," * 10_000 + b"[]]}"
+    with pytest.raises(BadAnswerError, match=r"received 10,003 arrays and objects in 30,016 byt"):
+        messages.answer(200, "application/json", body)
+    fewest_bytes = {"probabilities": [[1.0]] * 10_000, "i": [0] * 10_000, "n": ["0"] * 10_000}
+    body = json.dumps({"outputs": fewest_bytes}, separators=(",", ":")).encode()
+    assert len(messages.answer(200, "application/json", body)["outputs"]) == 3
+
+
 def test_outputs_have_the_dtypes_of_the_model() -> None:
     found = messages.outputs({"outputs": {"p": [[0.5, 0]], "i": [3], "n": ["ö"], "b": [True]}})
     dtypes = {name: array.dtype for name, array in found.tensors.items()}

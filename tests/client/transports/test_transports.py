@@ -34,11 +34,11 @@ METHODS = [name for name in vars(Transport) if inspect.isfunction(getattr(Transp
 )
 def test_there_is_a_transport_for_each_host(url: str, blocking: type, asynchronous: type) -> None:
     address = Address.parse(url)
-    opened = open_transports(address, {})
+    opened = open_transports(address, {}, 1 << 20)
     assert [type(transport) for transport in opened] == [blocking] * 2
     for transport in opened:
         transport.close()
-    opened_async = open_async_transports(address, {})
+    opened_async = open_async_transports(address, {}, 1 << 20)
     assert [type(transport) for transport in opened_async] == [asynchronous] * 2
 
     async def close() -> None:
