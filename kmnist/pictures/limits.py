@@ -39,8 +39,9 @@ _HEADER: Final = 32
 # The beginning of the header of a scan of a JPEG. Other data has it by chance once in 17 MB.
 _SCAN: Final = b"\xff\xda\x00"
 
-# The end of the names of the chunks of a PNG that may hold compressed text, zTXt and iTXt.
-_TEXT: Final = b"TXt"
+# A PNG may have this many chunks of any length, and others of this many bytes; 8,192 are usual.
+_CHUNKS: Final = 200
+_CHUNK: Final = 1000
 
 
 def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,41 +68,37 @@ def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     form = " bytes, is no PNG, JPEG, BMP or still WebP. Send the bytes of the file itself."
     heavy = f" bytes; expected at most {MAX_BYTES:,}. Send a smaller picture."
     scans = f" has more than {MAX_SCANS} scans. Save it again as an ordinary JPEG or PNG."
-    scanned, scan = _split(pictures, _SCAN, MAX_SCANS + 1)
+    pieces = tf.raw_ops.StringSplitV2(input=pictures, sep=_SCAN, maxsplit=MAX_SCANS + 1).indices
     checks = [
         _check_request(count, MAX_PICTURES, " pictures, larger than maximum input batch size "),
         _check(jpeg | png | bmp | webp, [", ", size, form]),
         _check(length <= MAX_BYTES, [" has ", size, heavy]),
-        _check(scan <= MAX_SCANS, [scans], scanned),
+        _check(pieces[:, 1] <= MAX_SCANS, [scans], pieces[:, 0]),
     ]
     with tf.control_dependencies(checks):
-        shapes = tf.where(jpeg[:, None], _jpeg_shapes(jpeg, pictures), _shapes(header, png, bmp))
-    height, width, channels = tf.unstack(shapes, axis=1)
+        read = _read(jpeg, png, pictures)
+    shapes = tf.where(jpeg[:, None], read[:, :2], _shapes(header, png, bmp))
+    height, width = shapes[:, 0], shapes[:, 1]
+    channels, texts = read[:, 2], read[:, 3]
     # Of a progressive JPEG, decoders hold all coefficients: a fourth channel takes a third more.
     pixels = height * width * tf.maximum(channels, 3) // 3
     fits = (tf.minimum(height, width) > 0) & (tf.maximum(height, width) <= _MAX_SIDE)
     sides = [" has ", tf.strings.as_string(width), " by ", tf.strings.as_string(height)]
     large = f" pixels; expected 1 to {MAX_PIXELS:,}, at most {_MAX_SIDE:,} along a side."
-    _, text = _split(pictures, _TEXT, MAX_PICTURES)
-    texts = tf.math.count_nonzero(text)
-    total = tf.reduce_sum(tf.maximum(pixels, _LEAST_PIXELS)) + _LEAST_PIXELS * texts
+    damaged = " is a PNG whose chunks do not fit into it, or are too many. Save it again."
+    total = tf.reduce_sum(tf.maximum(pixels, _LEAST_PIXELS) + _LEAST_PIXELS * texts)
     most = MAX_PIXELS + _PIXELS_PER_BYTE * tf.reduce_sum(tf.cast(length, tf.int64))
     checks = [
         _check(fits & (pixels <= MAX_PIXELS), [*sides, large, " Send a smaller picture."]),
+        _check(texts >= 0, [damaged]),
         _check_request(total, most, " pixels or the like of work, larger than maximum "),
     ]
     with tf.control_dependencies(checks):
-        return tf.identity(jpeg), shapes[:, :2]
+        return tf.identity(jpeg), tf.identity(shapes)
 
 
 def _has(header: tf.Tensor, magic: bytes, at: int = 0) -> tf.Tensor:
     return tf.reduce_all(header[:, at : at + len(magic)] == tf.constant(list(magic), tf.int64), 1)
-
-
-def _split(pictures: tf.Tensor, mark: bytes, most: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Split pictures at a mark; return the picture and the place there of each piece, int64 (m,)."""
-    pieces = tf.raw_ops.StringSplitV2(input=pictures, sep=mark, maxsplit=most)
-    return pieces.indices[:, 0], pieces.indices[:, 1]
 
 
 def _check(
@@ -121,23 +118,52 @@ def _check_request(received: tf.Tensor, most: tf.Tensor | int, message: str) -> 
     return tf.debugging.Assert(received <= most, [text])
 
 
-def _jpeg_shapes(jpeg: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
-    """Read height, width and channels of those that are JPEG, int64 (n, 3)."""
+def _read(jpeg: tf.Tensor, png: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
+    """Read what the beginning of a file does not have, int64 (n, 4).
 
-    def shape(item: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        chosen, picture = item
-        return tf.cond(
-            chosen,
-            lambda: tf.io.extract_jpeg_shape(picture, tf.int64),
-            lambda: tf.zeros(3, tf.int64),
+    Returns:
+        Height, width and channels of a JPEG, or 0; and the compressed texts of a PNG, −1 if its
+        chunks do not fit into it: decoders allocate the length of a chunk before they read it.
+    """
+
+    def read(item: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        is_jpeg, is_png, picture = item
+        nothing = tf.zeros(3, tf.int64)
+        shape = tf.cond(
+            is_jpeg, lambda: tf.io.extract_jpeg_shape(picture, tf.int64), lambda: nothing
         )
+        texts = tf.cond(is_png, lambda: _texts(picture), lambda: tf.constant(0, tf.int64))
+        return tf.concat([shape, texts[None]], 0)
 
-    spec = tf.TensorSpec((3,), tf.int64)
-    return tf.map_fn(shape, (jpeg, pictures), fn_output_signature=spec)
+    spec = tf.TensorSpec((4,), tf.int64)
+    return tf.map_fn(read, (jpeg, png, pictures), fn_output_signature=spec)
+
+
+def _texts(picture: tf.Tensor) -> tf.Tensor:
+    """Count the compressed texts of a PNG, zTXt and iTXt, int64 (); −1 as in :func:`_read`."""
+    size = tf.strings.length(picture)
+    long = tf.cast(size, tf.int64)
+
+    def step(
+        at: tf.Tensor, texts: tf.Tensor, _: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        head = tf.cast(tf.io.decode_raw(tf.strings.substr(picture, at, 8), tf.uint8), tf.int64)
+        length = tf.reduce_sum(head[:4] * [2**24, 2**16, 2**8, 1])
+        text = tf.reduce_all(head[5:] == list(b"TXt"))
+        last = tf.reduce_all(head[4:] == list(b"IEND"))
+        return at + 12 + length, texts + tf.cast(text, tf.int64), last
+
+    at, texts, ended = tf.while_loop(
+        lambda at, _, ended: (at + 12 <= long) & ~ended,
+        step,
+        (tf.constant(8, tf.int64), tf.constant(0, tf.int64), False),
+        maximum_iterations=_CHUNKS + size // _CHUNK,
+    )
+    return tf.where(ended & (at <= long), texts, -1)
 
 
 def _shapes(header: tf.Tensor, png: tf.Tensor, bmp: tf.Tensor) -> tf.Tensor:
-    """Read height, width and 0 for the channels from the headers of all but JPEG, int64 (n, 3)."""
+    """Read height and width from the headers of all but JPEG, int64 (n, 2)."""
 
     def number(first: int, last: int) -> tf.Tensor:
         """Read the unsigned number at the bytes from ``first``, the lowest, to ``last``."""
@@ -157,4 +183,4 @@ def _shapes(header: tf.Tensor, png: tf.Tensor, bmp: tf.Tensor) -> tf.Tensor:
     height, width = lossless // 2**14 % 2**14 + 1, lossless % 2**14 + 1
     for chosen, high, wide in reversed(kinds):
         height, width = tf.where(chosen, high, height), tf.where(chosen, wide, width)
-    return tf.stack([height, width, tf.zeros_like(height)], 1)
+    return tf.stack([height, width], 1)

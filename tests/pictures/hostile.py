@@ -69,6 +69,18 @@ def png_with_texts(count: int) -> bytes:
     return png(28, 28, chunks=text * count)
 
 
+def png_with_a_long_chunk(name: bytes, *, last: bool = False) -> bytes:
+    """A small PNG with a chunk that claims 700 MB, before or after the pixels. Not valid."""
+    picture = png(28, 28)
+    at = picture.index(b"IEND" if last else b"IDAT") - 4
+    return picture[:at] + struct.pack(">I", 700_000_000) + name + bytes(100) + picture[at:]
+
+
+def png_with_chunks(count: int) -> bytes:
+    """A small PNG with many chunks without content."""
+    return png(28, 28, chunks=chunk(b"abCd", b"") * count)
+
+
 def jpeg(width: int, height: int, mode: str = "RGB", **options: Any) -> bytes:
     """A black JPEG."""
     return encode(Image.new(mode, (width, height)), "JPEG", **options)
@@ -148,6 +160,10 @@ REQUESTS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "PNG, 120 compressed texts": lambda: [png_with_texts(120)],
     "PNG, compressed text each, 50": lambda: [png_with_texts(1)] * 50,
     "PNG, compressed text each, 120": lambda: [png_with_texts(1)] * 120,
+    "PNG, a chunk that claims 700 MB": lambda: [png_with_a_long_chunk(b"tEXt")],
+    "PNG, the same after the pixels": lambda: [png_with_a_long_chunk(b"zTXt", last=True)],
+    "PNG, 80,000 chunks": lambda: [png_with_chunks(80_000)],
+    "PNG, 190 chunks each, 50": lambda: [png_with_chunks(190)] * 50,
     "PNG, 1 pixel, 15,000": lambda: [png(1, 1, colour=0)] * 15_000,
     "PNG, noise, 50": lambda: [noise(28, seed) for seed in range(50)],
     "PNG, noise, 1,000": lambda: [noise(28, seed) for seed in range(1000)],

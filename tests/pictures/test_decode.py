@@ -74,7 +74,7 @@ GREY = np.zeros((60, 60), np.uint8)
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        (encode(GREY)[:-20], "Invalid PNG"),
+        (encode(GREY).replace(b"IDAT", b"IDAt"), "Invalid PNG"),
         (encode(GREY, "JPEG")[:-20], "Invalid JPEG"),
         (encode(GREY, "BMP")[:-20], "Input size should match"),
         (encode(GREY, "WEBP")[:-20], "Failed to decode WebP"),

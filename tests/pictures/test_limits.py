@@ -59,6 +59,10 @@ def test_headers_give_height_and_width(check: Check) -> None:
         (hostile.png(2**31, 0), "Picture 1 has 2147483648 by 0 pixels"),
         (b"\x89PNG\r\n\x1a\n", "Picture 1 has 0 by 0 pixels"),
         (b"\x89PNG\r\n\x1a\n" + b"\xff" * 60, "Picture 1 has 4294967295 by 4294967295 pixels"),
+        (hostile.png_with_a_long_chunk(b"tEXt"), "Picture 1 is a PNG whose chunks do not fit"),
+        (hostile.png_with_a_long_chunk(b"zTXt", last=True), "Picture 1 is a PNG whose chunks"),
+        (hostile.png_with_chunks(300), "Picture 1 is a PNG whose chunks .* are too many"),
+        (SMALL[:-20], "Picture 1 is a PNG whose chunks do not fit into it"),
         (hostile.bmp(7100, -7100), "Picture 1 has 7100 by 7100 pixels"),
         (hostile.bmp(1, -(2**31)), "Picture 1 has 1 by 2147483648 pixels"),
         (hostile.bmp(-1, 1), "Picture 1 has 4294967295 by 1 pixels"),
@@ -98,6 +102,8 @@ def test_honest_photographs_are_within_the_limits(check: Check) -> None:
     thumbnail = encode(np.zeros((120, 160), np.uint8), "JPEG", progressive=True)
     photo = hostile.jpeg(8000, 6000, progressive=True, exif=b"Exif\0\0" + thumbnail)
     assert check([photo + thumbnail]).tolist() == [[6000, 8000]]  # with a second picture after it
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 4)).astype(np.uint8)
+    assert len(check([encode(noise) + b"after the end"])) == 1  # in many chunks
     # As many bytes as a photograph of 12 megapixels has; decoders ignore what follows a picture.
     photos = [hostile.jpeg(4000, 3000) + bytes(2_000_000)] * 8
     assert len(check(photos)) == 8
