@@ -32,7 +32,8 @@ def load_dataset(
             * A folder of the four IDX files ``train-images-idx3-ubyte``,
               ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte`` and
               ``t10k-labels-idx1-ubyte``, each raw or ``.gz``. An optional ``classes.txt`` names
-              the classes, one a line.
+              the classes, one a line. Replace files that a process may be reading by renaming new
+              ones: truncating one that is memory-mapped ends the process with SIGBUS.
             * Any other name: a TFDS data set such as ``"fashion_mnist"``; ``"tfds:mnist"`` reads
               MNIST itself from TFDS.
         validation_size: The number of training images, from the first, to hold out for validation.

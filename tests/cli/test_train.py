@@ -212,6 +212,7 @@ def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
         assert error.count("\n") == 1
     assert not (tmp_path / "kmnist" / "1").exists()
     resumed = run_train(*arguments, "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
     assert json.loads(resumed.stdout)["weights_sha256"] == uninterrupted
 
 
