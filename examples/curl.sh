@@ -11,7 +11,7 @@ echo '# The versions and their states: GET /v1/models/kmnist'
 request "$MODEL"
 
 echo '# The names of the signatures: GET /v1/models/kmnist/metadata also has their inputs and outputs'
-request "$MODEL/metadata" | tr -d ' \n' | grep -o '"[a-z_]*":{"inputs"' | cut -d'"' -f2 | grep -v '^__'
+request "$MODEL/metadata" | tr -d ' \n' | grep -o '"[a-z_]*":{"inputs"' | cut -d'"' -f2 | grep -v '^__' | sort
 
 echo "# The class of $PICTURE, of any size and colour; its bytes are encoded as base64"
 printf '{"signature_name": "pictures", "instances": [{"b64": "%s"}]}' "$(base64 <"$PICTURE" | tr -d '\n')" |

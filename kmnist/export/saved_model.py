@@ -5,6 +5,7 @@ published. Until then it is in a staging folder, which servers ignore.
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -113,7 +114,14 @@ def _write_saved_model(
     archive.track(model)
     for signature in signatures:
         archive.add_endpoint(signature.name, signature.function, input_signature=[signature.spec])
-    archive.write_out(os.fspath(folder), verbose=False)
+    # In a notebook, TensorFlow prints the path of the assets, twice, which is that of staging.
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        archive.write_out(os.fspath(folder), verbose=False)
+    finally:
+        logger.setLevel(level)
 
 
 def _verify(folder: Path, signatures: Sequence[ServingSignature]) -> None:

@@ -60,7 +60,7 @@ def test_names_are_taken_from_metrics_and_candidates(
 
 def test_the_model_of_the_embedded_server_is_found(served: Server) -> None:
     assert find_models(served.rest_url) == [served.name]
-    assert find_models(f"{served.rest_url},http://127.0.0.1:1") == [served.name]
+    assert find_models(f"{served.rest_url},127.0.0.1:1") == [served.name]
     assert find_models(served.grpc_url, ["other", served.name]) == [served.name]
 
 

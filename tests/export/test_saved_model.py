@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import logging
 import os
 import shutil
 import signal
@@ -219,3 +220,19 @@ def test_importing_the_package_does_not_import_tensorflow() -> None:
     code = "import sys, kmnist.export; print('tensorflow' in sys.modules, 'numpy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
+
+
+def test_nothing_is_logged_as_in_a_notebook(
+    trained: Run, evaluation: Evaluation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("INFO")  # TensorFlow's level in an interactive Python
+    logger.addHandler(caplog.handler)
+    try:
+        export_model(trained, evaluation, tmp_path / "kmnist")
+        assert logger.level == logging.INFO
+    finally:
+        logger.removeHandler(caplog.handler)
+        logger.setLevel(level)
+    assert "Assets written" not in caplog.text
