@@ -26,7 +26,7 @@ from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.metadata import Signature, TensorSpec
 from kmnist.protocol.tensors import dtype_name, shape_of
 from kmnist.protocol.warmup import read_warmup
-from kmnist.server.serving_error import ServingError, from_tensorflow, invalid
+from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, shortened
 
 __all__ = ["Servable", "SignatureRunner"]
 
@@ -131,7 +131,7 @@ class Servable:
         except KeyError:
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f'Serving signature key "{name}" not found.',
+                f'Serving signature key "{shortened(name)}" not found.',
             ) from None
 
     def close(self) -> None:
@@ -223,7 +223,7 @@ def _is_callable(definition: Any) -> bool:
 
 def _wrong_names(received: set[str], expected: set[str]) -> str:
     def listed(names: set[str]) -> str:
-        return "{" + ",".join(sorted(names)) + "}"
+        return "{" + shortened(",".join(sorted(names))) + "}"
 
     return (
         f"input size does not match signature: {len(received)}!={len(expected)} "

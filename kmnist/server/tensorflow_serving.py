@@ -1,22 +1,35 @@
-"""The command line of TensorFlow Serving's binary for a folder of versions on this machine."""
+"""TensorFlow Serving's binary, run for a folder of versions on this machine."""
 
-import tempfile
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Final
 
 from google.protobuf import text_format
 
-from kmnist.errors import MissingError
+from kmnist.atomic import replacing
+from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol.models_config_pb2 import ModelServerConfig
 from kmnist.server.monitoring import METRICS_PATH
 from kmnist.versions import config_path, read_model_config
 
-__all__ = ["command_line"]
+__all__ = ["run"]
 
 _MONITORING: Final = f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
+# How often models.config is read here, and its copy by the binary, which logs each time.
+_POLL_SECONDS: Final = 1
+_BINARY_POLL_SECONDS: Final = 10
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_log = logging.getLogger(__name__)
 
 
-def command_line(
+def run(
     binary: str,
     base: Path,
     *,
@@ -25,12 +38,13 @@ def command_line(
     rest_port: int,
     timeout: float,
     concurrency: int,
-) -> list[str]:
-    """Return the command line that serves the model as the embedded server does.
+) -> int:
+    """Run the binary until it ends; it gets the signals of this process.
 
-    The configuration files are written to a new temporary folder, which is not deleted: the server
-    re-reads them. ``models.config`` contains the path of the model in a container; the copy
-    contains its path on this machine.
+    ``models.config`` has the path of the model in a container. The server gets a copy with the path
+    on this machine in a temporary folder, which is kept in step, so that labels move.
+
+    Call it in the main thread.
 
     Args:
         binary: The path of ``tensorflow_model_server``.
@@ -42,37 +56,77 @@ def command_line(
         concurrency: The number of requests that are processed at a time, for each transport.
 
     Returns:
-        The path of the binary and its flags.
+        The exit code of the binary; 128 + N if signal N ended it.
 
     Raises:
         InputError: The ``models.config`` beside ``base`` is invalid.
     """
     base = base.absolute()
-    config = _models_config(base, name or base.name)
-    folder = Path(tempfile.mkdtemp(prefix="kmnist-serve-"))
-    models = folder / "models.config"
-    models.write_text(config, encoding="utf-8")
-    monitoring = folder / "monitoring.config"
-    monitoring.write_text(_MONITORING, encoding="utf-8")
-    return [
-        binary,
-        f"--model_config_file={models}",
-        f"--monitoring_config_file={monitoring}",
-        # A label is checked before its version is loaded; without this flag the start fails.
-        "--allow_version_labels_for_unavailable_models=true",
-        "--max_num_load_retries=0",
-        f"--port={grpc_port}",
-        f"--rest_api_port={rest_port}",
-        f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
-        f"--rest_api_num_threads={concurrency}",
-        f"--grpc_max_threads={concurrency}",
-    ]
+    name = name or base.name
+    config = _models_config(base, name)
+    with TemporaryDirectory(prefix="kmnist-serve-") as folder:
+        models, monitoring = Path(folder, "models.config"), Path(folder, "monitoring.config")
+        models.write_text(config, encoding="utf-8")
+        monitoring.write_text(_MONITORING, encoding="utf-8")
+        command = [
+            binary,
+            f"--model_config_file={models}",
+            f"--model_config_file_poll_wait_seconds={_BINARY_POLL_SECONDS}",
+            f"--monitoring_config_file={monitoring}",
+            # A label is checked before its version is loaded; without this flag the start fails.
+            "--allow_version_labels_for_unavailable_models=true",
+            # The first result of a load decides whether the server starts. With one late retry,
+            # a good version is loaded before a broken one has failed.
+            "--max_num_load_retries=1",
+            "--load_retry_interval_micros=5000000",
+            f"--port={grpc_port}",
+            f"--rest_api_port={rest_port}",
+            f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
+            f"--rest_api_num_threads={concurrency}",
+            f"--grpc_max_threads={concurrency}",
+        ]
+        with subprocess.Popen(command) as process, _forwarding_signals(process):
+            while True:
+                try:
+                    code = process.wait(_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    config = _keep_in_step(models, config, base, name)
+                else:
+                    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _forwarding_signals(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Send the signals of this process to another one while the block runs."""
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    previous = {number: signal.signal(number, forward) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _keep_in_step(copy: Path, written: str, base: Path, name: str) -> str:
+    """Write the copy again if ``models.config`` has changed; return its content."""
+    try:
+        config = _models_config(base, name)
+    except (KmnistError, OSError) as error:
+        _log.warning("%s; the previous configuration stays in effect", error)
+        return written
+    if config != written:
+        with replacing(copy) as file:
+            file.write(config.encode())
+    return config
 
 
 def _models_config(base: Path, name: str) -> str:
     config = ModelServerConfig()
     entry = config.model_config_list.config.add(
-        name=name, base_path=str(base), model_platform="tensorflow"
+        name=name, base_path=os.fspath(base), model_platform="tensorflow"
     )
     try:
         known = read_model_config(config_path(base), base.name)
