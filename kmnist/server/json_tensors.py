@@ -25,7 +25,7 @@ __all__ = ["PredictBody", "encode", "parse"]
 _MAX_DIMENSIONS: Final = 32
 # Parsing a body holds Python's global lock, so that meanwhile no other request is answered.
 _MAX_DEPTH: Final = 64
-_MAX_CONTAINERS: Final = 500_000  # arrays and objects, which cost most; an image of 28x28 has 29
+_MAX_CONTAINERS: Final = 200_000  # arrays and objects, which cost most; an image of 28x28 has 29
 _MAX_VALUES: Final = 5_000_000
 _BYTES_SUFFIX: Final = "_bytes"
 _BRACKETS: Final = re.compile(r"[\[\]{}]")

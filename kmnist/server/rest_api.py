@@ -164,7 +164,7 @@ class RestApi:
 
     async def _run(self, predict: Callable[[], bytes], held: ExitStack) -> web.Response:
         """Run ``predict`` in a thread; ``held`` is closed when it ends, after a timeout too."""
-        work = self._threads.submit(predict)
+        work = self._threads.submit(_without_traceback, predict)
         held = held.pop_all()
         work.add_done_callback(lambda _: held.close())
         try:
@@ -215,6 +215,15 @@ class RestApi:
         # As in TensorFlow Serving, a label is ignored here: all versions are listed.
         name, version, _ = _target(match)
         return json_response(_dict(self._service.manager.status(name, version)))
+
+
+def _without_traceback(predict: Callable[[], bytes]) -> bytes:
+    """Call ``predict``; an error keeps no frame, and so no body, in memory."""
+    try:
+        return predict()
+    except ServingError as error:
+        code, message, status = error.code, error.message, error.http_status
+    raise ServingError(code, message, http_status=status)
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str | None]:

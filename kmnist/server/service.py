@@ -1,9 +1,10 @@
 """Prediction, as both transports use it: limited in number and in bytes, and counted."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
@@ -98,9 +99,22 @@ class Service:
             with self._lock:
                 self._in_progress -= 1
 
-    def decoding(self, size: int, *, is_compressed: bool = False) -> AbstractContextManager[object]:
-        """Return the context in which a request of ``size`` bytes is decoded."""
-        return self._decoding if is_compressed or size > _LARGE else nullcontext()
+    @contextmanager
+    def decoding(self, size: int, *, is_compressed: bool = False) -> Iterator[None]:
+        """Decode a request of ``size`` bytes in the block, if it is large while no other one is."""
+        if size <= _LARGE and not is_compressed:
+            yield
+            return
+        with self._decoding:
+            collects = gc.isenabled()
+            # The objects of a document are no cycles, but so many that Python would search all
+            # objects of TensorFlow for cycles again and again.
+            gc.disable()
+            try:
+                yield
+            finally:
+                if collects:
+                    gc.enable()
 
     def run(
         self, signature: SignatureRunner, inputs: Mapping[str, NDArray[Any]]
