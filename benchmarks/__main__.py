@@ -1,69 +1,114 @@
-"""Everything, on one page: ``benchmarks/RESULTS.md`` and its charts.
+"""Measure kmnist beside its peers and write ``benchmarks/RESULTS.md``.
 
-    python -m benchmarks [--only NAME …] [--quick] [--torch-python PYTHON] [--scratch DIR]
-    python -m benchmarks --server http://host:8501 --server grpc://host:8500
+    python -m benchmarks [--rounds N] [--server URL]… [--torch-python PYTHON]
+    python -m benchmarks --only client serving --quick
 
-Run it from the root of a checkout with kmnist installed, on a machine that does nothing else.
-With --server a server that is running already, such as TensorFlow Serving, is measured too. Each
-benchmark runs in a process of its own, and alone as ``python -m benchmarks.NAME``. One that fails
-is reported on its place on the page, and makes the exit code 1.
+Run it in the root of a checkout with the extra ``dev`` installed, on an idle Linux machine. Only a
+full run writes RESULTS.md: with --only or --quick the page goes to standard output, or to
+--output. A benchmark that fails is reported in its place and makes the exit code 1.
 """
 
 import argparse
-import subprocess
+import os
+import platform
 import sys
+import tempfile
 import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Final
 
-from benchmarks import flags as shared
-from benchmarks import report
-from benchmarks.measure import ROOT
-from benchmarks.report import Section
+from benchmarks.harness import Options, measure
 
-NAMES = ("command", "training", "growth", "export", "client", "server", "load", "pictures")
-QUICK = ["--rounds", "1", "--epochs", "2", "--times", "1", "4"]
+NAMES: Final = ("training", "client", "serving", "pictures")
+RESULTS: Final = Path(__file__).resolve().with_name("RESULTS.md")
+PACKAGES: Final = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn", "grpcio")
 
 
-def main() -> int:
-    parser = shared.parser(__doc__)
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--quick", action="store_true", help="see that it works; quote nothing")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path(__file__).parent,
-        metavar="DIR",
-        help="of RESULTS.md and charts/",
-    )
-    flags = parser.parse_args()
-    failed = 0
-    sections: list[Section] = []
-    with shared.scratch(flags) as scratch:
-        for name in flags.only:
-            print(f"== {name}", file=sys.stderr, flush=True)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that ``argv`` selects; return the exit code."""
+    options = parse(argv)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    page, failed = [_introduction(options)], False
+    with tempfile.TemporaryDirectory() as temporary:
+        options.scratch = (options.scratch or Path(temporary)).resolve()
+        options.scratch.mkdir(parents=True, exist_ok=True)
+        for name in options.only or NAMES:
             started = time.perf_counter()
-            section = measured(name, flags, scratch)
-            failed += bool(section.verbatim)
-            section.notes.append(f"This took {time.perf_counter() - started:.0f} s.")
-            sections.append(section)
-            # Written after each, so that an interruption loses one benchmark and not all.
-            page = report.write(sections, flags.output, quick=flags.quick)
-    print(page)
-    return 1 if failed else 0
+            try:
+                section = measure_apart(name, options)
+            except Exception as error:  # noqa: BLE001 - the other benchmarks still run
+                traceback.print_exc()
+                failed = True
+                reason = str(error).partition("\n")[0]
+                section = f"## {name.capitalize()}\n\nFailed: {type(error).__name__}: {reason}\n"
+            page.append(f"{section}\nTook {time.perf_counter() - started:.0f} s.\n")
+    if options.output:
+        options.output.write_text("\n".join(page), "utf-8")
+        print(options.output)
+    else:
+        print("\n".join(page), end="")
+    return int(failed)
 
 
-def measured(name: str, flags: argparse.Namespace, scratch: Path) -> Section:
-    """The section of a benchmark, from a process that imports only what this one needs."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", "--scratch", str(scratch)]
-    command += ["--rounds", str(flags.rounds), "--epochs", str(flags.epochs)]
-    command += ["--times", *map(str, flags.times), "--torch-python", flags.torch_python]
-    command += [part for url in flags.server for part in ("--server", url)]
-    command += QUICK if flags.quick else []
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        ended = f"python -m benchmarks.{name} ended with exit code {done.returncode}"
-        return Section(name, name.capitalize(), "It failed:", verbatim=ended)
-    return Section.from_json(done.stdout)
+def measure_apart(name: str, options: Options) -> str:
+    """Run a benchmark in a new process, where no other has loaded or configured TensorFlow."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(measure, name, options).result()
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Parse a command line; of a full run alone, ``output`` is RESULTS.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0]
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=NAMES, help="run only these benchmarks")
+    add("--quick", action="store_true", help="one round of less work: check that it runs")
+    add("--rounds", type=_count, metavar="N", help="measurements of each side; by default 5")
+    add(
+        "--server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="also measure this running server of the model kmnist, grpc:// or http://; repeatable",
+    )
+    add("--torch-python", default=sys.executable, metavar="PYTHON", help="a Python with PyTorch")
+    add("--scratch", type=Path, metavar="DIR", help="keep data sets and models here for other runs")
+    add("--output", type=Path, metavar="FILE", help="write the page to this file")
+    options = parser.parse_args(argv, Options())
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    if not (options.only or options.quick):
+        options.output = options.output or RESULTS
+    elif options.output and options.output.resolve() == RESULTS:
+        parser.error("RESULTS.md is for full runs; received --only or --quick; use another file")
+    return options
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"received {text}; expected a whole number from 1")
+    return int(text)
+
+
+def _introduction(options: Options) -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    cpuinfo = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    processors = [line.partition(": ")[2] for line in cpuinfo if line.startswith("model name")]
+    return (
+        f"# Results\n\nWritten by `python -m benchmarks{' --quick' * options.quick}`. What is "
+        "compared runs in turn (A B A B …). A figure is the median of the rounds, with the "
+        "smallest and the largest. A ratio is the peer's figure over that of kmnist in the same "
+        "round: above 1, the peer takes more.\n\n"
+        f"Machine: {(processors or [platform.machine()])[0]}, {len(os.sched_getaffinity(0))} "
+        f"cores, {memory:.0f} GiB memory, {platform.system()} {platform.release()}, load average "
+        f"{os.getloadavg()[2]:.1f}. Python {platform.python_version()}, {packages}.\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""A batch job: every picture of a folder to one line of CSV, many requests under way at a time.
+"""Classify every picture of a folder: one line of CSV for each, several requests at a time.
 
 ::
 
     kmnist serve &
     python examples/batch.py FOLDER > digits.csv
 
-It needs only requirements-client.txt. ``$KMNIST_SERVER`` says whom to ask. A picture that cannot
-be read costs its own line, not the job; a server that restarts costs some seconds.
+It needs only requirements-client.txt. ``$KMNIST_SERVER`` is the address of the server. A picture
+that cannot be read gets an error in its line; while a server restarts, the job waits.
 """
 
 import asyncio
@@ -14,38 +14,38 @@ import csv
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from kmnist.client import AsyncClient, InvalidInputError
 
-AT_A_TIME = 8
-KINDS = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
+CONCURRENCY: Final = 8
+SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
 
 
-async def tell(
-    client: AsyncClient, picture: Path, places: asyncio.Semaphore
-) -> tuple[str, str, str, str]:
-    """One line: the file, its digit, the probability, or what is wrong with it."""
-    async with places:
+async def classify(client: AsyncClient, picture: Path, limit: asyncio.Semaphore) -> list[str]:
+    """Return a line: the file's name, its digit and probability, or the error."""
+    async with limit:
         try:
             (prediction,) = await client.predict_pictures(picture)
         except InvalidInputError as error:
-            return picture.name, "", "", str(error)
-    return picture.name, prediction.class_name, f"{prediction.probability:.4f}", ""
+            return [picture.name, "", "", str(error)]
+    return [picture.name, prediction.class_name, f"{prediction.probability:.4f}", ""]
 
 
 async def main(pictures: list[Path]) -> None:
-    places = asyncio.Semaphore(AT_A_TIME)
+    """Classify ``pictures`` and write the lines to standard output."""
+    limit = asyncio.Semaphore(CONCURRENCY)
     server = os.environ.get("KMNIST_SERVER", "grpc://localhost:8500")
-    # Enough retries to wait for a server that is being restarted.
+    # With 100 retries a request outlasts the restart of a server.
     async with AsyncClient(server, timeout=120, retries=100) as client:
-        lines = await asyncio.gather(*(tell(client, picture, places) for picture in pictures))
-    out = csv.writer(sys.stdout)
-    out.writerow(["picture", "digit", "probability", "error"])
-    out.writerows(lines)
+        lines = await asyncio.gather(*(classify(client, picture, limit) for picture in pictures))
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["picture", "digit", "probability", "error"])
+    writer.writerows(lines)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
         sys.exit("usage: python examples/batch.py FOLDER")
     files = Path(sys.argv[1]).iterdir()
-    asyncio.run(main(sorted(path for path in files if path.suffix.lower() in KINDS)))
+    asyncio.run(main(sorted(path for path in files if path.suffix.lower() in SUFFIXES)))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from kmnist.metrics import Epoch as Epoch
     from kmnist.metrics import Evaluation as Evaluation
     from kmnist.server import Server as Server
+    from kmnist.training.evaluation import evaluate as evaluate
     from kmnist.training.loop import Run as Run
-    from kmnist.training.loop import evaluate as evaluate
     from kmnist.training.loop import train as train
     from kmnist.training.model import build_model as build_model
 
@@ -46,7 +46,7 @@ _MODULES = {
     "Server": "kmnist.server",
     "Split": "kmnist.data",
     "build_model": "kmnist.training.model",
-    "evaluate": "kmnist.training.loop",
+    "evaluate": "kmnist.training.evaluation",
     "export_model": "kmnist.export.saved_model",
     "load_dataset": "kmnist.data",
     "train": "kmnist.training.loop",

@@ -1,7 +1,6 @@
-"""What training and evaluation come to, in numbers: :class:`Epoch` and :class:`Evaluation`.
+"""Metrics of training and evaluation: :class:`Epoch` and :class:`Evaluation`.
 
-Apart from the modules that make them, because a server's answers are judged, and plots drawn,
-without TensorFlow.
+Needs NumPy only, so that plots and the answers of a server can be evaluated without TensorFlow.
 """
 
 from dataclasses import dataclass
@@ -15,16 +14,18 @@ __all__ = ["Epoch", "Evaluation"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """Metrics of one epoch of training.
 
     Attributes:
-        epoch: Its number, from 1.
-        cost: Mean cross-entropy over the training examples as they were met, in nats.
-        accuracy: Fraction of them that the model, still learning, got right.
-        validation_cost: Mean cross-entropy over the validation split after the epoch; None if
-            that split is empty.
-        validation_accuracy: The fraction right there; None likewise.
-        seconds: Wall time of its training steps, without the validation.
+        epoch: The number of the epoch, from 1.
+        cost: Mean cross-entropy of the training examples, in nats. Each example counts with the
+            weights that its batch started from.
+        accuracy: Fraction of the training examples classified correctly, with the same weights.
+        validation_cost: Mean cross-entropy of the validation split after the epoch, in nats; None
+            if the split is empty.
+        validation_accuracy: Fraction of the validation split classified correctly after the
+            epoch; None if the split is empty.
+        seconds: Wall time of the training steps, without the validation.
     """
 
     epoch: int
@@ -37,13 +38,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on a split.
+    """Metrics of a model on a split.
 
     Attributes:
         cost: Mean cross-entropy, in nats.
-        class_ids: int64 (n,): the class that each example was taken for.
-        confusion: int64 (classes, classes): how many examples of class *row* were taken for
-            class *column*.
+        class_ids: int64 (n,), the predicted class of each example.
+        confusion: int64 (classes, classes), the number of examples of class *row* that were
+            predicted to be of class *column*.
     """
 
     cost: float
@@ -52,33 +53,54 @@ class Evaluation:
 
     @property
     def examples(self) -> int:
-        """How many examples were judged."""
+        """Number of examples in the split."""
         return len(self.class_ids)
 
     @property
     def accuracy(self) -> float:
-        """The fraction of the examples that were given their own class."""
+        """Fraction of the examples classified correctly."""
         return float(self.confusion.trace() / self.confusion.sum())
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """float64 (classes,): of what was taken for a class, the fraction that is; NaN if none."""
+        """Correct fraction of the predictions of each class, float64 (classes,); NaN if none."""
         return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """float64 (classes,): of a class, the fraction that was taken for it; NaN if none."""
+        """Correct fraction of the examples of each class, float64 (classes,); NaN if none."""
         return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=1))
 
     @classmethod
     def of(cls, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> "Evaluation":
-        """From labels, integers (n,), and the probabilities given, float32 (n, classes)."""
+        """Compute the metrics of predictions.
+
+        Args:
+            labels: Integers (n,), the true classes; n ≥ 1.
+            probabilities: float32 (n, classes), the predicted probability of each class.
+
+        Returns:
+            The metrics. The predicted class of an example is its most probable one, the first of
+            several. A probability of 0 costs as much as the smallest normal float32.
+
+        Raises:
+            IndexError: A label is not below the number of classes.
+
+        Example:
+            >>> labels = np.array([0, 1, 1, 1])
+            >>> probabilities = np.array([[0.8, 0.2], [0.5, 0.5], [0.2, 0.8], [0.0, 1.0]])
+            >>> evaluation = Evaluation.of(labels, probabilities.astype(np.float32))
+            >>> evaluation.accuracy
+            0.75
+            >>> evaluation.confusion
+            array([[1, 0],
+                   [1, 2]])
+        """
         examples, classes = probabilities.shape
         class_ids = probabilities.argmax(axis=1)
+        of_label = probabilities[np.arange(examples), labels].astype(np.float64)
         pairs = labels.astype(np.int64) * classes + class_ids
         confusion = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-        of_label = probabilities[np.arange(examples), labels].astype(np.float64)
-        # A probability too small for float32 is 0; the smallest normal float32 bounds its cost.
         cost = -np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()
         return cls(float(cost), class_ids, confusion)
 

@@ -4,17 +4,20 @@
 """
 
 import ast
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+import kmnist
+
 PACKAGE: Final = Path(__file__).parents[1] / "kmnist"
 
 # A folder may import those of the floors below its own, and those named beside it.
 FLOORS: Final = (
-    {"errors", "metrics", "atomic"},
+    {"errors", "defaults", "metrics", "atomic"},
     {"data", "pictures", "protocol"},
     {"training", "client", "versions"},
     {"export", "server"},
@@ -38,11 +41,16 @@ def imports() -> dict[str, set[str]]:
                 assert not node.level, f"{path} has a relative import"
                 names = [node.module]
                 if node.module == "kmnist":
-                    names = [f"kmnist.{alias.name}" for alias in node.names]
+                    names = [_module_of(alias.name) for alias in node.names]
             found[part] |= {name.split(".")[1] for name in names if name.startswith("kmnist.")} - {
                 part
             }
     return found
+
+
+def _module_of(name: str) -> str:
+    """Return the module that a name imported from ``kmnist`` leads to."""
+    return kmnist._MODULES.get(name, f"kmnist.{name}")
 
 
 @pytest.mark.parametrize("part", sorted(imports()))
@@ -58,4 +66,4 @@ def test_the_client_imports_only_the_protocol_and_the_errors() -> None:
 
 if __name__ == "__main__":
     for importer, imported in sorted(imports().items()):
-        print(f"{importer:9} → {', '.join(sorted(imported)) or '-'}")
+        sys.stdout.write(f"{importer:9} → {', '.join(sorted(imported)) or '-'}\n")

@@ -1,4 +1,4 @@
-"""Evaluation: figures that follow from labels and probabilities."""
+"""Evaluation: metrics of labels and probabilities."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ PROBABILITIES = np.array(
 )
 
 
-def test_figures_of_a_small_example() -> None:
+def test_metrics_of_a_small_example() -> None:
     evaluation = Evaluation.of(LABELS, PROBABILITIES)
     assert evaluation.examples == 4
     assert evaluation.accuracy == 0.75
@@ -20,7 +20,7 @@ def test_figures_of_a_small_example() -> None:
     assert evaluation.cost == pytest.approx(-np.log([0.7, 0.2, 0.9, 1.0]).mean(), rel=1e-6)
 
 
-def test_a_class_that_was_never_met_has_no_recall() -> None:
+def test_a_class_without_examples_has_no_recall_and_without_predictions_no_precision() -> None:
     evaluation = Evaluation.of(LABELS, PROBABILITIES)
     assert evaluation.recall[:2].tolist() == [0.5, 1.0]
     assert evaluation.precision[:2].tolist() == [1.0, pytest.approx(2 / 3)]
@@ -31,3 +31,8 @@ def test_a_class_that_was_never_met_has_no_recall() -> None:
 def test_a_probability_of_zero_has_a_finite_cost() -> None:
     evaluation = Evaluation.of(np.array([2]), PROBABILITIES[3:])
     assert evaluation.cost == pytest.approx(-np.log(np.finfo(np.float32).tiny))
+
+
+def test_a_label_out_of_range_is_rejected() -> None:
+    with pytest.raises(IndexError):
+        Evaluation.of(np.array([0, 1, 2, 3]), PROBABILITIES)

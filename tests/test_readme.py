@@ -46,7 +46,7 @@ def test_its_client_example_runs(
     seven = load_dataset().test.images[0]
     picture = tmp_path / "seven.png"
     picture.write_bytes(tf.io.encode_png(seven[..., None]).numpy())
-    example = next(block for block in blocks("python") if "Client(" in block)
+    example = next(block for block in blocks("python") if "seven.png" in block)
     with Server(base=models, rest_port=0, grpc_port=0) as server:
         example = example.replace("grpc://localhost:8500", server.grpc_url)
         exec(example.replace("seven.png", str(picture)), {})

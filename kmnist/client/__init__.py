@@ -1,14 +1,14 @@
-"""A client of TensorFlow Serving over gRPC and REST that imports no TensorFlow.
+"""A client of TensorFlow Serving over gRPC and REST that does not import TensorFlow.
 
-grpcio, urllib3 and aiohttp are imported when a client's address asks for them, so that
-``import kmnist.client`` costs little more than numpy. Errors: :mod:`kmnist.errors`; a
-server in memory for tests: :mod:`kmnist.client.testing`.
+grpcio, urllib3 and aiohttp are imported by the first client whose address needs them, so that
+``import kmnist.client`` costs little more than numpy. See :mod:`kmnist.errors` for the errors and
+:mod:`kmnist.client.testing` for a fake server.
 """
 
-from kmnist.client.address import TLS
-from kmnist.client.asynchronous import AsyncClient
+from kmnist.client.async_client import AsyncClient
 from kmnist.client.client import Client
 from kmnist.client.predictions import Prediction, Predictions
+from kmnist.client.tls import TLS
 from kmnist.errors import (
     AccessDeniedError,
     BadAnswerError,

@@ -1,52 +1,27 @@
-"""Addresses of servers: ``grpc://a:8500,b:8500``, ``https://models.example.org/path``."""
+"""Server addresses, such as ``grpc://a:8500,b:8500`` and ``https://models.example.org/path``."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from kmnist.client.tls import TLS
 from kmnist.errors import InvalidInputError
 
-__all__ = ["TLS", "Address", "Host", "checked_headers"]
+__all__ = ["Address", "Host"]
 
-_PORTS: Final = {"grpc": 8500, "grpcs": 8500, "http": 80, "https": 443}
-_EXAMPLES: Final = "expected one like grpc://localhost:8500 or http://localhost:8501"
-
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """How to trust the server, and how to prove who the client is. All are paths of PEM files.
-
-    Attributes:
-        ca: Certificates to trust; None: those the system trusts.
-        certificate: The client's own certificate chain, where the server asks for one.
-        key: The private key of ``certificate``.
-        server_name: The name to expect in the server's certificate, if not the address's.
-    """
-
-    ca: str | None = None
-    certificate: str | None = None
-    key: str | None = None
-    server_name: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.certificate is None) != (self.key is None):
-            raise InvalidInputError(
-                "TLS needs both certificate and key, or neither: received only one"
-            )
-
-    def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """The contents of ca, key and certificate.
-
-        Raises:
-            InvalidInputError: A file cannot be read.
-        """
-        return _contents(self.ca), _contents(self.key), _contents(self.certificate)
+_DEFAULT_PORTS: Final = {"grpc": 8500, "grpcs": 8500, "http": 80, "https": 443}
+_ENCRYPTED: Final = {"grpc": "grpcs", "http": "https"}
+_EXPECTED: Final = "expected an address like grpc://localhost:8500 or http://localhost:8501"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One host and port; the brackets of an IPv6 address are not part of ``name``."""
+    """A host and a port.
+
+    Attributes:
+        name: A DNS name or an IP address, IPv6 without brackets.
+        port: The port number.
+    """
 
     name: str
     port: int
@@ -57,7 +32,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A parsed address; ``str()`` gives it back without anything secret."""
+    """A parsed address; ``str()`` returns the URL.
+
+    Attributes:
+        scheme: ``grpc``, ``grpcs``, ``http`` or ``https``.
+        hosts: The servers, at least one.
+        path: The prefix of all request paths over HTTP, such as ``/prefix``.
+        tls: TLS settings; None for ``grpc`` and ``http``.
+    """
 
     scheme: str
     hosts: tuple[Host, ...]
@@ -66,6 +48,7 @@ class Address:
 
     @property
     def is_grpc(self) -> bool:
+        """Whether the protocol is gRPC rather than REST."""
         return self.scheme in ("grpc", "grpcs")
 
     def __str__(self) -> str:
@@ -73,65 +56,47 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, tls: TLS | None = None) -> Self:
-        """Read an address.
+        """Parse an address.
+
+        ::
+
+            >>> str(Address.parse("grpc://a,b:8501"))
+            'grpc://a:8500,b:8501'
 
         Args:
-            url: ``grpc``, ``grpcs``, ``http`` or ``https``, then one host or several separated
-                by commas, each with its port (8500, 8500, 80 and 443 if it has none); over
-                HTTP a path may follow, which ``/v1/models`` is added to.
-            tls: Only with ``grpcs`` and ``https``.
+            url: ``SCHEME://HOST[:PORT][,HOST[:PORT]…][/PATH]``. The scheme is ``grpc``,
+                ``grpcs``, ``http`` or ``https``; the default ports are 8500, 8500, 80 and 443.
+                Only HTTP addresses may have a path, to which ``/v1/models`` is appended.
+            tls: TLS settings for ``grpcs`` and ``https``.
 
         Raises:
-            InvalidInputError: It is none of these.
+            InvalidInputError: The address is malformed, contains credentials, or does not go with
+                ``tls``.
         """
         scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in _PORTS:
-            # The address itself stays out of the message: it may hold a password.
-            raise InvalidInputError(
-                f"received an address with scheme {scheme!r}; {_EXAMPLES}"
-                if separator
-                else f"received an address without a scheme; {_EXAMPLES}"
-            )
-        places, slash, path = rest.partition("/")
-        path = (slash + path).rstrip("/")
+        # No message contains the whole address: it may hold a password.
+        if not separator:
+            raise InvalidInputError(f"received an address without a scheme; {_EXPECTED}")
+        if scheme not in _DEFAULT_PORTS:
+            raise InvalidInputError(f"received an address with scheme {scheme!r}; {_EXPECTED}")
         if "@" in rest:
             raise InvalidInputError(
-                "received an address that holds credentials; give them as "
-                "headers={'authorization': …} instead"
+                "received an address with credentials; pass them as headers={'authorization': …}"
             )
         if "?" in rest or "#" in rest:
-            raise InvalidInputError(f"received an address with a query or fragment; {_EXAMPLES}")
+            raise InvalidInputError(f"received an address with a query or fragment; {_EXPECTED}")
+        places, slash, path = rest.partition("/")
+        path = (slash + path).rstrip("/")
         if path and scheme in ("grpc", "grpcs"):
-            raise InvalidInputError(f"received a gRPC address with the path {path}; {_EXAMPLES}")
-        secure = scheme in ("grpcs", "https")
-        if tls is not None and not secure:
+            raise InvalidInputError(f"received a gRPC address with the path {path}; {_EXPECTED}")
+        if scheme not in _ENCRYPTED:
+            tls = tls or TLS()
+        elif tls is not None:
             raise InvalidInputError(
-                f"received tls= for {scheme}://, which is not encrypted; use "
-                f"{'grpcs' if scheme == 'grpc' else 'https'}://"
+                f"received tls= for an unencrypted {scheme}:// address; use {_ENCRYPTED[scheme]}://"
             )
-        hosts = tuple(_host(place, _PORTS[scheme]) for place in places.split(","))
-        return cls(scheme, hosts, path, (tls or TLS()) if secure else None)
-
-
-def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Headers as both transports take them: lower-case names, values of printable ASCII.
-
-    Raises:
-        InvalidInputError: A name or a value cannot be sent. Values stay out of the message.
-    """
-    checked = {}
-    for name, value in (headers or {}).items():
-        lower = name.lower()
-        if not lower or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in lower):
-            raise InvalidInputError(
-                f"received the header name {name!r}; expected letters, digits, '-', '_' and '.'"
-            )
-        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise InvalidInputError(
-                f"the value of header {name!r} cannot be sent; expected a str of printable ASCII"
-            )
-        checked[lower] = value
-    return checked
+        hosts = tuple(_host(place, _DEFAULT_PORTS[scheme]) for place in places.split(","))
+        return cls(scheme, hosts, path, tls)
 
 
 def _host(place: str, default_port: int) -> Host:
@@ -141,17 +106,5 @@ def _host(place: str, default_port: int) -> Host:
     except ValueError:
         name, port = None, None
     if not name or any(c.isspace() for c in name):
-        raise InvalidInputError(f"received {place!r} as a host; {_EXAMPLES}")
+        raise InvalidInputError(f"received {place!r} as a host; {_EXPECTED}")
     return Host(name, default_port if port is None else port)
-
-
-def _contents(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise InvalidInputError(
-            f"cannot read the TLS file {path}: {error.strerror}; expected a PEM file"
-        ) from None

@@ -1,4 +1,4 @@
-"""The client for threads and scripts."""
+"""The blocking client."""
 
 import time
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
-from kmnist.client.address import TLS
-from kmnist.client.arguments import make_calls
+from kmnist.client.address import Address
+from kmnist.client.base import BaseClient
 from kmnist.client.calls import Flow, Send
 from kmnist.client.inputs import PicturesLike
 from kmnist.client.predictions import Predictions
@@ -21,129 +21,152 @@ __all__ = ["Client"]
 T = TypeVar("T")
 
 
-class Client:
-    """Asks a TensorFlow Serving server for predictions, over gRPC or REST.
+class Client(BaseClient[Transport]):
+    """A client of TensorFlow Serving over gRPC or REST.
 
-    Any number of threads may share one client. It connects when it is first used, keeps its
-    connections, and finds a server again that was restarted. Every call raises the errors of
-    :mod:`kmnist.errors`, whichever the transport.
+    It keeps its connections, may be shared by any number of threads, and reconnects to a
+    restarted server. The same failure raises the same error over gRPC and REST, see
+    :mod:`kmnist.errors`.
 
     ::
 
-        with Client("grpc://localhost:8500") as client:
-            predictions = client.predict(images)
+        >>> with Client("grpc://localhost:8500") as client:
+        ...     predictions = client.predict(images)
+        >>> predictions.class_names
+        array(['7'], dtype='<U1')
 
-    Args:
-        url: ``grpc://``, ``grpcs://``, ``http://`` or ``https://``, a host and a port; several,
-            separated by commas, or a DNS name with many addresses, take turns.
-        model: The name the server serves the model under.
-        version: The version to ask, or
-        label: the label of the version to ask; neither: the latest.
-        timeout: Seconds that one call may take, with all its retries and pieces.
-        retries: How often a request is repeated after a failure that repeating can help
-            against, with growing, random pauses. 3 bridge half a second; 100 a restart, within
-            the timeout.
-        batch_size: Most images in one request; a call with more sends several, one by one. A
-            server with a lower limit is noticed and obeyed.
-        headers: Sent with every request, as ``{"authorization": "Bearer …"}``. Never shown.
-        tls: How to trust the server of a ``grpcs://`` or ``https://`` address.
-        transport: Used instead of ``url``: see :class:`kmnist.client.testing.FakeTransport`.
-
-    Raises:
-        InvalidInputError: An argument cannot be used.
+    Arguments: see ``__init__``.
     """
-
-    def __init__(
-        self,
-        url: str = "grpc://localhost:8500",
-        *,
-        model: str = "kmnist",
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float = 30.0,
-        retries: int = 3,
-        batch_size: int = 1000,
-        headers: Mapping[str, str] | None = None,
-        tls: TLS | None = None,
-        transport: Transport | None = None,
-    ) -> None:
-        self._calls = make_calls(
-            url,
-            open_transports,
-            model=model,
-            version=version,
-            label=label,
-            timeout=timeout,
-            retries=retries,
-            batch_size=batch_size,
-            headers=headers,
-            tls=tls,
-            transport=transport,
-        )
-
-    @property
-    def address(self) -> str:
-        """Where it asks, without anything secret."""
-        return self._calls.address
-
-    @property
-    def model(self) -> str:
-        """The name of the model it asks for."""
-        return self._calls.spec.name
 
     def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images.
 
-        They are checked against what the server says its model takes before any is sent. An
-        empty array is answered without asking.
+        The images are checked against the signature of the model before they are sent. An empty
+        array is not sent at all.
+
+        ::
+
+            >>> client.predict(images)[0]
+            Prediction(class_id=7, class_name='7', probability=1.0)
 
         Args:
-            images: Whole numbers 0 to 255 of shape (n, h, w) or (h, w), array or lists. Floats
-                are refused: the model scales by itself, and to scale twice gives wrong answers.
+            images: Integers from 0 to 255 of shape (n, h, w) or (h, w), as an array or lists.
+                Floats are rejected: the model scales by itself, and scaling twice would give
+                wrong answers.
             timeout: Seconds for this call, instead of the client's.
 
+        Returns:
+            The predictions in the order of the images.
+
         Raises:
-            InvalidInputError: Wrong dtype, range or shape.
-            ClientError: Any other of its tree.
+            InvalidInputError: The dtype, the range or the shape is wrong.
+            ClientError: The call failed in another way.
         """
         return self._run(self._calls.predict(images, timeout))
 
     def predict_pictures(
         self, pictures: PicturesLike, *, timeout: float | None = None
     ) -> Predictions:
-        """Classify pictures of any size and colour: PNG, JPEG, GIF, BMP or WebP.
+        """Classify picture files: PNG, JPEG, GIF, BMP or WebP, of any size and color.
+
+        ::
+
+            >>> client.predict_pictures(["seven.png"]).class_ids
+            array([7])
 
         Args:
-            pictures: The path of a file or the bytes of one, or several of these.
+            pictures: The path or the contents of a file, or several of these.
             timeout: Seconds for this call, instead of the client's.
 
+        Returns:
+            The predictions in the order of the pictures.
+
         Raises:
-            InvalidInputError: A file cannot be read, or is no picture.
-            ClientError: Any other of its tree.
+            InvalidInputError: A file cannot be read, or is not a picture.
+            ClientError: The call failed in another way.
         """
         return self._run(self._calls.predict_pictures(pictures, timeout))
 
     def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
-        """The state of every version, or of the one asked for; the newest first."""
+        """Return the state of every version of the model, newest first.
+
+        ::
+
+            >>> client.status()
+            [VersionStatus(version=1, state='AVAILABLE', error_code='OK', error_message='')]
+
+        Args:
+            timeout: Seconds for this call, instead of the client's.
+
+        Returns:
+            The states of the versions that the server has tried to load; only that of the
+            client's version, if it has one. A label has no influence.
+
+        Raises:
+            ModelNotFoundError: The server has no such model.
+            VersionNotFoundError: The server has no such version.
+            ClientError: The call failed in another way.
+        """
         return self._run(self._calls.status(timeout))
 
     def metadata(self, *, timeout: float | None = None) -> Metadata:
-        """The signatures of the version that answers, read anew."""
+        """Return the signatures of the version that answers, read from the server each time.
+
+        ::
+
+            >>> print(client.metadata().signatures["serving_default"].inputs["images"])
+            uint8 (n, 28, 28)
+
+        Args:
+            timeout: Seconds for this call, instead of the client's.
+
+        Returns:
+            The version and its signatures.
+
+        Raises:
+            ModelNotFoundError: The server has no such model.
+            VersionNotFoundError: The server has no such version.
+            LabelNotFoundError: The server has no such label.
+            NotReadyError: No such version is AVAILABLE.
+            ClientError: The call failed in another way.
+        """
         return self._run(self._calls.metadata(timeout))
 
     def is_ready(self, *, timeout: float | None = None) -> bool:
-        """Whether the version asked for would answer now; False for every failure."""
+        """Return whether the model, or the client's version or label of it, is AVAILABLE.
+
+        ::
+
+            >>> client.is_ready()
+            True
+
+        Args:
+            timeout: Seconds for this call, instead of the client's.
+
+        Returns:
+            False after any failure, which is not retried.
+        """
         return self._run(self._calls.is_ready(timeout))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Return as soon as the version asked for is AVAILABLE.
+        """Wait until the model, or the client's version or label of it, is AVAILABLE.
+
+        ::
+
+            >>> client.wait_until_ready(timeout=10)
+
+        Args:
+            timeout: Seconds to wait.
 
         Raises:
-            NotReachableError: Nothing listened until the timeout: it is down, or still loading
-                its first models. At once if TLS cannot be agreed on.
-            NotReadyError: Still loading at the timeout; at once if loading has ended (``state``
-                tells them apart).
-            ModelNotFoundError, VersionNotFoundError, LabelNotFoundError: At once.
+            NotReachableError: Nothing accepted a connection: the server is down, or has not yet
+                loaded its first model. Raised at once if the TLS handshake fails.
+            NotReadyError: The version is still loading. Raised at once if the load has failed or
+                the version was unloaded (``state`` is END).
+            ModelNotFoundError: The server has no such model. Raised at once.
+            VersionNotFoundError: The server has no such version. Raised at once.
+            LabelNotFoundError: The server has no such label. Raised at once.
+            ClientError: The call failed in another way.
         """
         return self._run(self._calls.wait_until_ready(timeout))
 
@@ -163,11 +186,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._calls})"
+    def _open(self, address: Address, headers: Mapping[str, str]) -> list[Transport]:
+        return open_transports(address, headers)
 
     def _run(self, flow: Flow[T]) -> T:
-        """Take the steps of a call, one by one."""
+        """Execute the steps of a call."""
         try:
             step = next(flow)
             while True:
@@ -185,5 +208,5 @@ class Client:
             answer: T = stop.value
             return answer
         except ClientError as error:
-            self._calls.about(error)
+            self._about(error)
             raise

@@ -1,8 +1,10 @@
-"""One table from what a server or the network said to the error to raise, for both transports.
+"""The error for a failure that a server or the network reports, the same over gRPC and REST.
 
-TensorFlow Serving's texts tell more than its codes: an unknown label and a wrong shape are both
-INVALID_ARGUMENT. Sources: tensorflow_serving/util/net_http (code → status), the servers'
-observed answers, grpc/doc/http-grpc-status-mapping.md.
+TensorFlow Serving's texts are more specific than its codes: an unknown label and a wrong shape are
+both INVALID_ARGUMENT.
+
+Sources: :mod:`kmnist.protocol.codes`, observed answers of the servers, and
+https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md.
 """
 
 import re
@@ -33,13 +35,13 @@ _TOO_LARGE: Final = re.compile(
     re.IGNORECASE,
 )
 _TLS: Final = re.compile(r"ssl|tls|certificate|handshake|verification", re.IGNORECASE)
-# The last one is what gRPC 1.66 makes of an HTTP/1 server's "200 OK".
-_NOT_THE_PROTOCOL: Final = re.compile(
+# gRPC 1.66 reports an HTTP/1 server's "200 OK" as the last of these.
+_NOT_GRPC: Final = re.compile(
     r"parsing HTTP/2|http1\.x server|content-type|last error: OK$", re.IGNORECASE
 )
-# A server that goes away in the middle of a handshake may be back soon.
-_HUNG_UP: Final = re.compile(r"closed|reset|timed out", re.IGNORECASE)
-# gRPC gives UNAVAILABLE for a lost connection too; these are the texts of its own network layer.
+# A server that disconnects during a handshake may be restarting.
+_DISCONNECTED: Final = re.compile(r"closed|reset|timed out", re.IGNORECASE)
+# gRPC reports lost connections as UNAVAILABLE too, with these texts of its network layer.
 _NETWORK: Final = re.compile(
     r"failed to connect|resolv|resolution|socket|connection|broken pipe|goaway|stream removed"
     r"|http2|handshake|keepalive|recvmsg|endpoint|unreachable|shut ?down|cancelling all calls",
@@ -48,61 +50,74 @@ _NETWORK: Final = re.compile(
 
 
 def brief(text: str, limit: int = 300) -> str:
-    """A server's text on one line, cut at ``limit`` characters."""
+    """Return a text on one line, truncated to ``limit`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def failure(code: str | int, text: str, host: object = "the server") -> ClientError:
-    """The error for a gRPC code name or a REST status, and the text that came with it."""
+    """Return the error for a failed request.
+
+    Args:
+        code: The name of a gRPC code, or an HTTP status.
+        text: The text that the server or the network layer sent with it.
+        host: What to call the server in the message.
+    """
     name = code if isinstance(code, str) else CODE_OF_HTTP_STATUS.get(code, "")
-    said = brief(text) or (f"HTTP status {code}" if isinstance(code, int) else code)
+    reason = brief(text) or (f"HTTP status {code}" if isinstance(code, int) else code)
     if code == 413:
-        return RequestTooLargeError(f"the request is too large for the server: {said}", detail=text)
+        return _too_large(reason, text)
     if code == 502:
-        return NotReachableError(f"a proxy could not reach the server: {said}", detail=text)
+        return NotReachableError(f"a proxy could not reach the server: {reason}", detail=text)
     if name in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
-        return _refused(text, said)
+        return _invalid(reason, text)
     if name == "NOT_FOUND":
-        return _not_found(text, said)
+        return _not_found(reason, text)
     if name == "UNAVAILABLE" and isinstance(code, str):
-        if _NOT_THE_PROTOCOL.search(text):
-            return _not_serving(f"{host}: {_reason(text)}", text)
-        if _TLS.search(text) and not _HUNG_UP.search(text):
-            return tls_failed(f"{host}: {_reason(text)}", text)
+        if _NOT_GRPC.search(text):
+            return _not_serving(f"{host}: {_last_error(text)}", text)
+        if _TLS.search(text) and not _DISCONNECTED.search(text):
+            return tls_failed(f"{host}: {_last_error(text)}", text)
         if _NETWORK.search(text):
-            return not_reached(f"{host}: {_reason(text)}", text)
+            return not_reached(f"{host}: {_last_error(text)}", text)
     if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         if _TOO_LARGE.search(text):
-            return RequestTooLargeError(
-                f"the request is too large for the server: {said}", detail=text
-            )
-        return OverloadedError(f"the server is overloaded: {said}; try again later", detail=text)
+            return _too_large(reason, text)
+        return OverloadedError(f"the server is overloaded: {reason}; try again later", detail=text)
     if name == "DEADLINE_EXCEEDED":
         return DeadlineExceededError(
-            f"no answer from {host} in time: {said}; raise timeout=, or ask for less", detail=text
+            f"no answer from {host} in time: {reason}; raise timeout= or send less", detail=text
         )
     if name in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
         return AccessDeniedError(
-            f"the server denied access: {said}; check the credentials in headers= or tls=",
+            f"the server denied access: {reason}; check the credentials in headers= or tls=",
             detail=text,
         )
-    if name == "UNIMPLEMENTED":
-        return _not_serving(said, text)
-    if name == "UNKNOWN" and _NOT_THE_PROTOCOL.search(text):
-        return _not_serving(said, text)
+    if name == "UNIMPLEMENTED" or (name == "UNKNOWN" and _NOT_GRPC.search(text)):
+        return _not_serving(reason, text)
     if name:
-        return ServerError(f"the server failed ({name}): {said}", detail=text)
-    return BadAnswerError(f"unexpected HTTP status {code}: {said}", detail=text)
+        return ServerError(f"the server failed ({name}): {reason}", detail=text)
+    return BadAnswerError(f"unexpected HTTP status {code}: {reason}", detail=text)
 
 
 def refused(text: str) -> InvalidInputError:
-    """The error for an input that the model itself refused."""
-    return InvalidInputError(f"the model refused the input: {_core(text)}", detail=text)
+    """Return the error for an input that the model refused.
+
+    Args:
+        text: The message of TensorFlow, from which the message of a check in the graph is taken.
+    """
+    found = re.search(r"assertion failed: \[(.+?)\](?: \[\[|$)", " ".join(text.split()))
+    reason = found[1].replace("\\'", "'") if found else brief(text)
+    return InvalidInputError(f"the model refused the input: {reason}", detail=text)
 
 
 def not_reached(text: str, detail: str = "") -> NotReachableError:
-    """The error for a connection that could not be made, or was lost; ``detail``: all of ``text``."""
+    """Return the error for a connection that failed or was lost.
+
+    Args:
+        text: The server and the reason.
+        detail: The full text, if ``text`` is a part of it.
+    """
     return NotReachableError(
         f"no server could be reached: {brief(text)}; is it running (kmnist serve), or still loading?",
         detail=detail or text,
@@ -110,54 +125,51 @@ def not_reached(text: str, detail: str = "") -> NotReachableError:
 
 
 def tls_failed(text: str, detail: str = "") -> NotReachableError:
-    """The error for a connection on which TLS was not agreed."""
+    """Return the error for a failed TLS handshake; arguments as in :func:`not_reached`."""
     return NotReachableError(
-        f"TLS could not be agreed on: {brief(text)}; check the certificates, and whether the port "
-        "speaks TLS at all",
+        f"the TLS handshake failed: {brief(text)}; check the certificates, and that the port uses "
+        "TLS",
         detail=detail or text,
         retryable=False,
     )
 
 
-def _reason(text: str) -> str:
-    """The last link of gRPC's chain of reasons, without the address it names again."""
+def _last_error(text: str) -> str:
+    """Return the last of gRPC's nested errors, without the address."""
     return re.sub(r"^.*(?:last error: \w+: \S+?:\d+: |to remote host: )", "", text, flags=re.DOTALL)
 
 
-def _core(text: str) -> str:
-    """What a check in the model's graph says, without TensorFlow's trail to it."""
-    found = re.search(r"assertion failed: \[(.+?)\](?: \[\[|$)", " ".join(text.split()))
-    return found[1].replace("\\'", "'") if found else brief(text)
-
-
-def _refused(text: str, said: str) -> ClientError:
+def _invalid(reason: str, text: str) -> ClientError:
     if "Unrecognized servable version label" in text:
-        return LabelNotFoundError(f"no version has this label: {said}", detail=text)
+        return LabelNotFoundError(f"no version has this label: {reason}", detail=text)
     if "not found in signature def" in text or text.startswith("Serving signature key"):
-        return SignatureNotFoundError(f"the model lacks this signature: {said}", detail=text)
+        return SignatureNotFoundError(f"the model lacks this signature: {reason}", detail=text)
     if text.startswith("Malformed request"):
-        return _not_serving(said, text)
-    too_large = _TOO_LARGE.search(text)
-    if too_large:
-        limit = too_large["limit"]
-        return RequestTooLargeError(
-            f"the request is too large for the server: {said}",
-            limit=int(limit) if limit else None,
-            detail=text,
-        )
+        return _not_serving(reason, text)
+    if _TOO_LARGE.search(text):
+        return _too_large(reason, text)
     return refused(text)
 
 
-def _not_found(text: str, said: str) -> ClientError:
+def _not_found(reason: str, text: str) -> ClientError:
     if text.startswith("Could not find version "):
-        return VersionNotFoundError(f"the server has no such version: {said}", detail=text)
+        return VersionNotFoundError(f"the server has no such version: {reason}", detail=text)
     if text.startswith(("Servable not found", "Could not find any version")):
-        return ModelNotFoundError(f"the server has no such model: {said}", detail=text)
-    return _not_serving(said, text)
+        return ModelNotFoundError(f"the server has no such model: {reason}", detail=text)
+    return _not_serving(reason, text)
 
 
-def _not_serving(said: str, text: str) -> BadAnswerError:
+def _too_large(reason: str, text: str) -> RequestTooLargeError:
+    found = _TOO_LARGE.search(text)
+    return RequestTooLargeError(
+        f"the request is too large for the server: {reason}",
+        limit=int(found["limit"]) if found and found["limit"] else None,
+        detail=text,
+    )
+
+
+def _not_serving(reason: str, text: str) -> BadAnswerError:
     return BadAnswerError(
-        f"this is not TensorFlow Serving's answer: {said}; check scheme, port and path",
+        f"the answer is not from TensorFlow Serving: {reason}; check scheme, port and path",
         detail=text,
     )

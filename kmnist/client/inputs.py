@@ -1,4 +1,4 @@
-"""What a caller may hand over: images as numbers, pictures as files or bytes."""
+"""Validation and conversion of the images and pictures that a caller passes."""
 
 import os
 from collections.abc import Iterable
@@ -16,27 +16,24 @@ __all__ = [
     "as_images",
     "as_pictures",
     "check_shape",
-    "first_piece",
+    "chunk_size",
 ]
 
 PicturesLike = str | bytes | os.PathLike[str] | Iterable[str | bytes | os.PathLike[str]]
 
-#: Where a request is split at the latest: gRPC's servers and proxies take 4 MiB by default, less
-#: room for base64 and for the rest of the message.
+# gRPC servers and proxies accept 4 MiB by default; base64 adds a third.
 MAX_REQUEST_BYTES: Final = 2_900_000
 
 
 def as_images(images: ArrayLike) -> NDArray[np.uint8]:
-    """Images as uint8 (n, h, w), without a copy if they are that already.
+    """Convert images to uint8 (n, h, w); copy only if needed.
 
     Args:
-        images: Whole numbers 0 to 255 of shape (n, h, w) or (h, w): an array, or lists.
+        images: Integers from 0 to 255 of shape (n, h, w) or (h, w), as an array or lists.
 
     Raises:
-        InvalidInputError: Another dtype, range or shape.
+        InvalidInputError: The dtype, the range or the shape is wrong.
     """
-    if type(images) is np.ndarray and images.dtype == np.uint8 and images.ndim == 3 and len(images):
-        return images  # the usual case, in a call of which each microsecond counts
     try:
         array = np.asarray(images)
     except ValueError as error:
@@ -50,7 +47,7 @@ def as_images(images: ArrayLike) -> NDArray[np.uint8]:
     if array.ndim == 2:
         array = array[np.newaxis]
     if array.ndim != 3:
-        hint = "; leave out the last axis: images[..., 0]" if array.shape[3:] == (1,) else ""
+        hint = "; remove the last axis with images[..., 0]" if array.shape[3:] == (1,) else ""
         raise InvalidInputError(
             f"received an array of shape {array.shape}; expected (n, h, w) or (h, w){hint}"
         )
@@ -58,74 +55,74 @@ def as_images(images: ArrayLike) -> NDArray[np.uint8]:
 
 
 def as_pictures(pictures: PicturesLike) -> NDArray[np.object_]:
-    """Encoded pictures as an object array of bytes (n,).
+    """Read picture files into an object array of bytes (n,).
 
     Args:
-        pictures: The path of a picture file or the bytes of one, or several of these.
+        pictures: The path or the contents of a picture file, or several of these.
 
     Raises:
-        InvalidInputError: A file cannot be read or is empty, or something else was given.
+        InvalidInputError: A file cannot be read or is empty, or an item is neither path nor bytes.
     """
-    several = [pictures] if isinstance(pictures, (str, bytes, os.PathLike)) else list(pictures)
-    contents = np.empty(len(several), dtype=object)
-    for index, picture in enumerate(several):
+    items = [pictures] if isinstance(pictures, (str, bytes, os.PathLike)) else list(pictures)
+    contents = np.empty(len(items), dtype=object)
+    for index, picture in enumerate(items):
         contents[index] = _content(picture)
     return contents
 
 
-def check_shape(images: NDArray[np.uint8], spec: TensorSpec, of: str) -> None:
-    """Refuse images that the model's input cannot take.
+def check_shape(images: NDArray[np.uint8], spec: TensorSpec, model: str) -> None:
+    """Check that a model accepts the images.
+
+    Args:
+        images: uint8 (n, h, w).
+        spec: The input of the model.
+        model: What to call the model in the message.
 
     Raises:
-        InvalidInputError: The model takes another dtype or shape; ``of`` names the model.
+        InvalidInputError: The model expects another dtype or shape.
     """
     fits = spec.shape is None or (
         len(spec.shape) == images.ndim
         and all(want in (None, got) for want, got in zip(spec.shape, images.shape, strict=True))
     )
     if spec.dtype != "DT_UINT8" or not fits:
-        raise InvalidInputError(f"received uint8 {images.shape}; {of} takes {spec}")
+        raise InvalidInputError(f"received images uint8 {images.shape}; {model} expects {spec}")
 
 
-def first_piece(sizes: NDArray[np.int64] | int, count: int) -> int:
-    """How many of at most ``count`` values go into the next request.
+def chunk_size(sizes: NDArray[np.int64] | int, most: int) -> int:
+    """Return how many values the next request should contain.
 
     Args:
-        sizes: Bytes of each value, or of every one.
+        sizes: The size of each value in bytes, or of all alike.
+        most: Most values in a request.
+
+    Returns:
+        At least 1 and at most ``most``; as many as fit into ``MAX_REQUEST_BYTES``.
     """
     if isinstance(sizes, int):
         fitting = MAX_REQUEST_BYTES // max(sizes, 1)
     else:
-        fitting = int(np.searchsorted(np.cumsum(sizes[:count]), MAX_REQUEST_BYTES, side="right"))
-    return max(1, min(fitting, count))
+        fitting = int(np.searchsorted(np.cumsum(sizes[:most]), MAX_REQUEST_BYTES, side="right"))
+    return max(1, min(fitting, most))
 
 
 def _as_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype.kind not in "iuf":
+        raise InvalidInputError(
+            f"received {array.dtype} of shape {array.shape}; expected images as integers 0 to 255"
+        )
+    low, high = (array.min(), array.max()) if array.size else (0, 0)
+    received = f"received {array.dtype} with values from {low} to {high}"
     if array.dtype.kind == "f":
-        low, high = _range(array)
-        raise InvalidInputError(
-            f"received {array.dtype} with values from {low} to {high}; expected whole numbers 0 "
-            "to 255: the model scales them itself"
-            + (
-                "; undo it with (images * 255).round().astype('uint8')"
-                if 0 <= low <= high <= 1
-                else ""
-            )
+        hint = (
+            "; undo it with (images * 255).round().astype('uint8')" if 0 <= low <= high <= 1 else ""
         )
-    if array.dtype.kind not in "iu":
         raise InvalidInputError(
-            f"received {array.dtype} of shape {array.shape}; expected images as whole numbers 0 to 255"
+            f"{received}; expected integers 0 to 255: the model scales them itself{hint}"
         )
-    low, high = _range(array)
     if low < 0 or high > 255:
-        raise InvalidInputError(
-            f"received {array.dtype} with values from {low} to {high}; expected 0 to 255"
-        )
+        raise InvalidInputError(f"{received}; expected 0 to 255")
     return array.astype(np.uint8)
-
-
-def _range(array: NDArray[Any]) -> tuple[Any, Any]:
-    return (array.min(), array.max()) if array.size else (0, 0)
 
 
 def _content(picture: object) -> bytes:
@@ -143,8 +140,8 @@ def _content(picture: object) -> bytes:
     else:
         raise InvalidInputError(
             f"received {type(picture).__name__} as a picture; expected a path or bytes "
-            "(arrays of pixels go to predict())"
+            "(pass arrays of pixels to predict())"
         )
     if not content:
-        raise InvalidInputError(f"received an empty picture ({name}); expected an encoded one")
+        raise InvalidInputError(f"received an empty picture ({name}); expected an encoded image")
     return content

@@ -1,4 +1,4 @@
-"""From the tensors of an answer to predictions, with every promise of the model checked."""
+"""Predictions, and their validation: an answer must keep what the model's signature promises."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ from kmnist.errors import BadAnswerError
 from kmnist.protocol.metadata import TensorSpec
 from kmnist.protocol.model_spec import Outputs
 
-__all__ = ["NAMES", "Prediction", "Predictions", "empty", "joined", "predictions"]
+__all__ = ["OUTPUTS", "Prediction", "Predictions", "concatenate", "empty", "predictions"]
 
-#: The outputs that make a prediction. A model may have more.
-NAMES: Final = ("probabilities", "class_ids", "class_names")
-
-_INT64: Final = np.dtype(np.int64)
-_FLOAT32: Final = np.dtype(np.float32)
-
-# Up to here a loop of Python's is done before numpy has begun.
-_FEW: Final = 64
+# The outputs that make up a prediction. A model may have more.
+OUTPUTS: Final = ("probabilities", "class_ids", "class_names")
 
 
 class Prediction(NamedTuple):
-    """The prediction for one image."""
+    """The prediction for one image.
+
+    Attributes:
+        class_id: The most probable class.
+        class_name: The name of that class.
+        probability: The probability of that class.
+    """
 
     class_id: int
     class_name: str
@@ -34,12 +34,14 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """The predictions for n images, in the order the images came in.
+    """The predictions for n images, in the order of the images.
+
+    ``len()``, indexing and iteration give :class:`Prediction` tuples.
 
     Attributes:
-        class_ids: int64 (n,): the most probable class of each image.
-        class_names: str (n,): its name.
-        probabilities: float32 (n, classes): each row sums to 1.
+        class_ids: The most probable class of each image, int64 (n,).
+        class_names: The name of that class, str (n,).
+        probabilities: The probability of every class, float32 (n, classes). Each row sums to 1.
     """
 
     class_ids: NDArray[np.int64]
@@ -60,53 +62,65 @@ class Predictions:
 
 
 def predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -> Predictions:
-    """The predictions for ``count`` images.
+    """Validate an answer and convert it to predictions.
+
+    Args:
+        outputs: The outputs of the model.
+        count: The number of images in the request.
+        specs: The outputs of the signature.
 
     Raises:
-        BadAnswerError: A tensor is missing, has another shape, or holds NaN or a class that
-            does not exist.
+        BadAnswerError: An output is missing, has the wrong dtype or shape, or contains NaN or a
+            class that does not exist.
     """
-    probabilities = _tensor(outputs, "probabilities", "f")
-    class_ids = _tensor(outputs, "class_ids", "iu")
-    names = _tensor(outputs, "class_names", "OSU")
-    classes = _classes(specs.get("probabilities"), probabilities)
-    shapes = (probabilities.shape, class_ids.shape, names.shape)
-    if shapes != ((count, classes), (count,), (count,)):
+    probabilities = _output(outputs, "probabilities", "f")
+    class_ids = _output(outputs, "class_ids", "iu")
+    class_names = _output(outputs, "class_names", "OSU")
+    classes = _class_count(specs.get("probabilities"))
+    if classes is None:
+        classes = probabilities.shape[-1] if probabilities.ndim else 0
+    shapes = (probabilities.shape, class_ids.shape, class_names.shape)
+    expected = ((count, classes), (count,), (count,))
+    if shapes != expected:
         raise BadAnswerError(
-            f"the answer's probabilities, class_ids and class_names have shapes {shapes}, expected "
-            f"{((count, classes), (count,), (count,))}"
+            f"received probabilities, class_ids and class_names of shapes {shapes}; "
+            f"expected {expected}"
         )
-    # A sum finds a NaN or an infinity anywhere, faster than a look at each.
-    if count <= _FEW:
-        total = sum(probabilities.ravel().tolist())
-    else:
-        total = np.vdot(probabilities, probabilities)
-    if not math.isfinite(total):
-        raise BadAnswerError("the server answered with NaN or infinite probabilities")
-    ids: Any = class_ids.tolist() if count <= _FEW else (class_ids.min(), class_ids.max())
-    if min(ids) < 0 or max(ids) >= classes:
+    # A NaN or an infinity anywhere makes the sum of squares one, which is faster than isfinite().
+    if not math.isfinite(np.vdot(probabilities, probabilities)):
+        raise BadAnswerError("received NaN or infinite probabilities")
+    distinct = set(class_ids.tolist())
+    if min(distinct) < 0 or max(distinct) >= classes:
         raise BadAnswerError(
-            f"the server answered with classes {min(ids)} to {max(ids)}; the model has {classes}"
+            f"received classes {min(distinct)} to {max(distinct)}; expected 0 to {classes - 1}"
         )
-    return Predictions(_own(class_ids, _INT64), _text(names), _own(probabilities, _FLOAT32))
-
-
-def empty(spec: TensorSpec | None) -> Predictions:
-    """The predictions for no image; as many columns as the model has classes, if that is known."""
-    classes = spec.shape[-1] if spec is not None and spec.shape else None
     return Predictions(
-        np.empty(0, np.int64), np.empty(0, np.str_), np.empty((0, classes or 0), np.float32)
+        _writable(class_ids, np.int64),
+        _decode(class_names),
+        _writable(probabilities, np.float32),
     )
 
 
-def joined(parts: Sequence[Predictions]) -> Predictions:
-    """Several predictions as one, in order.
+def empty(probabilities: TensorSpec | None) -> Predictions:
+    """Return the predictions for no images.
+
+    Args:
+        probabilities: The spec of the output, if known, which defines the number of classes.
+    """
+    classes = _class_count(probabilities) or 0
+    return Predictions(
+        np.empty(0, np.int64), np.empty(0, np.str_), np.empty((0, classes), np.float32)
+    )
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """Concatenate predictions in order.
 
     Raises:
-        BadAnswerError: They have different numbers of classes: the model changed in between.
+        BadAnswerError: The number of classes differs: the model changed in between.
     """
     if len({part.probabilities.shape[1] for part in parts}) > 1:
-        raise BadAnswerError("the model changed its number of classes during the call; ask again")
+        raise BadAnswerError("the model changed its number of classes during the call; try again")
     return Predictions(
         np.concatenate([part.class_ids for part in parts]),
         np.concatenate([part.class_names for part in parts]),
@@ -114,39 +128,32 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _tensor(outputs: Outputs, name: str, kinds: str) -> NDArray[Any]:
+def _output(outputs: Outputs, name: str, kinds: str) -> NDArray[Any]:
     array = outputs.tensors.get(name)
     if array is None:
         raise BadAnswerError(
-            f"the answer lacks {name!r}; received {', '.join(sorted(outputs.tensors)) or 'nothing'}"
+            f"the answer lacks {name!r}; received "
+            f"{', '.join(sorted(outputs.tensors)) or 'no outputs'}"
         )
     if array.dtype.kind not in kinds:
-        raise BadAnswerError(f"the answer's {name!r} is {array.dtype}, which cannot be used")
+        expected = {"f": "floats", "iu": "integers", "OSU": "strings"}[kinds]
+        raise BadAnswerError(f"received {name!r} as {array.dtype}; expected {expected}")
     return array
 
 
-def _classes(spec: TensorSpec | None, probabilities: NDArray[Any]) -> int:
-    declared = spec.shape[-1] if spec is not None and spec.shape else None
-    return declared or (probabilities.shape[-1] if probabilities.ndim else 0)
+def _class_count(spec: TensorSpec | None) -> int | None:
+    return spec.shape[-1] if spec is not None and spec.shape else None
 
 
-def _own(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Of that dtype, and not memory of somebody else's that cannot be written to."""
+def _writable(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Return a writable array of ``dtype``; copy only if needed."""
     return array if array.dtype == dtype and array.flags.writeable else array.astype(dtype)
 
 
-def _text(names: NDArray[Any]) -> NDArray[np.str_]:
-    given = names.tolist()
+def _decode(names: NDArray[Any]) -> NDArray[np.str_]:
     try:
-        if len(given) <= _FEW:
-            return np.array([_decoded(name) for name in given])
-        # Many images have few classes: each name is decoded once.
-        places = {name: place for place, name in enumerate(set(given))}
-        text = np.array([_decoded(name) for name in places])
+        return np.array(
+            [name if isinstance(name, str) else name.decode() for name in names.tolist()]
+        )
     except UnicodeDecodeError as error:
-        raise BadAnswerError(f"the answer's class names are not UTF-8: {error}") from None
-    return text[np.fromiter(map(places.__getitem__, given), np.intp, len(given))]
-
-
-def _decoded(name: bytes | str) -> str:
-    return name if isinstance(name, str) else name.decode()
+        raise BadAnswerError(f"received class names that are not UTF-8: {error}") from None

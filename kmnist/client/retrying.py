@@ -1,4 +1,4 @@
-"""One deadline for a whole call, and how long to wait before the next attempt."""
+"""The deadline of a call, and the pauses between its retries."""
 
 import random
 import time
@@ -13,7 +13,14 @@ _LONGEST_SECONDS: Final = 2.0
 
 
 class Deadline:
-    """A point in time that all attempts and pieces of one call share."""
+    """A point in time that all requests and retries of one call share.
+
+    Args:
+        seconds: Time from now until the deadline.
+
+    Attributes:
+        seconds: As given.
+    """
 
     __slots__ = ("_end", "seconds")
 
@@ -22,14 +29,14 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds left, never less than 0."""
+        """Return the seconds left, at least 0."""
         return max(0.0, self._end - time.monotonic())
 
     def check(self) -> float:
-        """Seconds left.
+        """Return the seconds left.
 
         Raises:
-            DeadlineExceededError: None are.
+            DeadlineExceededError: The deadline has passed.
         """
         left = self._end - time.monotonic()
         if left <= 0:
@@ -37,16 +44,19 @@ class Deadline:
         return left
 
     def exceeded(self) -> DeadlineExceededError:
+        """Return the error to raise after the deadline."""
         return DeadlineExceededError(
-            f"no answer within {self.seconds:g} s; raise timeout= or ask for fewer images at once"
+            f"no answer within {self.seconds:g} s; raise timeout= or send fewer images at once"
         )
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait after failed attempt number ``attempt`` (0, 1, …).
+    """Return the seconds to wait after a failed attempt: exponential backoff with jitter.
 
-    Half of the doubling interval is random, so that clients which failed together do not come
-    back together.
+    Half of the interval is random, so that clients that failed together do not retry together.
+
+    Args:
+        attempt: The number of failed attempts before this one, from 0.
     """
     interval = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(attempt, 10))
-    return interval * random.uniform(0.5, 1)  # noqa: S311 - jitter is no secret
+    return interval * random.uniform(0.5, 1)  # noqa: S311 - jitter is not a secret

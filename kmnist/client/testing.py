@@ -1,14 +1,16 @@
-"""A server in memory, for the tests of programs that use the client.
+"""A fake server for the tests of programs that use the client.
 
 ::
 
-    fake = FakeTransport(lambda images: np.eye(10)[[7] * len(images)])
-    with Client(transport=fake) as client:
-        assert client.predict(images).class_ids[0] == 7
-    assert fake.requests[0].inputs["images"].shape == (1, 28, 28)
+    >>> fake = FakeTransport(lambda images: np.eye(10)[[7] * len(images)])
+    >>> with Client(transport=fake) as client:
+    ...     client.predict(np.zeros((28, 28), np.uint8)).class_ids
+    array([7])
+    >>> fake.requests[0].inputs["images"].shape
+    (1, 28, 28)
 
-It serves :class:`~kmnist.client.Client` and :class:`~kmnist.client.AsyncClient` alike, and needs
-neither network nor grpcio.
+It works with :class:`kmnist.client.Client` and :class:`kmnist.client.AsyncClient`, without network
+and grpcio.
 """
 
 import threading
@@ -28,13 +30,13 @@ __all__ = ["FakeTransport", "Request"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One prediction that was asked for.
+    """A predict request that a FakeTransport received.
 
     Attributes:
-        spec: The model, and the version or label of it.
+        spec: The model, and its version or label.
         signature: ``serving_default`` or ``pictures``.
-        inputs: By name: ``images`` uint8 (n, h, w), or ``pictures`` bytes (n,).
-        timeout: Seconds the client would have waited.
+        inputs: Arrays by name: ``images`` uint8 (n, h, w), or ``pictures`` object (n,) of bytes.
+        timeout: Seconds until the deadline.
     """
 
     spec: ModelSpec
@@ -44,18 +46,18 @@ class Request:
 
 
 class FakeTransport:
-    """Answers predictions with a function, and fails as it is told.
+    """A transport that answers predict requests with a function, or raises given errors.
 
     Args:
-        answer: From the images, uint8 (n, h, w), or the pictures, object (n,) of bytes, to
-            probabilities (n, classes).
-        image_shape: (h, w) that the model takes.
+        answer: Maps images, uint8 (n, h, w), or pictures, object (n,) of bytes, to probabilities
+            (n, classes).
+        image_shape: The height and width that the model accepts.
         class_names: The name of each class; by default the digits.
-        statuses: What ``status()`` answers; by default version 1, AVAILABLE.
-        errors: Raised, one a request of any kind, before anything is answered.
+        statuses: The result of ``status()``; by default version 1, AVAILABLE.
+        errors: Raised by the first requests of any kind, one each, before any answer.
 
     Attributes:
-        requests: The predictions asked for, in order, those that failed included.
+        requests: The predict requests in order, including those that failed.
     """
 
     sends_bytes_best = False
@@ -81,8 +83,13 @@ class FakeTransport:
     def predict(
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
     ) -> Outputs:
+        """Record the request and return the outputs for the probabilities of ``answer``.
+
+        Raises:
+            ClientError: The next of ``errors``, or ClosedError.
+        """
         self.requests.append(Request(spec, signature, inputs, timeout))
-        self._fail_if_told()
+        self._raise_next_error()
         (values,) = inputs.values()
         probabilities = np.asarray(self._answer(values), dtype=np.float32)
         class_ids = probabilities.argmax(axis=-1)
@@ -96,7 +103,12 @@ class FakeTransport:
         )
 
     def metadata(self, _spec: ModelSpec, _timeout: float) -> Metadata:
-        self._fail_if_told()
+        """Return the signatures ``serving_default`` and ``pictures`` of the newest version.
+
+        Raises:
+            ClientError: The next of ``errors``, or ClosedError.
+        """
+        self._raise_next_error()
         outputs = {
             "probabilities": TensorSpec("DT_FLOAT", (None, len(self._names))),
             "class_ids": TensorSpec("DT_INT64", (None,)),
@@ -113,18 +125,24 @@ class FakeTransport:
         )
 
     def status(self, _spec: ModelSpec, _timeout: float) -> Sequence[VersionStatus]:
-        self._fail_if_told()
+        """Return ``statuses``.
+
+        Raises:
+            ClientError: The next of ``errors``, or ClosedError.
+        """
+        self._raise_next_error()
         return self._statuses
 
     def close(self) -> None:
+        """Make every later request raise ClosedError."""
         self._closed = True
 
     def _version(self) -> int:
         return max((status.version for status in self._statuses), default=1)
 
-    def _fail_if_told(self) -> None:
+    def _raise_next_error(self) -> None:
         if self._closed:
-            raise ClosedError("the client is closed; make a new one")
+            raise ClosedError("the client is closed; create a new one")
         with self._lock:
             error = self._errors.pop(0) if self._errors else None
         if error is not None:

@@ -1,5 +1,6 @@
-"""Image sources: the bundled MNIST, IDX files and TensorFlow Datasets, loaded as a :class:`Dataset`."""
+"""Data sources: the bundled MNIST, folders of IDX files, and TensorFlow Datasets."""
 
-from kmnist.data.datasets import Dataset, Split, load_dataset
+from kmnist.data.datasets import Dataset, Split
+from kmnist.data.sources import load_dataset
 
 __all__ = ["Dataset", "Split", "load_dataset"]

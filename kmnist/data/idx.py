@@ -1,9 +1,9 @@
-"""The IDX file format of MNIST, read with every header checked, and written.
+"""Read and write IDX files, the file format of MNIST.
 
-An IDX file is two zero bytes, a byte for the type of its values (8: unsigned bytes, the only one
-used here), a byte for the number of dimensions, each dimension as a big-endian 32-bit integer,
-and then the values, the last dimension running fastest (described by LeCun, Cortes and Burges on
-the MNIST page). A name that ends in ``.gz`` is a gzip stream of one.
+An IDX file is two zero bytes, a byte for the type of the values (8: unsigned bytes, the only type
+supported here), a byte for the number of dimensions, each dimension as a big-endian 32-bit
+integer, and then the values in row-major order (Y. LeCun, C. Cortes, C. Burges, "The MNIST
+database of handwritten digits"). A file whose name ends in ``.gz`` is compressed with gzip.
 """
 
 import gzip
@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,32 +21,31 @@ from kmnist.errors import InputError
 
 __all__ = ["read_idx", "write_idx"]
 
-_UNSIGNED_BYTE = 8
+_UNSIGNED_BYTE: Final = 8
 
-# Deflate cannot expand by more than 1032:1 (zlib's technical details); a header that promises
-# more than that lies, and is refused before memory is set aside for it.
-_MAX_EXPANSION = 1040
+# Deflate expands by at most 1032:1 (technical details of zlib). A header that promises more is
+# rejected before memory is allocated for it.
+_MAX_EXPANSION: Final = 1040
 
-# Raw files from this size on are mapped instead of read: the kernel then holds the pages that
-# training touches and can drop them again.
-MAP_FROM_BYTES = 512 * 2**20
+# Larger raw files are memory-mapped, so that the kernel can evict their pages.
+_MAP_FROM_BYTES: Final = 512 * 2**20
 
 
 def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
-    """Reads an IDX file of unsigned bytes.
+    """Read an IDX file of unsigned bytes.
 
     Args:
-        path: The file, raw or, if its name ends in ``.gz``, compressed.
-        ndim: The number of dimensions it has to have: 3 for images, 1 for labels.
+        path: The file; compressed if its name ends in ``.gz``.
+        ndim: The number of dimensions to expect: 3 for images, 1 for labels.
 
     Returns:
-        uint8, of the shape that the header states; read-only. A raw file of
-        ``MAP_FROM_BYTES`` or more is memory-mapped.
+        uint8, of the shape given in the header; read-only. Raw files of 512 MiB or more are
+        memory-mapped.
 
     Raises:
-        InputError: not an IDX file of ``ndim`` dimensions of unsigned bytes, or its length is not
-            what its header promises, or the compressed stream is cut off or corrupt.
-        OSError: the file cannot be opened or read.
+        InputError: The file is not an IDX file of unsigned bytes in ``ndim`` dimensions, its
+            length does not match its header, or it is truncated or corrupt.
+        OSError: The file cannot be opened or read.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -59,35 +58,42 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
             possible = size * _MAX_EXPANSION if compressed else size - header
             if promised > possible:
                 raise InputError(
-                    f"{path}: the header promises {promised} bytes of data (shape {shape}), "
-                    f"but a file of {size} bytes cannot hold them; it is cut off or not IDX"
+                    f"{path}: the header promises {promised} bytes of data (shape {shape}), but a "
+                    f"file of {size} bytes cannot hold them; it is truncated or not an IDX file"
                 )
-            if not compressed and size >= MAP_FROM_BYTES:
+            if not compressed and size >= _MAP_FROM_BYTES:
                 _check_length(path, shape, promised, size - header)
                 return np.memmap(path, np.uint8, "r", header, shape)
-            # One byte more than promised shows whether the data goes on.
+            # One byte more shows whether the file is longer than promised.
             data = stream.read(promised + 1)
     except EOFError:
-        raise InputError(f"{path}: the gzip stream is cut off; fetch the file again") from None
+        raise InputError(f"{path}: the gzip stream is truncated; fetch the file again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: the gzip stream is corrupt ({error}); fetch it again") from None
+        raise InputError(
+            f"{path}: the gzip stream is corrupt ({error}); fetch the file again"
+        ) from None
     _check_length(path, shape, promised, len(data))
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def write_idx(path: str | os.PathLike[str], values: NDArray[np.uint8]) -> None:
-    """Writes ``values``, uint8 of any shape, as an IDX file; compressed if ``path`` ends in .gz.
+    """Write an IDX file; equal values give equal bytes.
+
+    Args:
+        path: The file; compressed if its name ends in ``.gz``.
+        values: uint8, of any shape.
 
     Raises:
         InputError: ``values`` is not uint8.
+        OSError: The file cannot be written.
     """
     if values.dtype != np.uint8:
-        raise InputError(f"received values of dtype {values.dtype}; an IDX file here holds uint8")
+        raise InputError(f"received values of dtype {values.dtype}; expected uint8; convert them")
     path = Path(path)
     header = struct.pack(f">BBBB{values.ndim}I", 0, 0, _UNSIGNED_BYTE, values.ndim, *values.shape)
     with path.open("wb") as raw:
         if path.suffix == ".gz":
-            # No name and no time in the stream: the same values give the same bytes.
+            # Without a file name and a time the output depends on the values alone.
             with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as stream:
                 stream.write(header)
                 stream.write(np.ascontiguousarray(values).data)
@@ -101,20 +107,20 @@ def _read_shape(stream: BinaryIO, path: Path, ndim: int) -> tuple[int, ...]:
     expected = bytes((0, 0, _UNSIGNED_BYTE, ndim))
     if header[:4] != expected:
         raise InputError(
-            f"{path}: starts with bytes {header[:4].hex(' ') or '(none)'}; expected "
+            f"{path}: starts with the bytes {header[:4].hex(' ') or '(none)'}; expected "
             f"{expected.hex(' ')}, an IDX file of unsigned bytes in {ndim} dimensions"
         )
     if len(header) < 4 + 4 * ndim:
-        raise InputError(f"{path}: ends inside its header; fetch the file again")
+        raise InputError(f"{path}: the header is truncated; fetch the file again")
     shape = struct.unpack(f">{ndim}I", header[4:])
     if 0 in shape:
-        raise InputError(f"{path}: holds nothing (shape {shape}); expected at least one example")
+        raise InputError(f"{path}: has the shape {shape}; expected at least one example")
     return shape
 
 
-def _check_length(path: Path, shape: tuple[int, ...], promised: int, there: int) -> None:
-    if there != promised:
-        difference = f"only {there} are there" if there < promised else "more follow"
+def _check_length(path: Path, shape: tuple[int, ...], promised: int, found: int) -> None:
+    if found != promised:
+        difference = f"only {found} are present" if found < promised else "more follow"
         raise InputError(
             f"{path}: the header promises {promised} bytes of data (shape {shape}), "
             f"but {difference}; fetch the file again"

@@ -1,33 +1,38 @@
-"""An encoded picture → its colours and how opaque they are, whatever its format and size."""
+"""Decode a picture of any format and size to colours and opacity."""
 
-from typing import Any
+from typing import Final
 
 import tensorflow as tf
 
-from .orientation import orientation, upright
+from kmnist.pictures.orientation import orientation, upright
 
 __all__ = ["MAX_PIXELS", "decode_picture", "grey_of", "resize"]
 
-MAX_PIXELS = 50_000_000
-"""The largest picture that is decoded: what phones take; a header can promise terabytes."""
+# The size of the photographs of phones. A header can promise terabytes.
+MAX_PIXELS: Final = 50_000_000
 
-LONGER_SIDE = 1024
-"""Larger pictures are reduced to this: a digit a fiftieth as tall as the sheet still has 20 pixels."""
+# Larger pictures are reduced to this longer side, at which a digit of a fiftieth of the height of
+# the sheet still has 20 pixels.
+LONGER_SIDE: Final = 1024
 
-_HEADER = 32
+_HEADER: Final = 32
 _JPEG, _PNG, _GIF, _BMP, _WEBP, _UNKNOWN = range(6)
 
 
-def decode_picture(number: Any, picture: Any) -> tuple[Any, Any]:
-    """Decode one picture, reduced to at most ``LONGER_SIDE``.
+def decode_picture(number: tf.Tensor, picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode a picture, reduced to a longer side of at most ``LONGER_SIDE``.
 
     Args:
         number: int32 (), the index of the picture, for messages.
-        picture: string (), the file.
+        picture: string (), the bytes of the file.
 
     Returns:
-        float32 (h, w, 3), red, green and blue, 0 to 1, and float32 (h, w), 0 where the picture
-        is transparent, 1 where it is opaque.
+        The colours, float32 (h, w, 3), red, green and blue from 0 to 1; and the opacity, float32
+        (h, w), from 0 (transparent) to 1 (opaque).
+
+    Raises:
+        tf.errors.InvalidArgumentError: When the graph runs; see
+            :func:`kmnist.pictures.read_pictures`.
     """
     start = tf.strings.join([tf.strings.substr(picture, 0, _HEADER), bytes(_HEADER)])
     header = tf.io.decode_raw(start, tf.uint8)[:_HEADER]
@@ -45,8 +50,8 @@ def decode_picture(number: Any, picture: Any) -> tuple[Any, Any]:
     return _reduce(pixels)
 
 
-def _kind(header: Any) -> Any:
-    def has(magic: bytes, at: int = 0) -> Any:
+def _kind(header: tf.Tensor) -> tf.Tensor:
+    def has(magic: bytes, at: int = 0) -> tf.Tensor:
         return tf.reduce_all(header[at : at + len(magic)] == tf.constant(list(magic), tf.uint8))
 
     signs = [
@@ -60,23 +65,23 @@ def _kind(header: Any) -> Any:
     return tf.argmax(tf.cast(tf.stack(signs), tf.int32), output_type=tf.int32)
 
 
-def _check_kind(kind: Any, name: Any, picture: Any) -> Any:
+def _check_kind(kind: tf.Tensor, name: tf.Tensor, picture: tf.Tensor) -> tf.Tensor:
     size = tf.strings.as_string(tf.strings.length(picture))
     message = " bytes, is no PNG, JPEG, GIF, BMP or WebP. Send the bytes of the file itself."
     return tf.debugging.Assert(kind < _UNKNOWN, [tf.strings.join([name, ", ", size, message])])
 
 
-def _check_shape(shape: Any, name: Any) -> Any:
+def _check_shape(shape: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     height, width = tf.unstack(tf.strings.as_string(shape))
-    message = f" pixels; from 1 to {MAX_PIXELS:,} are read. Send a smaller picture."
-    text = tf.strings.join([name, " promises ", width, " by ", height, message])
+    message = f" pixels; expected 1 to {MAX_PIXELS:,}. Send a smaller picture."
+    text = tf.strings.join([name, " has ", width, " by ", height, message])
     pixels = tf.reduce_prod(shape)
     fits = (tf.reduce_min(shape) > 0) & (pixels <= MAX_PIXELS)
     return tf.debugging.Assert(fits, [text])
 
 
-def _shape(kind: Any, header: Any, picture: Any) -> Any:
-    """Height and width that the file promises, int64 (2,), read without decoding it."""
+def _shape(kind: tf.Tensor, header: tf.Tensor, picture: tf.Tensor) -> tf.Tensor:
+    """Read height and width from the header, int64 (2,)."""
     return tf.switch_case(
         kind,
         {
@@ -89,19 +94,19 @@ def _shape(kind: Any, header: Any, picture: Any) -> Any:
     )
 
 
-def _number(header: Any, first: int, last: int) -> Any:
-    """The unsigned number at bytes ``first`` to ``last``, the lowest first, int64."""
+def _number(header: tf.Tensor, first: int, last: int) -> tf.Tensor:
+    """Read the unsigned number at the bytes from ``first``, the lowest, to ``last``, int64 ()."""
     places = range(first, last + 1) if first <= last else range(first, last - 1, -1)
     return tf.add_n([tf.cast(header[at], tf.int64) * 256**i for i, at in enumerate(places)])
 
 
-def _bmp_shape(header: Any) -> Any:
+def _bmp_shape(header: tf.Tensor) -> tf.Tensor:
     height = _number(header, 22, 25)  # signed: negative when the top row comes first
     return tf.stack([tf.minimum(height, 2**32 - height), _number(header, 18, 21)])
 
 
-def _webp_shape(header: Any) -> Any:
-    """RFC 9649: lossy, lossless and extended files each have a header of their own."""
+def _webp_shape(header: tf.Tensor) -> tf.Tensor:
+    """Read height and width from the header of a lossy, lossless or extended file (RFC 9649)."""
     lossless = _number(header, 21, 24)
     layout = tf.where(header[15] == ord(" "), 0, tf.where(header[15] == ord("L"), 1, 2))
     return tf.switch_case(
@@ -114,8 +119,8 @@ def _webp_shape(header: Any) -> Any:
     )
 
 
-def _decode_jpeg(picture: Any, shape: Any) -> Any:
-    """JPEG decodes at a half, a quarter or an eighth of its size in a fraction of the time."""
+def _decode_jpeg(picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    # Decoding at a half, a quarter or an eighth of the size takes a fraction of the time.
     ratios = (1, 2, 4, 8)
     longer = tf.reduce_max(shape)
     fitting = tf.reduce_sum(
@@ -127,10 +132,10 @@ def _decode_jpeg(picture: Any, shape: Any) -> Any:
     return upright(pixels, orientation(picture))
 
 
-def _reduce(pixels: Any) -> tuple[Any, Any]:
-    """uint8 (h, w, 1 to 4) → colours and opacity, at most ``LONGER_SIDE`` long."""
+def _reduce(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Split uint8 (h, w, 1 to 4) into colours and opacity, at most ``LONGER_SIDE`` long."""
     height, width, channels = tf.unstack(tf.shape(pixels))
-    # Skipping pixels first bounds the memory of the floats; the rest is averaged.
+    # Subsampling first bounds the memory of the floats; the rest is averaged.
     step = tf.maximum(1, tf.maximum(height, width) // LONGER_SIDE)
     pixels = tf.cast(pixels[::step, ::step], tf.float32) / 255
     pixels.set_shape([None, None, None])
@@ -138,7 +143,7 @@ def _reduce(pixels: Any) -> tuple[Any, Any]:
     colours = tf.ensure_shape(tf.gather(pixels, chosen[channels - 1], axis=2), [None, None, 3])
     opaque = tf.cast(channels % 2, tf.float32)  # without an alpha channel
     alpha = tf.maximum(pixels[..., -1:], opaque)
-    # What is transparent has no colour: it must not weigh in the averages.
+    # Transparent pixels must not contribute to the averages of colours.
     weighted = tf.concat([colours * alpha, alpha], 2)
     reduced = tf.cond(
         tf.maximum(height, width) > LONGER_SIDE,
@@ -150,13 +155,13 @@ def _reduce(pixels: Any) -> tuple[Any, Any]:
     return reduced[..., :3] / tf.maximum(alpha, 1e-3), alpha[..., 0]
 
 
-def grey_of(colours: Any) -> Any:
-    """Brightness, float32 (h, w), of colours, float32 (h, w, 3) (ITU-R BT.601)."""
+def grey_of(colours: tf.Tensor) -> tf.Tensor:
+    """Convert colours, float32 (h, w, 3), to brightness, float32 (h, w) (ITU-R BT.601)."""
     return tf.linalg.matvec(colours, [0.299, 0.587, 0.114])
 
 
-def resize(image: Any, side: int, method: str = "area") -> Any:
-    """Scale float32 (h, w, c) to a longer side of ``side``, the aspect ratio kept."""
+def resize(image: tf.Tensor, side: int, method: str = "area") -> tf.Tensor:
+    """Scale float32 (h, w, c) to a longer side of ``side``, keeping the aspect ratio."""
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
     size = tf.maximum(1, tf.cast(tf.round(shape * side / tf.reduce_max(shape)), tf.int32))
     return tf.image.resize(image, size, method=method, antialias=True)

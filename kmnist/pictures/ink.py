@@ -1,41 +1,41 @@
-"""Colours and opacity → the ink of what is drawn there, on any paper, screen or canvas."""
+"""Separate the ink of a drawing from its paper, screen or transparent canvas."""
 
-from typing import Any
+from typing import Final
 
 import tensorflow as tf
 
-from .decode import grey_of, resize
-from .filters import blur, closing, components, maximum, otsu, span
+from kmnist.pictures.decode import grey_of, resize
+from kmnist.pictures.filters import blur, closing, components, maximum, otsu, span
 
 __all__ = ["find_ink"]
 
-COARSE = 128
-"""Where the drawing is, is looked for in a picture of this longer side."""
+# The drawing is located in a picture reduced to this longer side.
+_COARSE: Final = 128
 
-FINE = 128
-"""The drawing with a margin is enlarged or reduced to this longer side: 4 pixels for each of 28."""
+# The window, the drawing with a margin, is scaled to this longer side: 4 pixels for each of 28.
+_FINE: Final = 128
 
-STROKE = 3 / 10
-"""No stroke is wider than this share of the picture: what is wider counts as background."""
+# Whatever is wider than this fraction of the picture is background, not a stroke.
+_STROKE: Final = 3 / 10
 
-WINDOW_STROKE = 4 / 10
-"""The same in the window, which the drawing fills."""
+# The same in the window, which the drawing fills.
+_WINDOW_STROKE: Final = 4 / 10
 
-PEN = 0.11
-"""Strokes thinner than this share of the drawing's longer side are widened to it. In nine of ten
-images of MNIST they are wider: softmax regression knows no thin ones."""
+# Thinner strokes are widened to this fraction of the longer side of the drawing. Nine of ten images
+# of MNIST have wider strokes, so softmax regression does not learn thin ones.
+_PEN: Final = 0.11
 
-ROOM = 8
-"""Pixels around the window for strokes to widen into."""
+# Pixels around the window for strokes to widen into.
+_ROOM: Final = 8
 
-FAINTEST = 0.05
-"""Less contrast than this is no ink."""
+# Less contrast than this is not ink.
+_FAINTEST: Final = 0.05
 
-CERTAIN = 0.4
-"""More contrast than this is ink; the grain and the shadows of an empty sheet have less."""
+# More contrast than this is ink; the grain and the shadows of an empty sheet have less.
+_CERTAIN: Final = 0.4
 
 
-def find_ink(colours: Any, alpha: Any) -> Any:
+def find_ink(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     """Find the ink of a picture, in a window around the drawing.
 
     Args:
@@ -43,32 +43,32 @@ def find_ink(colours: Any, alpha: Any) -> Any:
         alpha: float32 (h, w), 0 to 1.
 
     Returns:
-        float32, a longer side of ``FINE``: 0 on the background to 1 in the ink.
+        float32 (h, w), from 0 (background) to 1 (ink).
     """
     grey = _dark_on_light(*_flatten(grey_of(colours), alpha))
-    coarse = resize(grey[..., None], COARSE)[..., 0]
-    dark = _contrast(coarse, int(COARSE * STROKE))
+    coarse = resize(grey[..., None], _COARSE)[..., 0]
+    dark = _contrast(coarse, int(_COARSE * _STROKE))
     darkest = tf.reduce_max(blur(dark, 3))
     window, near = _window(grey, _drawing(dark, dark > 0.4 * darkest))
-    dark = _contrast(window, int(FINE * WINDOW_STROKE)) * near
+    dark = _contrast(window, int(_FINE * _WINDOW_STROKE)) * near
     low, high = otsu(dark)
-    drawn = (darkest > CERTAIN) | _stands_out(dark, low, high)
-    # Edges a little sharper than they are photographed: full ink from 3/4 of the contrast.
-    ink = tf.clip_by_value(2 * (dark - low) / tf.maximum(high - low, FAINTEST) - 0.5, 0, 1)
+    drawn = (darkest > _CERTAIN) | _stands_out(dark, low, high)
+    # Edges are sharpened a little: full ink from 3/4 of the contrast.
+    ink = tf.clip_by_value(2 * (dark - low) / tf.maximum(high - low, _FAINTEST) - 0.5, 0, 1)
     return _thicken(ink * tf.cast(drawn, tf.float32))
 
 
-def _stands_out(dark: Any, low: Any, high: Any) -> Any:
-    """Whether ink and paper are two tones, and not the two halves of one: an empty sheet's grain."""
+def _stands_out(dark: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Return whether ink and paper are two tones, not two halves of the grain of an empty sheet."""
     nearer = tf.where(dark > (low + high) / 2, high, low)
     return high - low > 7 * tf.sqrt(tf.reduce_mean((dark - nearer) ** 2))
 
 
-def _flatten(grey: Any, alpha: Any) -> tuple[Any, Any]:
-    """Lay a picture on its paper: a grey picture and whether its polarity is undecided.
+def _flatten(grey: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Remove transparency; return a grey picture and whether its polarity is undecided.
 
-    A transparent canvas shows strokes by their opacity, whatever their colour. Only an opaque
-    sheet with something on it, such as a screenshot with round corners, is laid on its own tone.
+    On a transparent canvas the strokes are the opacity, whatever their colour. Only a mostly
+    opaque picture with content, such as a screenshot with round corners, is laid on its mean tone.
     """
     mean = tf.math.divide_no_nan(tf.reduce_sum(grey * alpha), tf.reduce_sum(alpha))
     variance = tf.math.divide_no_nan(
@@ -80,11 +80,11 @@ def _flatten(grey: Any, alpha: Any) -> tuple[Any, Any]:
     return tf.where(sheet, grey * alpha + mean * (1 - alpha), alpha), sheet
 
 
-def _dark_on_light(grey: Any, undecided: Any) -> Any:
-    """Invert what is light on dark, which is always so for opacity."""
-    coarse = resize(grey[..., None], COARSE)[..., 0]
-    # Ink is the lesser part of its surroundings, and rare on the rim of the picture.
-    detail = coarse - blur(coarse, COARSE * 3 // 8)
+def _dark_on_light(grey: tf.Tensor, undecided: tf.Tensor) -> tf.Tensor:
+    """Invert a picture that is light on dark, as opacity always is."""
+    coarse = resize(grey[..., None], _COARSE)[..., 0]
+    # Ink covers the smaller part of its surroundings, and little of the rim of the picture.
+    detail = coarse - blur(coarse, _COARSE * 3 // 8)
     deviation = tf.sqrt(tf.reduce_mean(detail**2))
     skewness = tf.reduce_mean(detail**3) / tf.maximum(deviation**3, 1e-9)
     rim = tf.concat([coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]], 0)
@@ -92,19 +92,19 @@ def _dark_on_light(grey: Any, undecided: Any) -> Any:
     return tf.where(undecided & (skewness + dark_rim < 0.5), grey, 1 - grey)
 
 
-def _contrast(grey: Any, stroke: int) -> Any:
-    """How much darker each pixel is than the paper around it, as a share of the paper's light."""
+def _contrast(grey: tf.Tensor, stroke: int) -> tf.Tensor:
+    """Return how much darker each pixel is than the paper around it, relative to the paper."""
     paper = blur(closing(blur(grey, 3), stroke), 5)
     return tf.nn.relu(paper - grey) / tf.maximum(paper, 0.1)
 
 
-def _drawing(dark: Any, mask: Any) -> Any:
-    """Of the parts of a mask those that make up the drawing: the main one and what is near it."""
+def _drawing(dark: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Select the parts of a mask that make up the drawing: the main part and those near it."""
     labels = components(mask)
     score = tf.math.unsorted_segment_sum(
         tf.reshape(dark, [-1]), tf.reshape(labels, [-1]), tf.size(mask) + 1
     )
-    # An edge of the paper or a shadow comes in from the side, and often leaves on another.
+    # The edge of a sheet or a shadow touches one side of the picture and often another.
     sides = _sides(labels)
     main = tf.argmax((score / 10.0**sides)[1:], output_type=tf.int32) + 1
     (top, bottom), (left, right) = span(labels == main)
@@ -116,8 +116,8 @@ def _drawing(dark: Any, mask: Any) -> Any:
     return mask & near & tf.gather(belongs, labels)
 
 
-def _sides(labels: Any) -> Any:
-    """How many of the picture's four sides each part touches, float32 (parts + 1,)."""
+def _sides(labels: tf.Tensor) -> tf.Tensor:
+    """Count the sides of the picture, 0 to 4, that each part touches, float32 (parts + 1,)."""
     parts = tf.size(labels) + 1
     sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
     return tf.add_n(
@@ -125,14 +125,14 @@ def _sides(labels: Any) -> Any:
     )
 
 
-def _window(grey: Any, drawing: Any) -> tuple[Any, Any]:
-    """Cut out the drawing with a margin, scaled to ``FINE``, and a mask of where it may be."""
+def _window(grey: tf.Tensor, drawing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Crop the drawing with a margin; return it and a mask of where it may be, scaled to ``_FINE``."""
     scale = tf.cast(tf.shape(grey), tf.float32) / tf.cast(tf.shape(drawing), tf.float32)
     rows, columns = span(drawing)
     longer = tf.maximum(rows[1] - rows[0], columns[1] - columns[0])
     margin = 0.3 * tf.cast(longer, tf.float32) + 2
 
-    def cut(ends: tuple[Any, Any], axis: int) -> slice:
+    def cut(ends: tuple[tf.Tensor, tf.Tensor], axis: int) -> slice:
         first = (tf.cast(ends[0], tf.float32) - margin) * scale[axis]
         last = tf.math.ceil((tf.cast(ends[1], tf.float32) + margin) * scale[axis])
         return slice(tf.cast(tf.maximum(first, 0), tf.int32), tf.cast(last, tf.int32))
@@ -140,22 +140,22 @@ def _window(grey: Any, drawing: Any) -> tuple[Any, Any]:
     around = maximum(tf.cast(drawing, tf.float32), 5)
     around = tf.image.resize(around[..., None], tf.shape(grey))
     both = tf.concat([grey[..., None], around], 2)[cut(rows, 0), cut(columns, 1)]
-    both = resize(both, FINE, method="bicubic")
+    both = resize(both, _FINE, method="bicubic")
     return both[..., 0], tf.cast(both[..., 1] > 0.01, tf.float32)
 
 
-def _thicken(ink: Any) -> Any:
-    """Widen the strokes of a fine pen, step by step, to what the data set's pens are."""
+def _thicken(ink: tf.Tensor) -> tf.Tensor:
+    """Widen the strokes of a fine pen to those of the data set, one pixel at a time."""
     across = tf.sqrt((ink[1:, :-1] - ink[:-1, :-1]) ** 2 + (ink[:-1, 1:] - ink[:-1, :-1]) ** 2)
-    # A stroke has two edges: twice its area by their length is its width.
+    # A stroke has two edges: its width is twice its area divided by their length.
     width = 2 * tf.math.divide_no_nan(tf.reduce_sum(ink), tf.reduce_sum(across))
     (top, bottom), (left, right) = span(ink > 0.5)
     longer = tf.cast(tf.maximum(bottom - top, right - left), tf.float32)
-    steps = tf.cast((PEN * longer - width) / 2, tf.int32)
+    steps = tf.cast((_PEN * longer - width) / 2, tf.int32)
 
-    def widen(step: Any, ink: Any) -> tuple[Any, Any]:
+    def widen(step: tf.Tensor, ink: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         square, cross = maximum(ink, 3), tf.maximum(maximum(ink, (1, 3)), maximum(ink, (3, 1)))
         return step + 1, tf.where(step % 2 == 0, cross, square)
 
-    room = tf.pad(ink, [[ROOM, ROOM], [ROOM, ROOM]])
+    room = tf.pad(ink, [[_ROOM, _ROOM], [_ROOM, _ROOM]])
     return tf.while_loop(lambda step, _: step < steps, widen, (0, room))[1]

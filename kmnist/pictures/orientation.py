@@ -1,21 +1,21 @@
-"""The EXIF orientation of a JPEG: phones store every photo as the sensor lay and note how to turn it.
+"""The EXIF orientation of a JPEG, which TensorFlow ignores.
 
-TensorFlow decodes the pixels and leaves the note unread.
+Phones store a photograph as the sensor recorded it, along with how to turn it.
 """
 
-from typing import Any
+from typing import Final
 
 import tensorflow as tf
 
 __all__ = ["orientation", "upright"]
 
-_SEARCHED = 1024
-_HEAD = 4096
-_TAG = 0x0112
+_SEARCHED: Final = 1024
+_HEAD: Final = 4096
+_TAG: Final = 0x0112
 
 
-def orientation(picture: Any) -> Any:
-    """How a JPEG file says that it lies, int32, 1 to 8 (EXIF 2.3, 4.6.4); 1 if it does not say."""
+def orientation(picture: tf.Tensor) -> tf.Tensor:
+    """Read the orientation of a JPEG file, int32 (), 1 to 8 (EXIF 2.3, 4.6.4); 1 if it has none."""
     start = tf.strings.substr(picture, 0, _HEAD)
     head = tf.cast(tf.io.decode_raw(tf.strings.join([start, bytes(_HEAD)]), tf.uint8), tf.int32)
     sign = tf.stack(
@@ -25,7 +25,7 @@ def orientation(picture: Any) -> Any:
     base = tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 6
     little = head[base] == ord("I")
 
-    def short(at: Any) -> Any:
+    def short(at: tf.Tensor) -> tf.Tensor:
         place = tf.clip_by_value(base + at, 0, _HEAD - 2)
         first, second = tf.gather(head, place), tf.gather(head, place + 1)
         return tf.where(little, first + 256 * second, 256 * first + second)
@@ -36,8 +36,8 @@ def orientation(picture: Any) -> Any:
     return tf.where(tf.reduce_any(found) & (value >= 1) & (value <= 8), value, 1)
 
 
-def upright(pixels: Any, orientation: Any) -> Any:
-    """Turn and mirror an image, (h, w, c), as its orientation asks."""
+def upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Rotate and mirror an image (h, w, c) of the given orientation, so that it is upright."""
     pixels.set_shape([None, None, None])
     turned = tf.cond(orientation > 4, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
     mirrored = (orientation == 2) | (orientation == 3) | (orientation == 6) | (orientation == 7)

@@ -1,5 +1,5 @@
 """TensorFlow Serving's protocol: messages, tensors, method paths, status codes, warm-up files.
 
-The client, the embedded server, the export and the doctor share it. Importing a module of this
-package loads numpy and protobuf, but neither grpc nor TensorFlow.
+Shared by the client, the embedded server, the export and the doctor. Importing a module of this
+package loads numpy and protobuf at most, never grpc or TensorFlow.
 """

@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["CODE_OF_HTTP_STATUS", "HTTP_STATUS_OF_CODE"]
 
-# Where several codes share a status, the first one listed is the one that a client assumes.
+# Several codes share a status: a client assumes the first one listed.
 HTTP_STATUS_OF_CODE: Final = {
     "OK": 200,
     "INVALID_ARGUMENT": 400,
@@ -28,7 +28,7 @@ HTTP_STATUS_OF_CODE: Final = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-# Proxies add 413 for a body above their limit.
+# TensorFlow Serving never sends 413; proxies do, for a body above their limit.
 CODE_OF_HTTP_STATUS: Final = {413: "RESOURCE_EXHAUSTED"} | {
     status: code for code, status in reversed(HTTP_STATUS_OF_CODE.items()) if status != 200
 }

@@ -2,8 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
-__all__ = ["Metadata", "Signature", "TensorSpec", "VersionStatus"]
+__all__ = [
+    "INIT_SIGNATURE",
+    "Metadata",
+    "Signature",
+    "TensorSpec",
+    "VersionStatus",
+    "read_signatures",
+]
+
+# TensorFlow writes this signature into every SavedModel; it cannot be called.
+INIT_SIGNATURE: Final = "__saved_model_init_op"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,10 +22,10 @@ class VersionStatus:
     """The state of one version.
 
     Attributes:
-        version: Its number.
-        state: START, LOADING, AVAILABLE, UNLOADING, END, or UNKNOWN.
-        error_code: OK, or the gRPC code of what went wrong.
-        error_message: What went wrong; "" if nothing did.
+        version: The version number.
+        state: START, LOADING, AVAILABLE, UNLOADING, END or UNKNOWN.
+        error_code: The gRPC code of a failed load; OK if there was none.
+        error_message: The text of a failed load; "" if there was none.
     """
 
     version: int
@@ -24,6 +35,7 @@ class VersionStatus:
 
     @property
     def is_available(self) -> bool:
+        """Whether the version answers requests."""
         return self.state == "AVAILABLE"
 
 
@@ -31,9 +43,14 @@ class VersionStatus:
 class TensorSpec:
     """An input or an output of a signature.
 
+    ::
+
+        >>> print(TensorSpec("DT_UINT8", (None, 28, 28)))
+        uint8 (n, 28, 28)
+
     Attributes:
-        dtype: TensorFlow's name, ``DT_UINT8`` say.
-        shape: None for each dimension that may vary; None alone where even their number may.
+        dtype: TensorFlow's name of the dtype, such as ``DT_UINT8``.
+        shape: The dimensions, with None for each of variable size; None if the rank is unknown.
     """
 
     dtype: str
@@ -49,7 +66,12 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What one signature takes and gives, by name."""
+    """A function of a model that a request can call.
+
+    Attributes:
+        inputs: Specs by input name.
+        outputs: Specs by output name.
+    """
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
@@ -60,9 +82,35 @@ class Metadata:
     """The signatures of one version.
 
     Attributes:
-        version: The version that the server chose.
-        signatures: By name; ``__saved_model_init_op``, which nobody can call, is left out.
+        version: The version number; None if it is unknown.
+        signatures: Signatures by name, without ``__saved_model_init_op``.
     """
 
     version: int | None
     signatures: Mapping[str, Signature]
+
+
+def read_signatures(definitions: Mapping[str, Any]) -> dict[str, Signature]:
+    """Read the SignatureDefs of a model, TensorFlow's messages or this package's.
+
+    Args:
+        definitions: The SignatureDef messages by name, as in a SignatureDefMap or a MetaGraphDef.
+
+    Returns:
+        The signatures by name, without ``__saved_model_init_op``.
+    """
+    return {
+        name: Signature(_specs(definition.inputs), _specs(definition.outputs))
+        for name, definition in definitions.items()
+        if name != INIT_SIGNATURE
+    }
+
+
+def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    # On first use: `import kmnist.client` must not load protobuf.
+    from kmnist.protocol.tensors import dtype_name, shape_of
+
+    return {
+        name: TensorSpec(dtype_name(info.dtype), shape_of(info.tensor_shape))
+        for name, info in infos.items()
+    }

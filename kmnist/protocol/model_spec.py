@@ -1,4 +1,4 @@
-"""What a predict request names, and what its response holds."""
+"""The model that a request names, and the outputs that a response holds."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,13 @@ __all__ = ["ModelSpec", "Outputs"]
 
 
 class ModelSpec(NamedTuple):
-    """Which model is meant: at most one of ``version`` and ``label``; neither means the latest."""
+    """A model, and at most one of a version and a label of it.
+
+    Attributes:
+        name: The name under which the server serves the model.
+        version: The version number; None for the latest, or for the labelled one.
+        label: The version label.
+    """
 
     name: str
     version: int | None = None
@@ -17,11 +23,11 @@ class ModelSpec(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The answer to one request, as a transport hands it over.
+    """The outputs of one predict request.
 
     Attributes:
-        tensors: By name; strings as an object array of bytes or str.
-        version: The version that answered; None where the transport does not tell.
+        tensors: Arrays by output name; strings as an object array of bytes or str.
+        version: The version that answered; None over REST, which does not report it.
     """
 
     tensors: Mapping[str, NDArray[Any]]

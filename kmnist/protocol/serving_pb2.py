@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkmnist/protocol/serving.proto\x12\x0fkmnist.protocol\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x7f\n\x10TensorShapeProto\x12\x32\n\x03\x64im\x18\x02 \x03(\x0b\x32%.kmnist.protocol.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a!\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xf7\x02\n\x0bTensorProto\x12(\n\x05\x64type\x18\x01 \x01(\x0e\x32\x19.kmnist.protocol.DataType\x12\x37\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32!.kmnist.protocol.TensorShapeProto\x12\x16\n\x0eversion_number\x18\x03 \x01(\x05\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\x12\x12\n\ndouble_val\x18\x06 \x03(\x01\x12\x0f\n\x07int_val\x18\x07 \x03(\x05\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x14\n\x0cscomplex_val\x18\t \x03(\x02\x12\x11\n\tint64_val\x18\n \x03(\x03\x12\x10\n\x08\x62ool_val\x18\x0b \x03(\x08\x12\x14\n\x0c\x64\x63omplex_val\x18\x0c \x03(\x01\x12\x10\n\x08half_val\x18\r \x03(\x05\x12\x12\n\nuint32_val\x18\x10 \x03(\r\x12\x12\n\nuint64_val\x18\x11 \x03(\x04\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xe1\x01\n\x0ePredictRequest\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x12;\n\x06inputs\x18\x02 \x03(\x0b\x32+.kmnist.protocol.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aK\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kmnist.protocol.TensorProto:\x02\x38\x01\"\xcf\x01\n\x0fPredictResponse\x12>\n\x07outputs\x18\x01 \x03(\x0b\x32-.kmnist.protocol.PredictResponse.OutputsEntry\x12.\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x1aL\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kmnist.protocol.TensorProto:\x02\x38\x01\"\x9f\x01\n\x0bPlainTensor\x12(\n\x05\x64type\x18\x01 \x01(\x0e\x32\x19.kmnist.protocol.DataType\x12\x14\n\x0ctensor_shape\x18\x02 \x01(\x0c\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x01(\x0c\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x11\n\tint64_val\x18\n \x01(\x0c\"\xbd\x01\n\x14PlainPredictResponse\x12\x43\n\x07outputs\x18\x01 \x03(\x0b\x32\x32.kmnist.protocol.PlainPredictResponse.OutputsEntry\x12\x12\n\nmodel_spec\x18\x02 \x01(\x0c\x1aL\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kmnist.protocol.PlainTensor:\x02\x38\x01\"}\n\nTensorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05\x64type\x18\x02 \x01(\x0e\x32\x19.kmnist.protocol.DataType\x12\x37\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32!.kmnist.protocol.TensorShapeProto\"\xb4\x02\n\x0cSignatureDef\x12\x39\n\x06inputs\x18\x01 \x03(\x0b\x32).kmnist.protocol.SignatureDef.InputsEntry\x12;\n\x07outputs\x18\x02 \x03(\x0b\x32*.kmnist.protocol.SignatureDef.OutputsEntry\x12\x13\n\x0bmethod_name\x18\x03 \x01(\t\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.kmnist.protocol.TensorInfo:\x02\x38\x01\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.kmnist.protocol.TensorInfo:\x02\x38\x01\"\xb0\x01\n\x0fSignatureDefMap\x12I\n\rsignature_def\x18\x01 \x03(\x0b\x32\x32.kmnist.protocol.SignatureDefMap.SignatureDefEntry\x1aR\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.kmnist.protocol.SignatureDef:\x02\x38\x01\"a\n\x17GetModelMetadataRequest\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xdc\x01\n\x18GetModelMetadataResponse\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x12I\n\x08metadata\x18\x02 \x03(\x0b\x32\x37.kmnist.protocol.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"\x95\x03\n\x0bStatusProto\x12\x35\n\nerror_code\x18\x01 \x01(\x0e\x32!.kmnist.protocol.StatusProto.Code\x12\x15\n\rerror_message\x18\x02 \x01(\t\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\"G\n\x15GetModelStatusRequest\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\"\xe2\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32).kmnist.protocol.ModelVersionStatus.State\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x1c.kmnist.protocol.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"[\n\x16GetModelStatusResponse\x12\x41\n\x14model_version_status\x18\x01 \x03(\x0b\x32#.kmnist.protocol.ModelVersionStatus\">\n\nPredictLog\x12\x30\n\x07request\x18\x01 \x01(\x0b\x32\x1f.kmnist.protocol.PredictRequest\"O\n\rPredictionLog\x12\x32\n\x0bpredict_log\x18\x06 \x01(\x0b\x32\x1b.kmnist.protocol.PredictLogH\x00\x42\n\n\x08log_type*\xf4\x02\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\r\n\tDT_DOUBLE\x10\x02\x12\x0c\n\x08\x44T_INT32\x10\x03\x12\x0c\n\x08\x44T_UINT8\x10\x04\x12\x0c\n\x08\x44T_INT16\x10\x05\x12\x0b\n\x07\x44T_INT8\x10\x06\x12\r\n\tDT_STRING\x10\x07\x12\x10\n\x0c\x44T_COMPLEX64\x10\x08\x12\x0c\n\x08\x44T_INT64\x10\t\x12\x0b\n\x07\x44T_BOOL\x10\n\x12\x0c\n\x08\x44T_QINT8\x10\x0b\x12\r\n\tDT_QUINT8\x10\x0c\x12\r\n\tDT_QINT32\x10\r\x12\x0f\n\x0b\x44T_BFLOAT16\x10\x0e\x12\r\n\tDT_QINT16\x10\x0f\x12\x0e\n\nDT_QUINT16\x10\x10\x12\r\n\tDT_UINT16\x10\x11\x12\x11\n\rDT_COMPLEX128\x10\x12\x12\x0b\n\x07\x44T_HALF\x10\x13\x12\x0f\n\x0b\x44T_RESOURCE\x10\x14\x12\x0e\n\nDT_VARIANT\x10\x15\x12\r\n\tDT_UINT32\x10\x16\x12\r\n\tDT_UINT64\x10\x17\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkmnist/protocol/serving.proto\x12\x0fkmnist.protocol\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x7f\n\x10TensorShapeProto\x12\x32\n\x03\x64im\x18\x02 \x03(\x0b\x32%.kmnist.protocol.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a!\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xf7\x02\n\x0bTensorProto\x12(\n\x05\x64type\x18\x01 \x01(\x0e\x32\x19.kmnist.protocol.DataType\x12\x37\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32!.kmnist.protocol.TensorShapeProto\x12\x16\n\x0eversion_number\x18\x03 \x01(\x05\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\x12\x12\n\ndouble_val\x18\x06 \x03(\x01\x12\x0f\n\x07int_val\x18\x07 \x03(\x05\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x14\n\x0cscomplex_val\x18\t \x03(\x02\x12\x11\n\tint64_val\x18\n \x03(\x03\x12\x10\n\x08\x62ool_val\x18\x0b \x03(\x08\x12\x14\n\x0c\x64\x63omplex_val\x18\x0c \x03(\x01\x12\x10\n\x08half_val\x18\r \x03(\x05\x12\x12\n\nuint32_val\x18\x10 \x03(\r\x12\x12\n\nuint64_val\x18\x11 \x03(\x04\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xe1\x01\n\x0ePredictRequest\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x12;\n\x06inputs\x18\x02 \x03(\x0b\x32+.kmnist.protocol.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aK\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kmnist.protocol.TensorProto:\x02\x38\x01\"\xcf\x01\n\x0fPredictResponse\x12>\n\x07outputs\x18\x01 \x03(\x0b\x32-.kmnist.protocol.PredictResponse.OutputsEntry\x12.\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x1aL\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.kmnist.protocol.TensorProto:\x02\x38\x01\"}\n\nTensorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05\x64type\x18\x02 \x01(\x0e\x32\x19.kmnist.protocol.DataType\x12\x37\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32!.kmnist.protocol.TensorShapeProto\"\xb4\x02\n\x0cSignatureDef\x12\x39\n\x06inputs\x18\x01 \x03(\x0b\x32).kmnist.protocol.SignatureDef.InputsEntry\x12;\n\x07outputs\x18\x02 \x03(\x0b\x32*.kmnist.protocol.SignatureDef.OutputsEntry\x12\x13\n\x0bmethod_name\x18\x03 \x01(\t\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.kmnist.protocol.TensorInfo:\x02\x38\x01\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.kmnist.protocol.TensorInfo:\x02\x38\x01\"\xb0\x01\n\x0fSignatureDefMap\x12I\n\rsignature_def\x18\x01 \x03(\x0b\x32\x32.kmnist.protocol.SignatureDefMap.SignatureDefEntry\x1aR\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.kmnist.protocol.SignatureDef:\x02\x38\x01\"a\n\x17GetModelMetadataRequest\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xdc\x01\n\x18GetModelMetadataResponse\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\x12I\n\x08metadata\x18\x02 \x03(\x0b\x32\x37.kmnist.protocol.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"\x95\x03\n\x0bStatusProto\x12\x35\n\nerror_code\x18\x01 \x01(\x0e\x32!.kmnist.protocol.StatusProto.Code\x12\x15\n\rerror_message\x18\x02 \x01(\t\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\"G\n\x15GetModelStatusRequest\x12.\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1a.kmnist.protocol.ModelSpec\"\xe2\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32).kmnist.protocol.ModelVersionStatus.State\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x1c.kmnist.protocol.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"[\n\x16GetModelStatusResponse\x12\x41\n\x14model_version_status\x18\x01 \x03(\x0b\x32#.kmnist.protocol.ModelVersionStatus\">\n\nPredictLog\x12\x30\n\x07request\x18\x01 \x01(\x0b\x32\x1f.kmnist.protocol.PredictRequest\"O\n\rPredictionLog\x12\x32\n\x0bpredict_log\x18\x06 \x01(\x0b\x32\x1b.kmnist.protocol.PredictLogH\x00\x42\n\n\x08log_type*\xf4\x02\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\r\n\tDT_DOUBLE\x10\x02\x12\x0c\n\x08\x44T_INT32\x10\x03\x12\x0c\n\x08\x44T_UINT8\x10\x04\x12\x0c\n\x08\x44T_INT16\x10\x05\x12\x0b\n\x07\x44T_INT8\x10\x06\x12\r\n\tDT_STRING\x10\x07\x12\x10\n\x0c\x44T_COMPLEX64\x10\x08\x12\x0c\n\x08\x44T_INT64\x10\t\x12\x0b\n\x07\x44T_BOOL\x10\n\x12\x0c\n\x08\x44T_QINT8\x10\x0b\x12\r\n\tDT_QUINT8\x10\x0c\x12\r\n\tDT_QINT32\x10\r\x12\x0f\n\x0b\x44T_BFLOAT16\x10\x0e\x12\r\n\tDT_QINT16\x10\x0f\x12\x0e\n\nDT_QUINT16\x10\x10\x12\r\n\tDT_UINT16\x10\x11\x12\x11\n\rDT_COMPLEX128\x10\x12\x12\x0b\n\x07\x44T_HALF\x10\x13\x12\x0f\n\x0b\x44T_RESOURCE\x10\x14\x12\x0e\n\nDT_VARIANT\x10\x15\x12\r\n\tDT_UINT32\x10\x16\x12\r\n\tDT_UINT64\x10\x17\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._loaded_options = None
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_PLAINPREDICTRESPONSE_OUTPUTSENTRY']._loaded_options = None
-  _globals['_PLAINPREDICTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
   _globals['_SIGNATUREDEF_INPUTSENTRY']._loaded_options = None
   _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_SIGNATUREDEF_OUTPUTSENTRY']._loaded_options = None
@@ -47,8 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_options = b'8\001'
   _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._loaded_options = None
   _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_DATATYPE']._serialized_start=3439
-  _globals['_DATATYPE']._serialized_end=3811
+  _globals['_DATATYPE']._serialized_start=3085
+  _globals['_DATATYPE']._serialized_end=3457
   _globals['_TENSORSHAPEPROTO']._serialized_start=109
   _globals['_TENSORSHAPEPROTO']._serialized_end=236
   _globals['_TENSORSHAPEPROTO_DIM']._serialized_start=203
@@ -65,44 +63,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTRESPONSE']._serialized_end=1195
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=1119
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=1195
-  _globals['_PLAINTENSOR']._serialized_start=1198
-  _globals['_PLAINTENSOR']._serialized_end=1357
-  _globals['_PLAINPREDICTRESPONSE']._serialized_start=1360
-  _globals['_PLAINPREDICTRESPONSE']._serialized_end=1549
-  _globals['_PLAINPREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=1473
-  _globals['_PLAINPREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=1549
-  _globals['_TENSORINFO']._serialized_start=1551
-  _globals['_TENSORINFO']._serialized_end=1676
-  _globals['_SIGNATUREDEF']._serialized_start=1679
-  _globals['_SIGNATUREDEF']._serialized_end=1987
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=1836
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=1910
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=1912
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=1987
-  _globals['_SIGNATUREDEFMAP']._serialized_start=1990
-  _globals['_SIGNATUREDEFMAP']._serialized_end=2166
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=2084
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=2166
-  _globals['_GETMODELMETADATAREQUEST']._serialized_start=2168
-  _globals['_GETMODELMETADATAREQUEST']._serialized_end=2265
-  _globals['_GETMODELMETADATARESPONSE']._serialized_start=2268
-  _globals['_GETMODELMETADATARESPONSE']._serialized_end=2488
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=2419
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=2488
-  _globals['_STATUSPROTO']._serialized_start=2491
-  _globals['_STATUSPROTO']._serialized_end=2896
-  _globals['_STATUSPROTO_CODE']._serialized_start=2585
-  _globals['_STATUSPROTO_CODE']._serialized_end=2896
-  _globals['_GETMODELSTATUSREQUEST']._serialized_start=2898
-  _globals['_GETMODELSTATUSREQUEST']._serialized_end=2969
-  _globals['_MODELVERSIONSTATUS']._serialized_start=2972
-  _globals['_MODELVERSIONSTATUS']._serialized_end=3198
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=3115
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=3198
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=3200
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=3291
-  _globals['_PREDICTLOG']._serialized_start=3293
-  _globals['_PREDICTLOG']._serialized_end=3355
-  _globals['_PREDICTIONLOG']._serialized_start=3357
-  _globals['_PREDICTIONLOG']._serialized_end=3436
+  _globals['_TENSORINFO']._serialized_start=1197
+  _globals['_TENSORINFO']._serialized_end=1322
+  _globals['_SIGNATUREDEF']._serialized_start=1325
+  _globals['_SIGNATUREDEF']._serialized_end=1633
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=1482
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=1556
+  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=1558
+  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=1633
+  _globals['_SIGNATUREDEFMAP']._serialized_start=1636
+  _globals['_SIGNATUREDEFMAP']._serialized_end=1812
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=1730
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=1812
+  _globals['_GETMODELMETADATAREQUEST']._serialized_start=1814
+  _globals['_GETMODELMETADATAREQUEST']._serialized_end=1911
+  _globals['_GETMODELMETADATARESPONSE']._serialized_start=1914
+  _globals['_GETMODELMETADATARESPONSE']._serialized_end=2134
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=2065
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=2134
+  _globals['_STATUSPROTO']._serialized_start=2137
+  _globals['_STATUSPROTO']._serialized_end=2542
+  _globals['_STATUSPROTO_CODE']._serialized_start=2231
+  _globals['_STATUSPROTO_CODE']._serialized_end=2542
+  _globals['_GETMODELSTATUSREQUEST']._serialized_start=2544
+  _globals['_GETMODELSTATUSREQUEST']._serialized_end=2615
+  _globals['_MODELVERSIONSTATUS']._serialized_start=2618
+  _globals['_MODELVERSIONSTATUS']._serialized_end=2844
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=2761
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=2844
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=2846
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=2937
+  _globals['_PREDICTLOG']._serialized_start=2939
+  _globals['_PREDICTLOG']._serialized_end=3001
+  _globals['_PREDICTIONLOG']._serialized_start=3003
+  _globals['_PREDICTIONLOG']._serialized_end=3082
 # @@protoc_insertion_point(module_scope)

@@ -153,37 +153,6 @@ class PredictResponse(_message.Message):
     model_spec: ModelSpec
     def __init__(self, outputs: _Optional[_Mapping[str, TensorProto]] = ..., model_spec: _Optional[_Union[ModelSpec, _Mapping]] = ...) -> None: ...
 
-class PlainTensor(_message.Message):
-    __slots__ = ("dtype", "tensor_shape", "tensor_content", "float_val", "string_val", "int64_val")
-    DTYPE_FIELD_NUMBER: _ClassVar[int]
-    TENSOR_SHAPE_FIELD_NUMBER: _ClassVar[int]
-    TENSOR_CONTENT_FIELD_NUMBER: _ClassVar[int]
-    FLOAT_VAL_FIELD_NUMBER: _ClassVar[int]
-    STRING_VAL_FIELD_NUMBER: _ClassVar[int]
-    INT64_VAL_FIELD_NUMBER: _ClassVar[int]
-    dtype: DataType
-    tensor_shape: bytes
-    tensor_content: bytes
-    float_val: bytes
-    string_val: _containers.RepeatedScalarFieldContainer[bytes]
-    int64_val: bytes
-    def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., tensor_shape: _Optional[bytes] = ..., tensor_content: _Optional[bytes] = ..., float_val: _Optional[bytes] = ..., string_val: _Optional[_Iterable[bytes]] = ..., int64_val: _Optional[bytes] = ...) -> None: ...
-
-class PlainPredictResponse(_message.Message):
-    __slots__ = ("outputs", "model_spec")
-    class OutputsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: PlainTensor
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[PlainTensor, _Mapping]] = ...) -> None: ...
-    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-    MODEL_SPEC_FIELD_NUMBER: _ClassVar[int]
-    outputs: _containers.MessageMap[str, PlainTensor]
-    model_spec: bytes
-    def __init__(self, outputs: _Optional[_Mapping[str, PlainTensor]] = ..., model_spec: _Optional[bytes] = ...) -> None: ...
-
 class TensorInfo(_message.Message):
     __slots__ = ("name", "dtype", "tensor_shape")
     NAME_FIELD_NUMBER: _ClassVar[int]

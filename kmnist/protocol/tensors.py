@@ -1,217 +1,233 @@
-"""numpy arrays as TensorProto messages and back, without a loop over elements.
+"""Conversion between numpy arrays and TensorProto messages, without a loop over elements.
 
-==================  ==========================================================================
-numpy dtype         TensorProto dtype
-==================  ==========================================================================
-bool, (u)int8–64    DT_BOOL, DT_UINT8 … DT_INT64
-float16, 32, 64     DT_HALF, DT_FLOAT, DT_DOUBLE
-complex64, 128      DT_COMPLEX64, DT_COMPLEX128
-object (of bytes)   DT_STRING
-==================  ==========================================================================
+Supported are bool, (u)int8 to (u)int64, float16 to float64, complex64 and complex128, and strings
+as object arrays of bytes. TensorFlow's other dtypes (bfloat16, quantized types, resources) raise
+:class:`TensorError`.
 
-A tensor that cannot be read raises :class:`TensorError`; nothing larger than ``limit`` bytes is
-ever allocated, whatever its shape says.
+Source: tensorflow/core/framework/tensor.proto.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kmnist.protocol import serving_pb2 as pb
 
-__all__ = [
-    "MAX_BYTES",
-    "TensorError",
-    "dtype_name",
-    "from_array",
-    "known_shape",
-    "numpy_dtype",
-    "shape_of",
-    "to_array",
-]
+__all__ = ["TensorError", "dtype_name", "from_array", "shape_of", "to_array"]
 
-#: No protobuf message is larger than this, so no honest tensor is either.
-MAX_BYTES: Final = 2**31
+# The size limit of a protobuf message, so no tensor in one can be larger.
+_MAX_BYTES: Final = 2**31
 
-_MAX_DIMS: Final = 32
+# numpy's limit.
+_MAX_DIMS: Final = 64
 
-_Reader = Callable[[Any, np.dtype[Any]], NDArray[Any]]
+# Up to this many values, numpy reads a list faster than a repeated field.
+_FEW_VALUES: Final = 64
 
 
 class TensorError(ValueError):
-    """A tensor that cannot be written as, or read from, a TensorProto."""
+    """An array cannot be written as a TensorProto, or a TensorProto cannot be read."""
+
+
+class _Encoding(NamedTuple):
+    """How a TensorProto stores the elements of one dtype.
+
+    Attributes:
+        dtype: The numpy dtype, little-endian as in ``tensor_content``.
+        field: The typed field.
+        part: The dtype of the numbers in the typed field, to be viewed as ``dtype``: a half is
+            stored as its bits, a complex number as its real and imaginary parts.
+    """
+
+    dtype: np.dtype[Any]
+    field: str
+    part: np.dtype[Any]
+
+
+_ENCODINGS: Final[dict[int, _Encoding]] = {
+    data_type: _Encoding(np.dtype(dtype), field, np.dtype(part))
+    for data_type, dtype, field, part in (
+        (pb.DT_FLOAT, "<f4", "float_val", "<f4"),
+        (pb.DT_DOUBLE, "<f8", "double_val", "<f8"),
+        (pb.DT_INT32, "<i4", "int_val", "<i4"),
+        (pb.DT_UINT8, "u1", "int_val", "u1"),
+        (pb.DT_INT16, "<i2", "int_val", "<i2"),
+        (pb.DT_INT8, "i1", "int_val", "i1"),
+        (pb.DT_UINT16, "<u2", "int_val", "<u2"),
+        (pb.DT_INT64, "<i8", "int64_val", "<i8"),
+        (pb.DT_UINT32, "<u4", "uint32_val", "<u4"),
+        (pb.DT_UINT64, "<u8", "uint64_val", "<u8"),
+        (pb.DT_BOOL, "?", "bool_val", "?"),
+        (pb.DT_HALF, "<f2", "half_val", "<u2"),
+        (pb.DT_COMPLEX64, "<c8", "scomplex_val", "<f4"),
+        (pb.DT_COMPLEX128, "<c16", "dcomplex_val", "<f8"),
+        (pb.DT_STRING, "O", "string_val", "O"),
+    )
+}
+_DATA_TYPES: Final = {encoding.dtype: data_type for data_type, encoding in _ENCODINGS.items()}
+
+# These fields are int32, wider than the dtypes that share them.
+_INT32_FIELDS: Final = ("int_val", "half_val")
 
 
 def dtype_name(data_type: int) -> str:
-    """The name of a DataType, ``DT_UINT8`` say; ``DataType 99`` for one not known here."""
-    return (
-        pb.DataType.Name(data_type)
-        if data_type in pb.DataType.values()
-        else f"DataType {data_type}"
-    )
-
-
-def numpy_dtype(data_type: int) -> np.dtype[Any]:
-    """The numpy dtype of a DataType; strings are object arrays of bytes.
-
-    Raises:
-        TensorError: No numpy dtype stands for it (bfloat16, quantised types, resources).
-    """
-    return _type(data_type)[0]
+    """Return the name of a DataType, such as ``DT_UINT8``; ``DataType 99`` if it is unknown."""
+    if data_type in pb.DataType.values():
+        return pb.DataType.Name(data_type)
+    return f"DataType {data_type}"
 
 
 def shape_of(shape: pb.TensorShapeProto) -> tuple[int | None, ...] | None:
-    """The dimensions, None for each unknown one; None alone where even their number is unknown."""
+    """Return the dimensions of a shape, None for each unknown one; None if the rank is unknown."""
     if shape.unknown_rank:
         return None
     return tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
 
 
-def known_shape(proto: pb.TensorShapeProto) -> tuple[int, ...]:
-    """The dimensions of a shape that an array can have.
-
-    Raises:
-        TensorError: One of them is not known, or they are too many or too large for any array.
-    """
-    shape = tuple([dim.size for dim in proto.dim])
-    if min(shape) < 0 if shape else proto.unknown_rank:
-        raise TensorError(f"a tensor's shape must be fully known, received {shape_of(proto)}")
-    # numpy minds the others even where one is 0. No model has a tenth of so many dimensions.
-    if len(shape) > _MAX_DIMS or math.prod([size or 1 for size in shape]) > 2**60:
-        raise TensorError(
-            f"received a tensor of {len(shape)} dimensions, the largest {max(shape):,}; larger than "
-            "the limit of any array"
-        )
-    return shape
-
-
-def from_array(values: ArrayLike, into: pb.TensorProto | None = None) -> pb.TensorProto:
-    """An array as a TensorProto: numbers in ``tensor_content``, strings in ``string_val``.
+def from_array(
+    values: ArrayLike, into: pb.TensorProto | None = None, *, typed: bool = False
+) -> pb.TensorProto:
+    """Write an array as a TensorProto.
 
     Args:
-        values: Any shape and any dtype of the table above; str and bytes become DT_STRING (UTF-8).
-        into: The empty message to fill, of a request say, which spares a copy; a new one if None.
+        values: Any shape and any supported dtype; str and bytes become DT_STRING (UTF-8).
+        into: An empty message to fill, such as one inside a request, which saves a copy; by
+            default a new one.
+        typed: Write numbers into the field of their dtype (``float_val``, …), as TensorFlow
+            Serving answers by default, rather than into ``tensor_content``.
+
+    Returns:
+        The message.
 
     Raises:
-        TensorError: The dtype has no counterpart, or an object array holds something not a string.
+        TensorError: The dtype is not supported, or an object array contains something other than
+            bytes and str.
     """
     array = np.asarray(values)
     tensor = pb.TensorProto() if into is None else into
     if array.dtype.kind in "OSU":
         tensor.dtype = pb.DT_STRING
-        tensor.string_val.extend([_encoded(value) for value in array.ravel().tolist()])
+        tensor.string_val.extend([_utf8(value) for value in array.ravel().tolist()])
     else:
-        little = array.dtype.newbyteorder("<")
-        if little not in _DATA_TYPES:
-            raise TensorError(f"an array of dtype {array.dtype} cannot be sent")
-        tensor.dtype = _DATA_TYPES[little]  # type: ignore[assignment]
-        tensor.tensor_content = array.astype(little, copy=False).tobytes()
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        if array.dtype not in _DATA_TYPES:
+            raise TensorError(f"received an array of {array.dtype}; expected numbers or strings")
+        tensor.dtype = _DATA_TYPES[array.dtype]  # type: ignore[assignment]
+        if typed:
+            _, field, part = _ENCODINGS[tensor.dtype]
+            getattr(tensor, field).extend(array.ravel().view(part).tolist())
+        else:
+            tensor.tensor_content = array.tobytes()
     add_dim = tensor.tensor_shape.dim.add
     for size in array.shape:
         add_dim(size=size)
     return tensor
 
 
-def to_array(tensor: pb.TensorProto, *, limit: int = MAX_BYTES) -> NDArray[Any]:
-    """The values of a TensorProto; read-only where they could be taken without a copy.
+def to_array(tensor: pb.TensorProto, *, limit: int = _MAX_BYTES) -> NDArray[Any]:
+    """Read the values of a TensorProto, which need not come from a trusted sender.
 
-    As TensorFlow does, a typed field with fewer values than the shape asks for repeats its last
-    one, and one with none means zeros (empty strings).
+    As in TensorFlow, a typed field with fewer values than the shape has elements repeats the last
+    one, and an empty one means zeros (or empty strings).
 
     Args:
-        tensor: From anyone; its shape and its values are checked against each other.
-        limit: Most bytes that the array may take (a string counts as a pointer).
+        tensor: The message.
+        limit: Largest size of the array in bytes; a string counts as a pointer. Nothing larger is
+            ever allocated, whatever the shape claims.
+
+    Returns:
+        The array, read-only if it shares the memory of ``tensor_content``.
 
     Raises:
-        TensorError: The dtype has no numpy equivalent, the shape is not fully known or larger
-            than ``limit``, or the number of values does not fit it.
+        TensorError: The dtype is not supported, the shape is not fully known or exceeds
+            ``limit``, or the number of values does not fit the shape.
     """
-    dtype, field, read = _type(tensor.dtype)
-    shape = known_shape(tensor.tensor_shape)
+    encoding = _ENCODINGS.get(tensor.dtype)
+    if encoding is None:
+        raise TensorError(f"dtype {dtype_name(tensor.dtype)} has no numpy equivalent")
+    dtype = encoding.dtype
+    shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
+    if len(shape) > _MAX_DIMS:
+        raise TensorError(f"received {len(shape)} dimensions; expected at most {_MAX_DIMS}")
+    if tensor.tensor_shape.unknown_rank or (shape and min(shape) < 0):
+        raise TensorError(
+            f"received a tensor of shape {shape_of(tensor.tensor_shape)}; expected a known shape"
+        )
     count = math.prod(shape)
-    if count * dtype.itemsize > limit:
-        raise TensorError(f"shape {shape} of {dtype} is larger than the limit of {limit:,} bytes")
+    size = count * dtype.itemsize
+    if size > limit:
+        raise TensorError(
+            f"received shape {shape} of {dtype}, {size:,} bytes; expected at most {limit:,}"
+        )
     content = tensor.tensor_content
     if not content:
-        values = read(getattr(tensor, field), dtype)
+        values = _typed_values(tensor, encoding)
         if len(values) != count:
-            values = _filled(values, count)
-        return values if len(shape) == 1 else values.reshape(shape)
-    if dtype.kind == "O":
-        return _string_content(content, count).reshape(shape)
-    if len(content) != count * dtype.itemsize:
+            values = _padded(values, count)
+    elif dtype.kind == "O":
+        values = _string_content(content, count)
+    elif len(content) == size:
+        values = np.frombuffer(content, dtype=dtype)
+    else:
         raise TensorError(
-            f"tensor_content has {len(content):,} bytes, expected {count * dtype.itemsize:,} for "
-            f"shape {shape} of {dtype}"
+            f"tensor_content has {len(content):,} bytes; expected {size:,} for shape {shape} of "
+            f"{dtype}"
         )
-    return np.frombuffer(content, dtype=dtype).reshape(shape)
-
-
-def _type(data_type: int) -> tuple[np.dtype[Any], str, _Reader]:
     try:
-        return _TYPES[data_type]
-    except KeyError:
-        raise TensorError(f"dtype {dtype_name(data_type)} has no numpy equivalent") from None
+        return values.reshape(shape)
+    except ValueError as error:  # numpy limits the dimensions of empty arrays as well
+        raise TensorError(f"received shape {shape}: {error}") from None
 
 
-def _encoded(value: object) -> bytes:
+def _utf8(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
         return value.encode()
-    raise TensorError(f"expected bytes or str in an object array, received {type(value).__name__}")
+    raise TensorError(f"received {type(value).__name__} in an object array; expected bytes or str")
 
 
-def _read_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.array(values, dtype=dtype)
+def _typed_values(tensor: pb.TensorProto, encoding: _Encoding) -> NDArray[Any]:
+    """Read the typed field as a flat array."""
+    dtype, field, part = encoding
+    values = getattr(tensor, field)
+    if len(values) <= _FEW_VALUES or dtype.kind == "O":
+        values = values[:]
+    if field in _INT32_FIELDS:
+        wide = np.array(values, dtype="<i4")
+        parts = wide.astype(part)
+        if not np.array_equal(wide, parts):
+            raise TensorError(f"a value in {field} does not fit {part}")
+    else:
+        parts = np.array(values, dtype=part)
+    try:
+        return parts.view(dtype)
+    except ValueError:
+        raise TensorError(f"{field} has {len(parts)} numbers; expected pairs for {dtype}") from None
 
 
-def _read_strings(values: Any, _dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.array(values[:], dtype=object)
-
-
-def _read_small_ints(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    wide = np.array(values, dtype="<i4")
-    narrow = wide.astype(dtype)
-    if not np.array_equal(wide, narrow):
-        raise TensorError(f"a value of the tensor does not fit {dtype}")
-    return narrow
-
-
-def _read_halves(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Each number comes as its bits, in an int."""
-    return _read_small_ints(values, np.dtype("<u2")).view(dtype)
-
-
-def _read_complex(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Real and imaginary parts come in turn."""
-    if len(values) % 2:
-        raise TensorError(f"complex numbers come as pairs, received {len(values)} parts")
-    return np.array(values, dtype=f"<f{dtype.itemsize // 2}").view(dtype)
-
-
-def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
+def _padded(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """Repeat the last value up to ``count`` values; zeros or empty strings if there is none."""
     if len(values) > count:
-        raise TensorError(f"the tensor has {len(values):,} values, expected at most {count:,}")
-    filled = np.empty(count, dtype=values.dtype)
-    filled[: len(values)] = values
-    filled[len(values) :] = values[-1] if len(values) else (b"" if values.dtype.kind == "O" else 0)
-    return filled
+        raise TensorError(f"the tensor has {len(values):,} values; expected at most {count:,}")
+    filler = values[-1] if len(values) else b"" if values.dtype.kind == "O" else 0
+    padded = np.full(count, filler, dtype=values.dtype)
+    padded[: len(values)] = values
+    return padded
 
 
 def _string_content(content: bytes, count: int) -> NDArray[Any]:
-    """Strings in ``tensor_content``: every length as a varint, then every string."""
+    """Read strings in ``tensor_content``: each length as a varint, then each string."""
     lengths, offset = [], 0
     for _ in range(count):
         length, offset = _varint(content, offset)
         lengths.append(length)
     if offset + sum(lengths) != len(content):
         raise TensorError(
-            f"tensor_content has {len(content):,} bytes, expected {offset + sum(lengths):,} "
-            f"for its {count:,} strings"
+            f"tensor_content has {len(content):,} bytes; expected {offset + sum(lengths):,} for "
+            f"its {count:,} strings"
         )
     strings = np.empty(count, dtype=object)
     for index, length in enumerate(lengths):
@@ -221,6 +237,7 @@ def _string_content(content: bytes, count: int) -> NDArray[Any]:
 
 
 def _varint(content: bytes, offset: int) -> tuple[int, int]:
+    """Read a varint; return it and the offset behind it."""
     value = 0
     for shift in range(0, 70, 7):
         if offset >= len(content):
@@ -231,24 +248,3 @@ def _varint(content: bytes, offset: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, offset
     raise TensorError("tensor_content ends inside the length of a string")
-
-
-# DataType → the numpy dtype, little-endian as on the wire; the field of its values; its reader.
-_TYPES: Final[dict[int, tuple[np.dtype[Any], str, _Reader]]] = {
-    pb.DT_FLOAT: (np.dtype("<f4"), "float_val", _read_values),
-    pb.DT_DOUBLE: (np.dtype("<f8"), "double_val", _read_values),
-    pb.DT_INT32: (np.dtype("<i4"), "int_val", _read_values),
-    pb.DT_UINT8: (np.dtype("u1"), "int_val", _read_small_ints),
-    pb.DT_INT16: (np.dtype("<i2"), "int_val", _read_small_ints),
-    pb.DT_INT8: (np.dtype("i1"), "int_val", _read_small_ints),
-    pb.DT_UINT16: (np.dtype("<u2"), "int_val", _read_small_ints),
-    pb.DT_INT64: (np.dtype("<i8"), "int64_val", _read_values),
-    pb.DT_UINT32: (np.dtype("<u4"), "uint32_val", _read_values),
-    pb.DT_UINT64: (np.dtype("<u8"), "uint64_val", _read_values),
-    pb.DT_BOOL: (np.dtype("?"), "bool_val", _read_values),
-    pb.DT_HALF: (np.dtype("<f2"), "half_val", _read_halves),
-    pb.DT_COMPLEX64: (np.dtype("<c8"), "scomplex_val", _read_complex),
-    pb.DT_COMPLEX128: (np.dtype("<c16"), "dcomplex_val", _read_complex),
-    pb.DT_STRING: (np.dtype(object), "string_val", _read_strings),
-}
-_DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _, _) in _TYPES.items()}

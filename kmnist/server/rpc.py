@@ -1,7 +1,7 @@
 """The gRPC transport: PredictionService, ModelService and health checking."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, Final, NoReturn, TypeVar
@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
 
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.methods import (
@@ -18,9 +19,9 @@ from kmnist.protocol.methods import (
     PREDICT,
     SIGNATURES_TYPE_URL,
 )
+from kmnist.protocol.tensors import TensorError, from_array, to_array
 from kmnist.server.service import Service
 from kmnist.server.serving_error import ServingError, invalid, one_line, shortened
-from kmnist.server.tensors import arrays, typed
 
 __all__ = ["GrpcServer"]
 
@@ -101,13 +102,14 @@ class GrpcServer:
                 held.enter_context(self._service.slot())
                 servable = held.enter_context(self._service.manager.use(name, *_version(request)))
                 signature = servable.signature(request.model_spec.signature_name)
-                inputs = arrays(request.inputs, limit=self._max_bytes)
+                signature.check_names(request.inputs.keys())
+                inputs = _arrays(request.inputs, self._max_bytes)
                 output_filter = list(request.output_filter)
                 del request
             outputs = self._service.run(signature, inputs)
             response = pb.PredictResponse(model_spec=_spec(name, servable.version, signature.name))
             for output in _wanted(output_filter, signature.outputs):
-                response.outputs[output].CopyFrom(typed(outputs[output]))
+                _write(outputs[output], response.outputs[output])
             return response
 
     def _metadata(self, data: bytes) -> pb.GetModelMetadataResponse:
@@ -194,6 +196,27 @@ def _spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
     spec = pb.ModelSpec(name=name, signature_name=signature)
     spec.version.value = version
     return spec
+
+
+def _arrays(inputs: Mapping[str, pb.TensorProto], limit: int) -> dict[str, NDArray[Any]]:
+    """Read the inputs of a request, each of at most ``limit`` bytes."""
+    arrays = {}
+    for name, tensor in inputs.items():
+        try:
+            arrays[name] = to_array(tensor, limit=limit)
+        except TensorError as error:
+            raise invalid(f"input {name!r}: {error}") from None
+    return arrays
+
+
+def _write(output: NDArray[Any], into: pb.TensorProto) -> None:
+    """Write an output in the typed field, as TensorFlow Serving does by default."""
+    try:
+        from_array(output, into, typed=True)
+    except TensorError:
+        raise ServingError(
+            grpc.StatusCode.UNIMPLEMENTED, f"outputs of type {output.dtype} are not supported"
+        ) from None
 
 
 def _wanted(output_filter: Any, outputs: tuple[str, ...]) -> list[str]:

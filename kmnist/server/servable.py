@@ -9,7 +9,7 @@ created.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +63,7 @@ class SignatureRunner:
         Raises:
             ServingError: Names or dtypes differ from the signature's, or the model failed.
         """
-        if inputs.keys() != self.inputs.keys():
-            raise invalid(_wrong_names(set(inputs), set(self.inputs)))
+        self.check_names(inputs.keys())
         for name, dtype in self.inputs.items():
             if inputs[name].dtype != dtype:
                 raise invalid(
@@ -78,6 +77,15 @@ class SignatureRunner:
         except (TypeError, ValueError) as error:  # a string tensor with elements other than bytes
             raise invalid(str(error)) from None
         return dict(zip(self.outputs, results, strict=True))
+
+    def check_names(self, names: Set[str]) -> None:
+        """Compare the names of the inputs of a request with those of the signature.
+
+        Raises:
+            ServingError: They differ.
+        """
+        if names != self.inputs.keys():
+            raise invalid(_wrong_names(set(names), set(self.inputs)))
 
 
 class Servable:

@@ -1,4 +1,4 @@
-"""Training: the model, its batches, the training loop, checkpoints and devices.
+"""Training: the model, its batches, the training loop, evaluation, checkpoints and devices.
 
-The modules import TensorFlow; this package itself does not.
+The modules import TensorFlow; the package itself does not.
 """

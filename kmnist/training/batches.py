@@ -1,11 +1,11 @@
-"""A split of images → ``tf.data.Dataset``, in batches, shuffled anew each epoch.
+"""Batches of a split, shuffled every epoch, as a ``tf.data.Dataset``.
 
-The images stay uint8 until they are in the model. Batches travel in blocks of many, gathered by
-one NumPy call from the array or the memory-mapped file: there is no Python and no graph function
-per example, and little of either per batch.
+Images stay uint8 until they reach the model. Batches are gathered in blocks, each by one NumPy
+call from the array or the memory-mapped file, so that no Python runs per example and little per
+batch.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,8 +15,8 @@ from kmnist.data import Split
 
 __all__ = ["Blocks", "epoch_order", "training_blocks"]
 
-# A block should stay in the processor's cache between being gathered and being used.
-_BLOCK_BYTES = 4 * 2**20
+# A block should stay in the processor's cache from gathering to use.
+_BLOCK_BYTES: Final = 4 * 2**20
 
 
 class Blocks(NamedTuple):
@@ -24,22 +24,32 @@ class Blocks(NamedTuple):
 
     Attributes:
         dataset: Yields images uint8 (k, batch, height, width) and labels int32 (k, batch).
-        per_epoch: How many blocks make one epoch.
-        batches: k of most blocks. The last of an epoch may have fewer, and if the batch size does
-            not divide the examples, it is one smaller batch.
+        per_epoch: The number of blocks per epoch.
+        shape: The usual number of batches per block and of examples per batch. The last block of
+            an epoch may have fewer batches, and is one smaller batch if the batch size does not
+            divide the examples.
+        steps: The number of batches per epoch.
     """
 
     dataset: tf.data.Dataset
     per_epoch: int
-    batches: int
+    shape: tuple[int, int]
+    steps: int
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which ``epoch`` visits the examples: a permutation, int64 (examples,).
+    """Return the order in which an epoch visits the examples.
 
-    A function of the seed and the epoch alone, so a resumed run goes on with the very batches
-    that the interrupted one would have seen (``Dataset.shuffle`` starts its sequence anew in a
-    new process).
+    It depends on the arguments alone, so a resumed run gets the batches that the interrupted run
+    would have got. (The sequence of ``Dataset.shuffle`` starts over in a new process.)
+
+    Args:
+        examples: The number of examples.
+        seed: The seed of the run.
+        epoch: The number of the epoch, from 0.
+
+    Returns:
+        A permutation, int64 (examples,).
     """
     return np.random.default_rng((seed, epoch)).permutation(examples)
 
@@ -47,9 +57,17 @@ def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 def training_blocks(
     split: Split, batch_size: int, *, seed: int, first_epoch: int, epochs: int
 ) -> Blocks:
-    """Shuffled batches for the epochs from ``first_epoch`` up to ``epochs``.
+    """Return the shuffled batches of the epochs from ``first_epoch`` up to ``epochs``.
 
-    Every example comes once an epoch.
+    Args:
+        split: The examples; each occurs once per epoch.
+        batch_size: The number of examples per batch.
+        seed: The seed of the order.
+        first_epoch: The number of the first epoch, from 0.
+        epochs: The number of epochs of the run, those before ``first_epoch`` included.
+
+    Returns:
+        The blocks of batches.
     """
     height, width = split.images.shape[1:]
     whole, rest = divmod(len(split), batch_size)
@@ -72,20 +90,26 @@ def training_blocks(
             labels[chosen].reshape(-1, size),
         )
 
-    def block(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    @tf.autograph.experimental.do_not_convert
+    def block(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, classes = tf.numpy_function(
-            gather, [step // len(starts), step % len(starts)], (tf.uint8, tf.int32)
+            gather, [number // len(starts), number % len(starts)], (tf.uint8, tf.int32)
         )
         images.set_shape((None, None, height, width))
         classes.set_shape((None, None))
         return images, classes
 
-    steps = tf.data.Dataset.range(first_epoch * len(starts), epochs * len(starts))
-    return Blocks(steps.map(block).prefetch(2), len(starts), per_block)
+    numbers = tf.data.Dataset.range(first_epoch * len(starts), epochs * len(starts))
+    return Blocks(
+        dataset=numbers.map(block).prefetch(2),
+        per_epoch=len(starts),
+        shape=(per_block, batch_size),
+        steps=whole + bool(rest),
+    )
 
 
 def _equal_share(whole: int, most: int) -> int:
-    """How many a block if they are shared out equally, as far as a few more blocks allow it."""
+    """Return a size of at most ``most`` for equal blocks, if less than twice as many blocks do."""
     fewest = max(1, -(-whole // most))
     blocks = next((n for n in range(fewest, 2 * fewest) if whole % n == 0), fewest)
     return max(1, -(-whole // blocks))

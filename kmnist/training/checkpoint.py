@@ -1,32 +1,34 @@
-"""The state of a training between epochs, on disk: what it takes to go on exactly."""
+"""Checkpoints: the state of a run after an epoch, on disk."""
 
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmnist.atomic import replacing
 from kmnist.errors import InputError, MissingError
+from kmnist.metrics import Epoch
 
 __all__ = ["Checkpoint"]
 
-_FILE = "checkpoint.npz"
+_FILE: Final = "checkpoint.npz"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with the state after the last finished epoch, replaced by one rename an epoch.
+    """A folder that holds the state of a run after its last finished epoch.
 
-    Plain SGD keeps nothing but the weights, and the order of the examples is a function of seed
-    and epoch, so the weights and the number of finished epochs are the whole state.
+    SGD has no state besides the weights, and the order of the examples depends on the seed and the
+    number of the epoch alone, so weights and history are the whole state.
 
     Attributes:
-        folder: Where the state is kept.
-        identity: What a run has to have in common with the one that it resumes.
+        folder: The folder.
+        identity: The properties that a run and the run that resumes it must share.
     """
 
     folder: str | os.PathLike[str]
@@ -38,52 +40,58 @@ class Checkpoint:
         return Path(self.folder) / _FILE
 
     def begin(self, weights: list[NDArray[Any]], epochs: int) -> None:
-        """Saves the state before the first epoch.
+        """Save the state before the first epoch.
+
+        Args:
+            weights: The initial weights.
+            epochs: The number of epochs of the run.
 
         Raises:
-            InputError: the folder holds the state of a run that did not finish.
+            InputError: The folder holds the state of an unfinished run.
         """
         if self.path.exists():
             _, state = self._read()
             if len(state["history"]) < state["epochs"]:
                 raise InputError(
                     f"{self.path} holds an unfinished run, after epoch {len(state['history'])} of "
-                    f"{state['epochs']}; resume it, or delete the file to start anew"
+                    f"{state['epochs']}; resume it, or delete the file to start over"
                 )
         self.save(weights, [], epochs)
 
-    def save(self, weights: list[NDArray[Any]], history: list[dict[str, Any]], epochs: int) -> None:
-        """Replaces the state; a crash at any moment leaves the old one or the new one."""
-        state = {"identity": self.identity, "history": history, "epochs": epochs}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f".{_FILE}.{os.getpid()}")
-        try:
-            with unfinished.open("wb") as file:
-                np.savez(file, *weights, state=np.array(json.dumps(state)))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self.path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    def save(self, weights: list[NDArray[Any]], history: list[Epoch], epochs: int) -> None:
+        """Replace the state atomically.
 
-    def load(self) -> tuple[list[NDArray[Any]], list[dict[str, Any]]]:
-        """The weights and the history of the epochs that are done.
+        Args:
+            weights: The weights after the last epoch of ``history``.
+            history: The finished epochs.
+            epochs: The number of epochs of the run.
+        """
+        entries = [asdict(epoch) for epoch in history]
+        state = {"identity": self.identity, "history": entries, "epochs": epochs}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as file:
+            np.savez(file, *weights, state=np.array(json.dumps(state)))
+
+    def load(self) -> tuple[list[NDArray[Any]], list[Epoch]]:
+        """Return the weights and the finished epochs.
 
         Raises:
-            MissingError: there is no state to resume from.
-            InputError: the file is damaged, or of a run with other data or settings.
+            InputError: The file is damaged, or the state of a run with other data or settings.
+            MissingError: There is no file.
         """
         if not self.path.exists():
-            raise MissingError(f"{self.path} is not there; start the run without resuming")
+            raise MissingError(
+                f"{self.path} does not exist; start the run without resuming, or correct the folder"
+            )
         weights, state = self._read()
-        there = state["identity"]
         for key, expected in self.identity.items():
-            if there.get(key) != expected:
+            saved = state["identity"].get(key)
+            if saved != expected:
                 raise InputError(
-                    f"{self.path} is of a run with {key} {there.get(key)}, this one has "
-                    f"{expected}; resume with the same data and settings"
+                    f"{self.path} is of a run with {key} {saved}; this run has {expected}; resume "
+                    "with the same data and settings"
                 )
-        return weights, state["history"]
+        return weights, [Epoch(**entry) for entry in state["history"]]
 
     def _read(self) -> tuple[list[NDArray[Any]], dict[str, Any]]:
         try:
@@ -92,6 +100,6 @@ class Checkpoint:
                 weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"{self.path} is not a checkpoint ({error}); delete it to start anew"
+                f"{self.path} is not a checkpoint ({error}); delete it to start over"
             ) from error
         return weights, state

@@ -1,13 +1,20 @@
-"""The model: softmax regression as a Keras ``Sequential`` of one Dense layer."""
+"""The model: softmax regression as a Keras ``Sequential`` with one Dense layer."""
+
+import math
+from contextlib import suppress
+from typing import Final
 
 import keras
+import tensorflow as tf
 
+from kmnist.defaults import INITS
 from kmnist.errors import InputError
 
-__all__ = ["INITS", "build_model"]
+__all__ = ["build_model"]
 
-# The starts on offer: Keras's own, and the one of the tutorial, weights and bias from normal(0, 1).
-INITS = ("glorot_uniform", "random_normal")
+# In the default batches of 100 a matrix product of fewer weights takes less time than waking up a
+# second thread (measured with benchmarks/training.py; MNIST has 7,840).
+_WEIGHTS_PER_THREAD: Final = 100_000
 
 
 def build_model(
@@ -17,32 +24,53 @@ def build_model(
     init: str = "glorot_uniform",
     seed: int = 0,
 ) -> keras.Sequential:
-    """Softmax regression: uint8 images in, probabilities out.
+    """Build a softmax regression from uint8 images to class probabilities.
 
-    Scaling to [0, 1] is part of the model, so training and serving cannot scale differently, and
-    a quarter of the bytes of float32 images travels to it.
+    For the pixels x of n images, scaled to [0, 1] and flattened to (n, 784), the hypothesis is ::
+
+        softmax(x W + b)        W (784, 10), b (10,), softmax(z)_k = exp(z_k) / Σ_j exp(z_j)
+
+    Scaling is part of the model, so that training and serving scale equally, and images travel to
+    it as bytes.
+
+    The model is that of the tutorial of 2018 that this project follows, whose TensorFlow 1 program
+    is lab 7-4 of "Deep Learning Zero to All" by Sung Kim (``lab-07-4-mnist_introduction.py`` in
+    https://github.com/hunkim/DeepLearningZeroToAll). With ``init="random_normal"`` the weights are
+    initialized as in the tutorial.
+
+    Before TensorFlow starts, building a model as small as this one also limits each operation to
+    one thread, which is faster. A number set with
+    ``tf.config.threading.set_intra_op_parallelism_threads`` takes precedence.
 
     Args:
         image_shape: Height and width of an image, in pixels.
         classes: The number of classes.
-        init: ``"glorot_uniform"``, Keras's default (the bias starts at zero), or
-            ``"random_normal"``: weights and bias from normal(0, 1), as the tutorial starts.
-        seed: Of the initial weights; the same seed gives the same weights.
+        init: The initial weights: ``"glorot_uniform"``, Keras's default with a bias of zero, or
+            ``"random_normal"``, weights and bias drawn from normal(0, 1).
+        seed: The seed of the initial weights; equal seeds give equal weights.
 
     Returns:
-        A built model: uint8 (n, height, width) → float32 (n, classes), each row summing to 1.
+        A built model from uint8 (n, height, width) to float32 (n, classes). Each row sums to 1.
 
     Raises:
         InputError: ``init`` is neither of the two.
+
+    Example:
+        >>> model = build_model((28, 28), classes=10)
+        >>> model.output_shape
+        (None, 10)
+        >>> model.count_params()  # 784 × 10 weights and 10 biases
+        7850
     """
     if init == "glorot_uniform":
         kernel, bias = keras.initializers.GlorotUniform(seed), "zeros"
     elif init == "random_normal":
         kernel = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
-        # Another seed than the kernel's, or the bias would repeat its first values.
+        # With the kernel's seed the bias would repeat its first values.
         bias = keras.initializers.RandomNormal(stddev=1.0, seed=seed + 1)
     else:
         raise InputError(f"received init {init!r}; expected one of {', '.join(INITS)}")
+    _limit_threads(math.prod(image_shape) * classes)
     return keras.Sequential(
         [
             keras.Input(image_shape, dtype="uint8", name="images"),
@@ -58,3 +86,11 @@ def build_model(
         ],
         name="softmax_regression",
     )
+
+
+def _limit_threads(weights: int) -> None:
+    # Not in train(): the first variable starts TensorFlow, and its threads cannot be changed then.
+    threading = tf.config.threading
+    if weights < _WEIGHTS_PER_THREAD and not threading.get_intra_op_parallelism_threads():
+        with suppress(RuntimeError):  # TensorFlow is already running
+            threading.set_intra_op_parallelism_threads(1)

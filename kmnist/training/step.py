@@ -1,19 +1,110 @@
-"""The same model with its kernels lying the other way in memory, to be trained.
+"""The training step: SGD on a copy of the model whose Dense kernels are transposed.
 
-The kernel of a Dense layer is (inputs, units). With ten units, XLA on a CPU needs twice as long for
-a product with it, and for its gradient, as for those of its transpose. The arithmetic is the same.
+The kernel of a Dense layer is (inputs, units). With ten units, XLA on a CPU takes twice as long for
+the product with it, and for its gradient, as for those of its transpose. The arithmetic is the
+same.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["copy_weights", "transposed"]
+__all__ = ["TrainingStep", "copy_weights", "transposed"]
+
+
+class TrainingStep:
+    """One SGD update per batch, for many batches per call.
+
+    On several devices each replica takes its share of every batch, and the gradients are summed:
+    an update is the same on any number of devices, up to rounding.
+    """
+
+    def __init__(
+        self,
+        model: keras.Sequential,
+        learning_rate: float,
+        devices: Sequence[str],
+        *,
+        compiled: bool,
+    ) -> None:
+        """Copy the model to the devices.
+
+        Args:
+            model: The model to start from; it is not changed.
+            learning_rate: The learning rate of SGD.
+            devices: The devices to share the batches. With one or none, TensorFlow places the
+                operations.
+            compiled: Whether to compile the step for blocks of the usual shape with XLA, which does
+                not support several devices.
+        """
+        several = len(devices) > 1
+        self._strategy = (
+            tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
+        )
+        with self._strategy.scope():
+            self._model = transposed(model)
+            self._optimizer = keras.optimizers.SGD(learning_rate)
+            self._optimizer.build(self._model.trainable_variables)
+        # Without AutoGraph, which fails on Python 3.13 where warnings are errors.
+        self._traced = tf.function(self._run, autograph=False, reduce_retracing=True)
+        self._compiled = self._traced
+        if compiled and not several:
+            self._compiled = tf.function(self._run, autograph=False, jit_compile=True)
+
+    def run(
+        self, images: tf.Tensor, labels: tf.Tensor, *, usual: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Make an update for each batch of a block, in order.
+
+        Args:
+            images: uint8 (k, batch, height, width).
+            labels: int32 (k, batch).
+            usual: Whether the block has the shape of most blocks. XLA compiles for one shape.
+
+        Returns:
+            The sum of the costs of the examples, float32 (), and the number of examples classified
+            correctly, int32 (), each with the weights before the update of its batch.
+        """
+        cost, hits = (self._compiled if usual else self._traced)(images, labels)
+        return cost, hits
+
+    def copy_weights_to(self, model: keras.Sequential) -> None:
+        """Copy the trained weights to the model that the step started from."""
+        copy_weights(self._model, model)
+
+    def _run(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def update(batch: tf.Tensor, cost: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            parts = self._strategy.run(self._update, (images[batch], labels[batch]))
+            batch_cost, batch_hits = (
+                self._strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in parts
+            )
+            return batch + 1, cost + batch_cost, hits + batch_hits
+
+        batches = tf.shape(images)[0]
+        _, cost, hits = tf.while_loop(lambda batch, *_: batch < batches, update, (0, 0.0, 0))
+        return cost, hits
+
+    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        replica = tf.distribute.get_replica_context()
+        size = tf.cast(tf.shape(labels)[0], tf.float32)
+        if replica.num_replicas_in_sync > 1:
+            share = slice(replica.replica_id_in_sync_group, None, replica.num_replicas_in_sync)
+            images, labels = images[share], labels[share]
+        with tf.GradientTape() as tape:
+            probabilities = self._model(images, training=True)
+            one_hot = tf.one_hot(labels, probabilities.shape[-1])
+            cost = tf.reduce_sum(keras.losses.categorical_crossentropy(one_hot, probabilities))
+            mean = cost / size
+        variables = self._model.trainable_variables
+        self._optimizer.apply(tape.gradient(mean, variables), variables)
+        predicted = tf.argmax(probabilities, axis=1, output_type=tf.int32)
+        return cost, tf.reduce_sum(tf.cast(predicted == labels, tf.int32))
 
 
 class _TransposedDense(keras.layers.Layer):  # type: ignore[misc]
-    """``Dense`` with a kernel of (units, inputs): float32 (n, inputs) → (n, units)."""
+    """``Dense`` with a kernel (units, inputs), from float32 (n, inputs) to (n, units)."""
 
     def __init__(self, dense: keras.layers.Dense) -> None:
         super().__init__(trainable=dense.trainable)
@@ -33,22 +124,22 @@ class _TransposedDense(keras.layers.Layer):  # type: ignore[misc]
 
 
 def transposed(model: keras.Sequential) -> keras.Sequential:
-    """A copy of ``model`` with its weights, the kernel of each Dense layer transposed."""
+    """Return a copy of a model, with its weights, whose Dense kernels are (units, inputs)."""
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.Dense):
             return _TransposedDense(layer)
         return type(layer).from_config(layer.get_config())
 
-    made: keras.Sequential = keras.models.clone_model(model, clone_function=copy)
-    copy_weights(model, made)
-    return made
+    result: keras.Sequential = keras.models.clone_model(model, clone_function=copy)
+    copy_weights(model, result)
+    return result
 
 
 def copy_weights(source: keras.Sequential, target: keras.Sequential) -> None:
-    """The weights of a model into its transposed copy, or of the copy into the model."""
-    for giver, taker in zip(source.layers, target.layers, strict=True):
-        weights = giver.get_weights()
-        if isinstance(giver, _TransposedDense) is not isinstance(taker, _TransposedDense):
+    """Copy the weights of a model to its transposed copy, or back."""
+    for source_layer, target_layer in zip(source.layers, target.layers, strict=True):
+        weights = source_layer.get_weights()
+        if isinstance(source_layer, _TransposedDense) != isinstance(target_layer, _TransposedDense):
             weights[0] = weights[0].T
-        taker.set_weights(weights)
+        target_layer.set_weights(weights)

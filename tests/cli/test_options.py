@@ -8,7 +8,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kmnist import defaults
 from kmnist.cli import COMMANDS, main
 from kmnist.cli._options import (
     MODELS,
@@ -89,14 +88,6 @@ def test_the_default_server_and_model_are_those_of_the_client() -> None:
 
     parameters = inspect.signature(Client).parameters
     assert (parameters["url"].default, parameters["model"].default) == (SERVERS[0], NAME)
-
-
-def test_the_choices_are_those_of_the_library() -> None:
-    from kmnist.training.devices import DEVICES
-    from kmnist.training.model import INITS
-
-    assert defaults.DEVICES == DEVICES
-    assert defaults.INITS == INITS
 
 
 @click.command()

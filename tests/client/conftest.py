@@ -2,35 +2,35 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Self, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kmnist.client import AsyncClient, Client
 from tests.client.standin import StandIn
 
-TINY = Path(__file__).parents[1] / "data/tiny"
+Make = Callable[..., Client]
 
 
 class InLoop:
-    """An AsyncClient used like a Client, so that one test tells about both."""
+    """An AsyncClient with the methods of a Client, so that one test covers both."""
 
-    def __init__(self, *args, **options) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         self.runner = asyncio.Runner()
         self.client = AsyncClient(*args, **options)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self.client, name)
-        return lambda *args, **options: self.runner.run(self._call(method, args, options))
+        return lambda *args, **options: self.runner.run(method(*args, **options))
 
-    async def _call(self, method, args, options):
-        return await method(*args, **options)
-
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error):
+    def __exit__(self, *_error: object) -> None:
         self.close()
         self.runner.close()
 
@@ -39,12 +39,12 @@ class InLoop:
 
 
 @pytest.fixture(params=[Client, InLoop], ids=["blocking", "asyncio"])
-def make(request):
-    """Client, or AsyncClient in a loop of its own; what it makes is closed at the end."""
-    made = []
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Make a Client, or an AsyncClient in its own event loop, that is closed at the end."""
+    made: list[Client] = []
 
-    def make(*args, **options):
-        made.append(request.param(*args, **options))
+    def make(*args: Any, **options: Any) -> Client:
+        made.append(cast("Client", request.param(*args, **options)))
         return made[-1]
 
     yield make
@@ -53,12 +53,14 @@ def make(request):
 
 
 @pytest.fixture(params=["grpc", "http"])
-def scheme(request):
-    return request.param
+def scheme(request: pytest.FixtureRequest) -> str:
+    """The scheme of the server's address."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def running():
+def running() -> Iterator[StandIn]:
+    """A server that all tests share."""
     server = StandIn()
     server.serve_grpc()
     server.serve_http()
@@ -67,22 +69,25 @@ def running():
 
 
 @pytest.fixture
-def server(running):
+def server(running: StandIn) -> StandIn:
+    """The server, with its attributes reset."""
     return running.reset()
 
 
 @pytest.fixture
-def url(server, scheme) -> str:
-    return f"{scheme}://127.0.0.1:{server.grpc_port if scheme == 'grpc' else server.http_port}"
+def url(server: StandIn, scheme: str) -> str:
+    """The server's address."""
+    return f"{scheme}://127.0.0.1:{server.port(scheme)}"
 
 
 @pytest.fixture
-def client(make, url):
+def client(make: Make, url: str) -> Client:
+    """A client of the server."""
     return make(url, timeout=10)
 
 
 @pytest.fixture(scope="session")
-def images():
-    """Real ones: the 200 test images of the tiny data set, uint8 (200, 28, 28)."""
-    content = gzip.decompress((TINY / "t10k-images-idx3-ubyte.gz").read_bytes())
+def images(tiny: Path) -> NDArray[np.uint8]:
+    """The 200 test images of the tiny data set, uint8 (200, 28, 28)."""
+    content = gzip.decompress((tiny / "t10k-images-idx3-ubyte.gz").read_bytes())
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)

@@ -1,15 +1,21 @@
-"""The client against the embedded server: a real model, loaded by TensorFlow."""
+"""The client and the embedded server: a real model, loaded by TensorFlow."""
 
 import itertools
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="the embedded server needs TensorFlow")
 
 import tensorflow as tf
 
 from kmnist.client import (
+    Client,
+    ClientError,
     InvalidInputError,
     LabelNotFoundError,
     ModelNotFoundError,
@@ -17,27 +23,40 @@ from kmnist.client import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
+from kmnist.client.address import Address
+from kmnist.client.transports import open_transports
+from kmnist.protocol.model_spec import ModelSpec
+from kmnist.server import Server
+from tests.client.conftest import Make
+
+if TYPE_CHECKING:
+    from kmnist import Dataset, Evaluation
+    from kmnist.data import Split
+
+Arrays = dict[str, NDArray[Any]]
 
 
 @pytest.fixture
-def url(served, scheme):
+def url(served: Server, scheme: str) -> str:
     return served.grpc_url if scheme == "grpc" else served.rest_url
 
 
 @pytest.fixture
-def split(tiny_dataset):
+def split(tiny_dataset: "Dataset") -> "Split":
     return tiny_dataset.test
 
 
 @pytest.fixture(scope="module")
-def local(models, tiny_dataset):
-    """What the exported model itself says of the test images."""
+def local(models: Path, tiny_dataset: "Dataset") -> Arrays:
+    """The outputs of the exported model, loaded without a server, for the test images."""
     model = tf.saved_model.load(str(models / "1"))
     answer = model.signatures["serving_default"](images=tf.constant(tiny_dataset.test.images))
     return {name: value.numpy() for name, value in answer.items()}
 
 
-def test_the_answers_are_those_of_the_model(client, split, local) -> None:
+def test_predictions_are_those_of_the_loaded_model(
+    client: Client, split: "Split", local: Arrays
+) -> None:
     predictions = client.predict(split.images)
     np.testing.assert_array_equal(predictions.class_ids, local["class_ids"])
     np.testing.assert_array_equal(
@@ -46,12 +65,16 @@ def test_the_answers_are_those_of_the_model(client, split, local) -> None:
     np.testing.assert_allclose(predictions.probabilities, local["probabilities"], rtol=1e-5)
 
 
-def test_accuracy_is_the_local_one_exactly(client, split, evaluation) -> None:
+def test_the_accuracy_is_exactly_that_of_the_evaluation(
+    client: Client, split: "Split", evaluation: "Evaluation"
+) -> None:
     predictions = client.predict(split.images)
     assert float(np.mean(predictions.class_ids == split.labels)) == evaluation.accuracy
 
 
-def test_both_transports_answer_the_same_to_the_bit(make, served, split) -> None:
+def test_both_transports_answer_bit_for_bit_the_same(
+    make: Make, served: Server, split: "Split"
+) -> None:
     over_grpc = make(served.grpc_url).predict(split.images)
     over_rest = make(served.rest_url).predict(split.images)
     np.testing.assert_array_equal(over_grpc.probabilities, over_rest.probabilities)
@@ -59,13 +82,16 @@ def test_both_transports_answer_the_same_to_the_bit(make, served, split) -> None
     np.testing.assert_array_equal(over_grpc.class_names, over_rest.class_names)
 
 
-def test_pieces(make, url, split, local) -> None:
+def test_chunks_are_answered_in_order(make: Make, url: str, split: "Split", local: Arrays) -> None:
     predictions = make(url, batch_size=33).predict(split.images)
     np.testing.assert_array_equal(predictions.class_ids, local["class_ids"])
 
 
-def test_pictures(client, split, tmp_path) -> None:
-    paths, inverted = [], []
+def test_pictures_are_classified_whatever_their_format_and_color(
+    client: Client, split: "Split", tmp_path: Path
+) -> None:
+    paths: list[Path] = []
+    inverted: list[bytes] = []
     for index, image in enumerate(split.images[:20]):
         large = np.kron(image, np.ones((4, 4), np.uint8))
         paths.append(tmp_path / f"{index}.png")
@@ -76,14 +102,14 @@ def test_pictures(client, split, tmp_path) -> None:
     np.testing.assert_array_equal(client.predict_pictures(inverted).class_ids, from_paths.class_ids)
 
 
-def test_a_broken_picture_is_refused_with_the_models_own_words(client) -> None:
+def test_a_broken_picture_is_an_error_with_the_text_of_the_model(client: Client) -> None:
     with pytest.raises(
         InvalidInputError, match=r"refused the input: Picture 0, 7 bytes, is no PNG"
     ):
         client.predict_pictures(b"no such")
 
 
-def test_status_and_metadata(client) -> None:
+def test_status_and_metadata_are_those_of_the_export(client: Client) -> None:
     (status,) = client.status()
     assert (status.version, status.state) == (1, "AVAILABLE")
     metadata = client.metadata()
@@ -99,8 +125,9 @@ def test_status_and_metadata(client) -> None:
     client.wait_until_ready()
 
 
-def test_versions_and_labels(make, url, split) -> None:
-    for options in ({"version": 1}, {"label": "stable"}):
+def test_a_version_and_a_label_are_found(make: Make, url: str, split: "Split") -> None:
+    both: list[dict[str, Any]] = [{"version": 1}, {"label": "stable"}]
+    for options in both:
         assert len(make(url, **options).predict(split.images[:3])) == 3
         assert make(url, **options).is_ready()
 
@@ -113,7 +140,9 @@ def test_versions_and_labels(make, url, split) -> None:
         ({"label": "canary"}, LabelNotFoundError),
     ],
 )
-def test_not_found(make, url, split, options, error) -> None:
+def test_an_unknown_model_version_or_label_is_an_error(
+    make: Make, url: str, split: "Split", options: dict[str, Any], error: type[ClientError]
+) -> None:
     client = make(url, **options)
     for call in (
         lambda: client.predict(split.images),
@@ -126,17 +155,13 @@ def test_not_found(make, url, split, options, error) -> None:
     assert not client.is_ready()
 
 
-def test_what_the_model_refuses_is_invalid_input(client, split) -> None:
-    with pytest.raises(InvalidInputError, match=r"takes uint8 \(n, 28, 28\)"):
+def test_images_of_another_shape_are_an_error(client: Client, split: "Split") -> None:
+    with pytest.raises(InvalidInputError, match=r"expects uint8 \(n, 28, 28\)"):
         client.predict(split.images[:, :20])
 
 
-def test_a_wrong_signature(make, url, scheme) -> None:
-    """No call of a client asks for one that is not there, so this goes one level deeper."""
-    from kmnist.client.address import Address
-    from kmnist.client.transports import open_transports
-    from kmnist.protocol.model_spec import ModelSpec
-
+def test_a_signature_or_an_input_that_is_missing_is_an_error(url: str) -> None:
+    """A client never requests a missing signature, so this uses its transport."""
     (transport,) = open_transports(Address.parse(url), {})
     pixels = np.array([bytes(784)], dtype=object)
     with pytest.raises(SignatureNotFoundError):
@@ -146,12 +171,10 @@ def test_a_wrong_signature(make, url, scheme) -> None:
     transport.close()
 
 
-def test_a_restarted_server_is_found_again(make, models, scheme, split) -> None:
-    """The same client, over two servers that follow each other on one port."""
-    from kmnist.server import Server
-
-    ports = {"grpc_port": 0, "rest_port": 0}
-    client = None
+def test_a_restarted_server_is_found(make: Make, models: Path, scheme: str, split: "Split") -> None:
+    """One client, and two servers one after the other on the same port."""
+    ports: dict[str, Any] = {"grpc_port": 0, "rest_port": 0}
+    client: Client | None = None
     for _ in range(2):
         with Server(models, **ports, grace=1) as server:
             ports = {"grpc_port": server.grpc_port, "rest_port": server.rest_port}
@@ -161,12 +184,10 @@ def test_a_restarted_server_is_found_again(make, models, scheme, split) -> None:
             client.predict(split.images)
 
 
-def test_a_new_version_is_asked_once_it_is_there(make, models, scheme, split, tmp_path) -> None:
-    """The latest version changes under a client that goes on asking."""
-    import shutil
-
-    from kmnist.server import Server
-
+def test_a_new_version_answers_as_soon_as_it_is_published(
+    make: Make, models: Path, scheme: str, split: "Split", tmp_path: Path
+) -> None:
+    """The latest version changes while a client sends requests."""
     base = tmp_path / models.name
     shutil.copytree(models, base)
     with Server(base, grpc_port=0, rest_port=0, poll_seconds=0.05, grace=1) as server:

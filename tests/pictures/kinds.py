@@ -1,12 +1,12 @@
-"""Real digits drawn as people send them: on paper, on a screen, on a transparent canvas.
+"""Pictures of real digits as users send them: on paper, on a screen, on a transparent canvas.
 
-Each kind takes a digit, uint8 (28, 28) as MNIST has it, and a random generator, and returns an
-encoded picture. Only NumPy and Pillow draw: the code under test has no part in it.
+Each kind takes a digit, an image uint8 (28, 28) of MNIST, and a random generator, and returns an
+encoded picture. They are drawn with NumPy and Pillow, independently of the code under test.
 """
 
 import io
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,36 +15,37 @@ from PIL import Image, ImageFilter
 Kind: TypeAlias = Callable[[NDArray[np.uint8], np.random.Generator], bytes]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
-WHITE_PAPER = (236, 234, 228)
-BLUE_PEN = (38, 58, 150)
-BLACK_PEN = (35, 34, 38)
-PENCIL = (120, 120, 124)
+WHITE_PAPER: Final = (236, 234, 228)
+BLUE_PEN: Final = (38, 58, 150)
+BLACK_PEN: Final = (35, 34, 38)
+PENCIL: Final = (120, 120, 124)
 
-TILT = 0.06
-"""By how much of the shorter side a corner moves when a sheet is photographed from aside."""
+# How far a corner moves, relative to the shorter side, when a sheet is photographed at an angle.
+TILT: Final = 0.06
 
 
-def encode(pixels: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
-    """The file of an image, uint8 (h, w) grey, (h, w, 3) RGB or (h, w, 4) RGBA."""
+def encode(pixels: NDArray[Any] | Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    """Encode an image: uint8 (h, w) grey, (h, w, 3) RGB or (h, w, 4) RGBA, or one of Pillow."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format, **options)
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    picture.save(file, format, **options)
     return file.getvalue()
 
 
 def stroke(image: NDArray[np.uint8], side: int) -> Floats:
-    """The digit cropped and enlarged to a longer side of ``side``: how much ink, 0 to 1."""
+    """Crop a digit and scale it to a longer side of ``side``; return its ink, 0 to 1."""
     rows, columns = np.nonzero(image.max(1) > 60)[0], np.nonzero(image.max(0) > 60)[0]
     image = np.pad(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 2)
     scale = side / (max(image.shape) - 4)
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     smooth = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)) / 255
-    # An ink edge is sharp: the ramp that enlarging gives is narrowed to a quarter.
+    # Ink has sharp edges: the ramp due to enlarging is narrowed to a quarter.
     ink = np.clip((smooth - 0.5) * max(1.0, scale / 4) + 0.5, 0, 1) if scale > 1 else smooth
     return np.asarray(ink)
 
 
 def thin_stroke(image: NDArray[np.uint8], side: int) -> Floats:
-    """The digit's centre line drawn with a fine pen: about a thirtieth of the longer side wide."""
+    """Draw the centre line of a digit with a fine pen, a thirtieth of the longer side wide."""
     line = skeleton(stroke(image, 120) > 0.5)
     pen = Image.fromarray((line * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(3))
     pen = pen.filter(ImageFilter.GaussianBlur(1))
@@ -54,7 +55,7 @@ def thin_stroke(image: NDArray[np.uint8], side: int) -> Floats:
 
 
 def skeleton(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The centre lines of a mask, one pixel wide (Zhang and Suen, 1984)."""
+    """Thin a mask to its centre lines, one pixel wide (Zhang and Suen, 1984)."""
     mask = np.pad(mask, 1)
     while True:
         before = mask.sum()
@@ -73,7 +74,7 @@ _RING = [(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)]
 
 
 def place(ink: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """The ink somewhere on an empty sheet, where a tilt does not push it off."""
+    """Place ink at random on an empty sheet, away from the margins that a tilt may cut off."""
     sheet = np.zeros(shape)
     margin = int(TILT * min(shape))
     top, left = (
@@ -85,13 +86,13 @@ def place(ink: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floa
 
 
 def sheet_of(image: NDArray[np.uint8], rng: np.random.Generator, *, pen: Any = stroke) -> Floats:
-    """A digit a third to seven tenths as tall as a sheet of 200 to 360 pixels."""
+    """Draw a digit, a third to seven tenths as tall as its sheet of 200 to 360 pixels."""
     shape = (int(rng.integers(200, 360)), int(rng.integers(200, 360)))
     return place(pen(image, int(min(shape) * rng.uniform(0.33, 0.7))), shape, rng)
 
 
 def light(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """A lamp to one side, a vignette and the soft shadow of a hand: 0.3 to 1 of full light."""
+    """Light a scene with a lamp, a vignette and a soft shadow: 0.3 to 1 of full light."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     lamp = 1 - rng.uniform(0.1, 0.3) * (1 + np.cos(angle) * x + np.sin(angle) * y) / 2
@@ -109,8 +110,8 @@ def photograph(
     ink: tuple[int, int, int] = BLUE_PEN,
     paper: tuple[int, int, int] = WHITE_PAPER,
 ) -> NDArray[np.uint8]:
-    """A sheet as a phone sees it: tilted, blurred, unevenly lit, with grain. RGB."""
-    density = 0.85 + 0.15 * rough(sheet.shape, rng, 3)  # pens do not cover evenly
+    """Photograph a sheet with a phone: tilted, blurred, unevenly lit, with grain. RGB."""
+    density = 0.85 + 0.15 * rough(sheet.shape, rng, 3)  # pens cover unevenly
     cover = (sheet * density)[..., None]
     scene = np.array(paper) * (1 - cover) + np.array(ink) * cover
     scene += 3 * rough(sheet.shape, rng, 2)[..., None]  # the paper's fibres
@@ -123,7 +124,7 @@ def photograph(
 
 
 def rough(shape: tuple[int, int], rng: np.random.Generator, grain: float) -> Floats:
-    """Smooth noise of unit deviation whose grains are about ``grain`` pixels wide."""
+    """Return smooth noise of unit deviation, with grains about ``grain`` pixels wide."""
     height, width = shape
     coarse = rng.normal(size=(int(height / grain) + 2, int(width / grain) + 2))
     noise = Image.fromarray(coarse.astype(np.float32))
@@ -132,10 +133,10 @@ def rough(shape: tuple[int, int], rng: np.random.Generator, grain: float) -> Flo
 
 
 def tilt(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The photo seen from a little aside: each corner moves by up to ``TILT``."""
+    """Tilt a photograph: each corner moves by up to ``TILT``."""
     w, h = photo.size
     seen = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=float)
-    # Sampling inward keeps the table out of the picture.
+    # Corners move inwards, so that nothing beside the sheet is seen.
     inward = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
     there = seen + inward * rng.uniform(0, TILT, (4, 2)) * min(w, h)
     rows = []
@@ -152,7 +153,7 @@ def jpeg(pixels: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def plain(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """The data set's own image as PNG."""
+    """An image of the data set as PNG."""
     return encode(image)
 
 
@@ -169,13 +170,13 @@ def fine_pen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def small_on_sheet(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """A digit a fifteenth to a sixth as tall as the sheet, anywhere on it."""
+    """A digit a fifteenth to a sixth as tall as the sheet."""
     sheet = place(stroke(image, int(rng.integers(30, 75))), (440, 440), rng)
     return jpeg(photograph(sheet, rng, ink=BLACK_PEN), rng)
 
 
 def dark_screen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """White on a dark screen, photographed: the backlight bleeds, a reflection shines."""
+    """A photograph of a dark screen with uneven backlight and a reflection."""
     sheet = sheet_of(image, rng)
     level = rng.uniform(15, 60)
     glow = level * (0.6 + 0.8 * light(sheet.shape, rng)) + 12 * rough(sheet.shape, rng, 90)
@@ -200,7 +201,7 @@ def white_on_transparent(image: NDArray[np.uint8], rng: np.random.Generator) -> 
 
 
 def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Black on white from a drawing program, 40 to 1,200 pixels, in every format."""
+    """Black on white from a drawing program, 40 to 1,200 pixels, in any format."""
     side = int(40 * 30 ** rng.uniform())
     shape = (side, max(40, int(side * rng.uniform(0.5, 1))))
     ink = stroke(image, int(min(shape) * rng.uniform(0.4, 0.7)))
@@ -209,8 +210,8 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def cropped(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: dark on light, cut out so that the ink touches the sides."""
-    margin = 8  # what stroke() leaves around the ink
+    """Hard: dark on light, cropped so that the ink touches the sides."""
+    margin = 8  # of stroke(), around the ink
     ink = stroke(image, 80)[margin:-margin, margin:-margin]
     return encode((235 - 200 * ink).round().astype(np.uint8))
 
@@ -228,7 +229,7 @@ def ruled_paper(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def sheet_on_desk(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: the paper's edge and a dark desk are in the picture."""
+    """Hard: the edge of the paper and a dark desk are in the picture."""
     sheet = sheet_of(image, rng)
     margin = [int(rng.uniform(0, 0.2) * side) for side in (*sheet.shape, *sheet.shape)]
     desk = np.pad(sheet, ((margin[0], margin[2]), (margin[1], margin[3])), constant_values=1)
@@ -236,7 +237,7 @@ def sheet_on_desk(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def hand_shadow(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: a shadow with an edge as sharp as a stroke's."""
+    """Hard: a shadow whose edge is as sharp as that of a stroke."""
     pixels = photograph(sheet_of(image, rng), rng).astype(float)
     y, x = np.mgrid[-1 : 1 : pixels.shape[0] * 1j, -1 : 1 : pixels.shape[1] * 1j]
     angle = rng.uniform(0, 2 * np.pi)
@@ -247,7 +248,7 @@ def hand_shadow(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 def red_on_blue(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: colours that are the same grey."""
+    """Hard: two colours of the same grey."""
     cover = sheet_of(image, rng)[..., None]
     pixels = np.array((60, 90, 200)) * (1 - cover) + np.array((215, 60, 60)) * cover
     return jpeg(np.clip(pixels + rng.normal(0, 3, pixels.shape), 0, 255).astype(np.uint8), rng)

@@ -1,19 +1,35 @@
-"""Training: the arithmetic, the reports, and that a resumed run ends where a whole one does."""
+"""The training loop: its arithmetic, callbacks, metrics and resumed runs."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from kmnist import Dataset, InputError, MissingError, Run, build_model, evaluate, train
-from kmnist.metrics import Epoch
+from kmnist import (
+    Dataset,
+    Epoch,
+    InputError,
+    MissingError,
+    Run,
+    build_model,
+    evaluate,
+    load_dataset,
+    train,
+)
 from kmnist.training import loop
 from kmnist.training.batches import epoch_order
 from kmnist.training.loop import weights_digest
 
 
-def softmax_sgd(dataset: Dataset, weights: list[np.ndarray], epochs: int, batch: int, rate: float):
-    """The same training in NumPy, float64, from the formulas. Returns weights and costs."""
+def softmax_sgd(
+    dataset: Dataset, weights: list[NDArray[np.float32]], epochs: int, batch: int, rate: float
+) -> tuple[list[NDArray[np.float64]], list[float]]:
+    """Train in NumPy, float64, from the formulas; return the weights and the cost per epoch."""
     kernel, bias = (weight.astype(np.float64) for weight in weights)
     images = dataset.train.images.reshape(len(dataset.train), -1) / 255
     one_hot = np.eye(len(dataset.class_names))[dataset.train.labels]
@@ -34,31 +50,31 @@ def softmax_sgd(dataset: Dataset, weights: list[np.ndarray], epochs: int, batch:
 
 
 @pytest.mark.parametrize("init", ["glorot_uniform", "random_normal"])
-@pytest.mark.parametrize("batch_size", [100, 64, 1000])  # whole batches, a rest, all in one
+@pytest.mark.parametrize("batch_size", [100, 64, 1000])  # equal, a smaller last one, one
 @pytest.mark.parametrize("compiled", [False, True])
-def test_it_is_softmax_regression_by_sgd(
+def test_training_is_softmax_regression_with_sgd(
     tiny_dataset: Dataset,
     init: str,
     batch_size: int,
     compiled: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "_WORTH_COMPILING", 0 if compiled else 10**9)
+    monkeypatch.setattr(loop, "_STEPS_WORTH_COMPILING", 0 if compiled else 10**9)
     model = build_model(init=init)
     expected, costs = softmax_sgd(tiny_dataset, model.get_weights(), 3, batch_size, 0.1)
     run = train(model, tiny_dataset, epochs=3, batch_size=batch_size)
-    for weight, wanted in zip(model.get_weights(), expected, strict=True):
-        assert np.allclose(weight, wanted, atol=2e-5)
+    for weight, exact in zip(model.get_weights(), expected, strict=True):
+        assert np.allclose(weight, exact, atol=2e-5)
     assert [epoch.cost for epoch in run.history] == pytest.approx(costs, rel=1e-4)
 
 
-def test_it_learns(trained: Run) -> None:
+def test_training_reduces_the_cost(trained: Run) -> None:
     first, last = trained.history[0], trained.history[-1]
     assert last.cost < first.cost / 2
     assert evaluate(trained.model, trained.dataset.test).accuracy > 0.75
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit(tiny_dataset: Dataset) -> None:
+def test_equal_seeds_give_bit_identical_weights(tiny_dataset: Dataset) -> None:
     digests = [
         train(build_model(seed=seed), tiny_dataset, epochs=2, seed=seed).weights_digest
         for seed in (7, 7, 8)
@@ -66,7 +82,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(tiny_dataset: Dataset) 
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_the_digest_is_of_the_weights(trained: Run) -> None:
+def test_the_digest_is_that_of_the_weights(trained: Run) -> None:
     assert trained.weights_digest == weights_digest(trained.model)
     other = build_model()
     other.set_weights(trained.model.get_weights())
@@ -77,7 +93,7 @@ def test_the_digest_is_of_the_weights(trained: Run) -> None:
     assert weights_digest(other) != trained.weights_digest
 
 
-def test_an_epochs_report_is_true(trained: Run) -> None:
+def test_the_metrics_of_an_epoch_are_those_of_its_weights(trained: Run) -> None:
     last = trained.history[-1]
     validation = evaluate(trained.model, trained.dataset.validation)
     assert last.epoch == 30
@@ -87,7 +103,7 @@ def test_an_epochs_report_is_true(trained: Run) -> None:
     assert last.seconds > 0
 
 
-def test_it_tells_of_blocks_and_epochs_and_prints_nothing(
+def test_callbacks_follow_blocks_and_epochs_and_nothing_is_printed(
     tiny_dataset: Dataset, capfd: pytest.CaptureFixture[str]
 ) -> None:
     blocks: list[tuple[int, int, int]] = []
@@ -97,7 +113,7 @@ def test_it_tells_of_blocks_and_epochs_and_prints_nothing(
         tiny_dataset,
         epochs=2,
         batch_size=90,
-        on_block=lambda *block: blocks.append(block),
+        on_block=lambda epoch, done, steps: blocks.append((epoch, done, steps)),
         on_epoch=epochs.append,
     )
     assert blocks == [(1, 4, 5), (1, 5, 5), (2, 4, 5), (2, 5, 5)]
@@ -105,18 +121,34 @@ def test_it_tells_of_blocks_and_epochs_and_prints_nothing(
     assert capfd.readouterr().out == ""
 
 
-def test_without_validation_images(tiny: Path) -> None:
-    from kmnist import load_dataset
-
+def test_an_empty_validation_split_has_no_metrics(tiny: Path) -> None:
     run = train(build_model(), load_dataset(tiny, validation_size=0), epochs=1)
+    assert run.history[0].validation_cost is None
     assert run.history[0].validation_accuracy is None
+
+
+def test_the_settings_are_recorded(tiny_dataset: Dataset) -> None:
+    run = train(build_model(), tiny_dataset, epochs=1, batch_size=50, learning_rate=0.5, seed=3)
+    devices = run.settings.pop("devices")
+    assert devices
+    assert run.settings == {"epochs": 1, "batch_size": 50, "learning_rate": 0.5, "seed": 3}
+
+
+def test_autograph_is_not_used(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On Python 3.13 it warns, which is an error here, and then fails.
+    from tensorflow.python.autograph.impl import api
+
+    converted: list[Any] = []
+    monkeypatch.setattr(api, "_convert_actual", lambda function, _: converted.append(function))
+    train(build_model(), tiny_dataset, epochs=1)
+    assert converted == []
 
 
 class Stopped(Exception):
     pass
 
 
-def stop_after(epochs: int):
+def stop_after(epochs: int) -> Callable[[Epoch], None]:
     def stop(epoch: Epoch) -> None:
         if epoch.epoch == epochs:
             raise Stopped
@@ -125,7 +157,7 @@ def stop_after(epochs: int):
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
-def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     tiny_dataset: Dataset, tmp_path: Path, stopped_after: int
 ) -> None:
     whole = train(build_model(), tiny_dataset, epochs=4)
@@ -142,7 +174,7 @@ def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(
     assert [epoch.cost for epoch in resumed.history] == [epoch.cost for epoch in whole.history]
 
 
-def test_a_finished_run_can_be_resumed_to_more_epochs(
+def test_a_finished_run_can_be_resumed_with_more_epochs(
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
@@ -150,15 +182,15 @@ def test_a_finished_run_can_be_resumed_to_more_epochs(
     assert more.weights_digest == train(build_model(), tiny_dataset, epochs=3).weights_digest
 
 
-def test_a_run_cannot_be_resumed_to_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_a_run_cannot_be_resumed_with_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
-    with pytest.raises(InputError, match=r"received epochs 1; .*is after epoch 2"):
+    with pytest.raises(InputError, match=r"received epochs 1; expected at least 2, because"):
         train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path, resume=True)
 
 
-def test_another_runs_checkpoint_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_rejected(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path)
-    with pytest.raises(InputError, match=r"learning_rate 0\.1, this one has 0.2"):
+    with pytest.raises(InputError, match=r"learning_rate 0\.1; this run has 0\.2"):
         train(
             build_model(),
             tiny_dataset,
@@ -169,49 +201,40 @@ def test_another_runs_checkpoint_is_refused(tiny_dataset: Dataset, tmp_path: Pat
         )
 
 
-def test_nothing_to_resume_is_said(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_resuming_without_a_checkpoint_is_rejected(tiny_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="start the run without resuming"):
         train(build_model(), tiny_dataset, checkpoint=tmp_path, resume=True)
-    with pytest.raises(InputError, match="without a checkpoint folder"):
+    with pytest.raises(InputError, match="resume without a checkpoint folder; name the one to"):
         train(build_model(), tiny_dataset, resume=True)
 
 
-def test_tensorboard_gets_every_figure(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    run = train(build_model(), tiny_dataset, epochs=2, tensorboard=tmp_path)
+def test_tensorboard_gets_an_event_file(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    train(build_model(), tiny_dataset, epochs=1, tensorboard=tmp_path)
     (events,) = tmp_path.glob("events.*")
-    figures: dict[str, list[float]] = {}
-    for record in tf.data.TFRecordDataset(str(events)).as_numpy_iterator():
-        for value in tf.compat.v1.Event.FromString(record).summary.value:
-            figures.setdefault(value.tag, []).append(float(tf.make_ndarray(value.tensor)))
-    assert figures["cost"] == pytest.approx([epoch.cost for epoch in run.history])
-    assert set(figures) == {
-        "cost", "accuracy", "validation_cost", "validation_accuracy", "seconds",
-    }  # fmt: skip
+    assert b"validation_accuracy" in events.read_bytes()
 
 
-def test_settings_out_of_range_are_refused(tiny_dataset: Dataset) -> None:
-    for settings, message in (
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
         ({"epochs": 0}, "epochs 0; expected at least 1"),
         ({"batch_size": 0}, "batch_size 0; expected at least 1"),
         ({"learning_rate": 0.0}, "learning_rate 0.0; expected a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate nan"),
-    ):
-        with pytest.raises(InputError, match=message):
-            train(build_model(), tiny_dataset, **settings)
+    ],
+)
+def test_settings_out_of_range_are_rejected(
+    settings: dict[str, Any], message: str, tiny_dataset: Dataset
+) -> None:
+    with pytest.raises(InputError, match=message):
+        train(build_model(), tiny_dataset, **settings)
 
 
-def test_a_model_for_other_data_is_refused(tiny_dataset: Dataset) -> None:
+def test_a_model_that_does_not_fit_the_data_is_rejected(tiny_dataset: Dataset) -> None:
     with pytest.raises(InputError, match=r"\(20, 20\) pixels and 10 classes; .*\(28, 28\)"):
         train(build_model((20, 20)), tiny_dataset)
     with pytest.raises(InputError, match="4 classes"):
         train(build_model(classes=4), tiny_dataset)
-
-
-def test_an_empty_split_cannot_be_evaluated(trained: Run) -> None:
-    with pytest.raises(InputError, match="empty split"):
-        evaluate(trained.model, trained.dataset.test[:0])
 
 
 SEVERAL_DEVICES = """
@@ -221,7 +244,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
 from kmnist import build_model, load_dataset, train
-dataset = load_dataset(sys.argv[1], validation_size=5)  # 495: the last batch is odd
+dataset = load_dataset(sys.argv[1], validation_size=5)  # 495 images: the last batch is odd
 weights = []
 for devices in ([], ["CPU:0", "CPU:1"]):
     model = build_model()
@@ -234,10 +257,7 @@ print("same update")
 
 
 def test_several_devices_make_the_same_update(tiny: Path) -> None:
-    # Logical devices have to be made before TensorFlow starts: in a process of its own.
-    import subprocess
-    import sys
-
+    # In a new process: logical devices can only be created before TensorFlow starts.
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL_DEVICES, str(tiny)], capture_output=True, text=True
     )
@@ -246,24 +266,20 @@ def test_several_devices_make_the_same_update(tiny: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-class TestTheTutorial:
-    """The bundled MNIST in full: the numbers that the README promises."""
+class TestMNIST:
+    """Training on the bundled MNIST, with the results given in the README."""
 
-    def test_its_own_start(self) -> None:
-        from kmnist import load_dataset
-
+    def test_the_initial_weights_of_the_tutorial_give_its_results(self) -> None:
         dataset = load_dataset()
         model = build_model(init="random_normal")
         run = train(model, dataset)
         costs = [epoch.cost for epoch in run.history]
-        assert costs[0] == pytest.approx(2.8177, abs=0.4)  # depends on the random start
+        assert costs[0] == pytest.approx(2.8177, abs=0.4)  # depends on the initial weights
         assert costs == sorted(costs, reverse=True)
         assert 0.43 <= costs[-1] <= 0.50
         assert 0.88 <= evaluate(model, dataset.test).accuracy <= 0.90
 
-    def test_keras_start(self) -> None:
-        from kmnist import load_dataset
-
+    def test_the_default_initial_weights_are_better(self) -> None:
         dataset = load_dataset()
         model = build_model()
         train(model, dataset)

@@ -1,14 +1,16 @@
 """The model: one Dense softmax layer on uint8 images."""
 
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 
 from kmnist import Dataset, InputError, build_model
 
 
-def test_it_is_one_softmax_layer_on_bytes(tiny_dataset: Dataset) -> None:
-    import keras
-
+def test_the_model_is_a_softmax_regression_on_bytes(tiny_dataset: Dataset) -> None:
     model = build_model()
     assert isinstance(model, keras.Sequential)
     assert model.count_params() == 784 * 10 + 10
@@ -20,13 +22,13 @@ def test_it_is_one_softmax_layer_on_bytes(tiny_dataset: Dataset) -> None:
     assert np.allclose(probabilities, expected, atol=1e-6)
 
 
-def test_the_default_start_is_glorots() -> None:
+def test_default_weights_are_those_of_glorot() -> None:
     kernel, bias = build_model(seed=1).get_weights()
     assert not bias.any()
     assert 0.9 * (6 / 794) ** 0.5 < np.abs(kernel).max() <= (6 / 794) ** 0.5
 
 
-def test_the_tutorials_start_is_normal() -> None:
+def test_random_normal_weights_are_those_of_the_tutorial() -> None:
     kernel, bias = build_model(init="random_normal", seed=1).get_weights()
     assert abs(kernel.mean()) < 0.05
     assert abs(kernel.std() - 1) < 0.05
@@ -35,17 +37,43 @@ def test_the_tutorials_start_is_normal() -> None:
 
 
 @pytest.mark.parametrize("init", ["glorot_uniform", "random_normal"])
-def test_the_seed_decides_the_start(init: str) -> None:
+def test_the_seed_determines_the_weights(init: str) -> None:
     first, again, other = (build_model(init=init, seed=seed).get_weights()[0] for seed in (4, 4, 5))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_other_shapes_and_classes() -> None:
+def test_images_and_classes_may_have_any_size() -> None:
     model = build_model((20, 30), 4)
     assert model(np.zeros((3, 20, 30), np.uint8)).shape == (3, 4)
 
 
-def test_an_unknown_start_is_refused() -> None:
+def test_an_unknown_init_is_rejected() -> None:
     with pytest.raises(InputError, match="'zeros'; expected one of glorot_uniform, random_normal"):
         build_model(init="zeros")
+
+
+THREADS = """
+import tensorflow as tf
+from kmnist import build_model
+threading = tf.config.threading
+{before}
+build_model({model})
+print(threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "model", "threads"),
+    [
+        ("", "", 1),
+        ("", "(200, 200), 10", 0),  # 0: TensorFlow decides
+        ("threading.set_intra_op_parallelism_threads(2)", "", 2),
+        ("tf.zeros(1)  # starts TensorFlow", "", 0),
+    ],
+)
+def test_operations_of_a_small_model_use_one_thread(before: str, model: str, threads: int) -> None:
+    # In a new process: the number of threads is fixed once TensorFlow has started.
+    code = THREADS.format(before=before, model=model)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == str(threads), done.stderr

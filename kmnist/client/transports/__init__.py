@@ -1,8 +1,7 @@
-"""How requests travel: one module each for gRPC and REST, blocking and asyncio.
+"""Transports, which send one request to one server: gRPC and REST, blocking and asyncio.
 
-A transport sends one request to one server and raises the errors of
-:mod:`kmnist.errors`; retries, splitting and checks are above it. Only the modules that
-an address asks for are imported.
+A transport raises the errors of :mod:`kmnist.errors`. Retries, load balancing, validation and
+splitting happen above it. Only the modules that an address needs are imported.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
@@ -18,11 +17,11 @@ __all__ = ["AsyncTransport", "Transport", "open_async_transports", "open_transpo
 
 
 class Transport(Protocol):
-    """What a client needs of a transport; users' own may be given as ``transport=``.
+    """The interface of a blocking transport, which users can implement for ``transport=``.
 
     Attributes:
-        sends_bytes_best: Whether images should travel through a signature that takes raw bytes
-            (``pixels``), where the model has one.
+        sends_bytes_best: Whether images should be sent as raw bytes, through the signature
+            ``pixels``, if the model has it.
     """
 
     sends_bytes_best: bool
@@ -30,36 +29,62 @@ class Transport(Protocol):
     def predict(
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float, /
     ) -> Outputs:
-        """Ask for a prediction. Strings come as object arrays of bytes; ``timeout`` in seconds."""
+        """Send a predict request.
+
+        Args:
+            spec: The model, and its version or label.
+            signature: The name of the signature.
+            inputs: Arrays by input name; strings as object arrays of bytes.
+            timeout: Seconds until the deadline.
+
+        Raises:
+            ClientError: The request failed.
+        """
 
     def metadata(self, spec: ModelSpec, timeout: float, /) -> Metadata:
-        """Ask for the signatures of a version."""
+        """Return the signatures of a version; arguments and errors as in ``predict``."""
 
     def status(self, spec: ModelSpec, timeout: float, /) -> Sequence[VersionStatus]:
-        """Ask for the states of all versions, or of ``spec.version``."""
+        """Return the states of all versions, or of ``spec.version``; errors as in ``predict``."""
 
     def close(self) -> None:
-        """Close every connection; calls that still run raise ClosedError or end as they would."""
+        """Close all connections. Requests in progress raise ClosedError or finish normally."""
 
 
 class AsyncTransport(Protocol):
-    """The same for asyncio."""
+    """The interface of an asyncio transport: :class:`Transport` with awaitable results.
+
+    Attributes:
+        sends_bytes_best: As in :class:`Transport`.
+    """
 
     sends_bytes_best: bool
 
     def predict(
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float, /
-    ) -> Awaitable[Outputs]: ...
+    ) -> Awaitable[Outputs]:
+        """Send a predict request."""
 
-    def metadata(self, spec: ModelSpec, timeout: float, /) -> Awaitable[Metadata]: ...
+    def metadata(self, spec: ModelSpec, timeout: float, /) -> Awaitable[Metadata]:
+        """Return the signatures of a version."""
 
-    def status(self, spec: ModelSpec, timeout: float, /) -> Awaitable[Sequence[VersionStatus]]: ...
+    def status(self, spec: ModelSpec, timeout: float, /) -> Awaitable[Sequence[VersionStatus]]:
+        """Return the states of all versions, or of ``spec.version``."""
 
-    def close(self) -> Awaitable[None]: ...
+    def close(self) -> Awaitable[None]:
+        """Close all connections. Requests in progress raise ClosedError."""
 
 
 def open_transports(address: Address, headers: Mapping[str, str]) -> list[Transport]:
-    """One for each host of the address; nothing is connected yet."""
+    """Return a blocking transport for each host of an address, not yet connected.
+
+    Args:
+        address: The servers.
+        headers: Headers of every request, with names in lower case.
+
+    Raises:
+        InvalidInputError: A TLS file cannot be used.
+    """
     if address.is_grpc:
         from kmnist.client.transports.grpc_sync import GrpcTransport
 
@@ -70,7 +95,7 @@ def open_transports(address: Address, headers: Mapping[str, str]) -> list[Transp
 
 
 def open_async_transports(address: Address, headers: Mapping[str, str]) -> list[AsyncTransport]:
-    """One for each host of the address; nothing is connected yet."""
+    """Return an asyncio transport for each host of an address; see :func:`open_transports`."""
     if address.is_grpc:
         from kmnist.client.transports.grpc_async import AsyncGrpcTransport
 

@@ -1,6 +1,6 @@
 """gRPC for :class:`kmnist.client.AsyncClient`."""
 
-# ruff: noqa: ASYNC109 - the timeout is part of what a transport is
+# ruff: noqa: ASYNC109 - the timeout is part of a transport's interface
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,6 @@ from kmnist.client.address import Address, Host
 from kmnist.client.transports import grpc_messages as messages
 from kmnist.errors import ClosedError
 from kmnist.protocol import methods, prediction
-from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.metadata import Metadata, VersionStatus
 from kmnist.protocol.model_spec import ModelSpec, Outputs
 
@@ -22,7 +21,15 @@ __all__ = ["AsyncGrpcTransport"]
 
 
 class AsyncGrpcTransport:
-    """One channel, which belongs to the event loop that makes the first call."""
+    """A :class:`kmnist.client.transports.AsyncTransport` over one gRPC channel.
+
+    It belongs to the event loop of the first call.
+
+    Args:
+        address: The scheme and TLS settings.
+        host: The server.
+        headers: Metadata of every request.
+    """
 
     sends_bytes_best = False
 
@@ -30,64 +37,56 @@ class AsyncGrpcTransport:
         self._address, self._host = address, host
         self._credentials = messages.credentials(address)
         self._headers = tuple(headers.items())
-        self._channel: Any = None
+        self._channel: grpc.aio.Channel | None = None
         self._closed = False
 
     async def predict(
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
     ) -> Outputs:
+        """Send a predict request."""
         request = prediction.request(spec, signature, inputs)
-        return messages.outputs(await self._call(methods.PREDICT, request, timeout=timeout))
+        return messages.outputs(await self._call(methods.PREDICT, request, timeout))
 
     async def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
+        """Return the signatures of a version."""
         request = messages.metadata_request(spec)
-        return messages.metadata(
-            await self._call(
-                methods.GET_MODEL_METADATA, request, pb.GetModelMetadataResponse, timeout=timeout
-            )
-        )
+        return messages.metadata(await self._call(methods.GET_MODEL_METADATA, request, timeout))
 
     async def status(self, spec: ModelSpec, timeout: float) -> Sequence[VersionStatus]:
+        """Return the states of all versions, or of ``spec.version``."""
         request = messages.status_request(spec)
-        return messages.statuses(
-            await self._call(
-                methods.GET_MODEL_STATUS, request, pb.GetModelStatusResponse, timeout=timeout
-            )
-        )
+        return messages.statuses(await self._call(methods.GET_MODEL_STATUS, request, timeout))
 
     async def close(self) -> None:
-        """Close the channel; calls that still wait raise ClosedError."""
+        """Close the channel. Calls in progress raise ClosedError."""
         self._closed = True
         if self._channel is not None:
-            await self._channel.close()
+            await self._channel.close(None)
             self._channel = None
 
-    async def _call(self, path: str, request: Any, response: Any = None, *, timeout: float) -> Any:
-        """Messages are answered as ``response``, bytes by bytes."""
+    async def _call(self, path: str, request: bytes, timeout: float) -> bytes:
         if self._channel is None:
             self._channel = self._open()
-        method = self._channel.unary_unary(
-            path,
-            request_serializer=response and type(request).SerializeToString,
-            response_deserializer=response and response.FromString,
-        )
+        # Without serializers: requests and responses are bytes.
+        method: Any = self._channel.unary_unary(path, None, None)
         try:
-            return await method(request, timeout=timeout, metadata=self._headers)
+            response: bytes = await method(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
             raise messages.call_failed(error, self._host, closed=self._closed) from None
         except grpc.aio.UsageError:
             raise ClosedError("the client was closed while it waited for an answer") from None
         except asyncio.CancelledError:
-            # A channel that closes cancels its calls; a task that is cancelled has to stay so.
+            # Closing a channel cancels its calls; a cancelled task must stay cancelled.
             task = asyncio.current_task()
             if not self._closed or task is None or task.cancelling():
                 raise
             raise ClosedError("the client was closed while it waited for an answer") from None
+        return response
 
-    def _open(self) -> Any:
+    def _open(self) -> grpc.aio.Channel:
         if self._closed:
-            raise ClosedError("the client is closed; make a new one")
-        options, name = messages.channel_options(self._address), messages.target(self._host)
+            raise ClosedError("the client is closed; create a new one")
+        target, options = messages.target(self._host), messages.channel_options(self._address)
         if self._credentials is None:
-            return grpc.aio.insecure_channel(name, options)
-        return grpc.aio.secure_channel(name, self._credentials, options)
+            return grpc.aio.insecure_channel(target, options)
+        return grpc.aio.secure_channel(target, self._credentials, options)

@@ -1,20 +1,21 @@
-"""What both gRPC transports share: messages, channels, and what a failed call means."""
+"""The part of gRPC that the blocking and the asyncio transport share: channels and messages."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from kmnist.client.address import Address, Host
 from kmnist.client.failures import failure
-from kmnist.client.predictions import NAMES
+from kmnist.client.predictions import OUTPUTS
 from kmnist.errors import BadAnswerError, ClientError, ClosedError
-from kmnist.protocol import prediction, tensors
+from kmnist.protocol import prediction
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.metadata import Metadata, VersionStatus, read_signatures
 from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.tensors import TensorError
 
 __all__ = [
     "call_failed",
@@ -23,29 +24,31 @@ __all__ = [
     "metadata",
     "metadata_request",
     "outputs",
+    "status_request",
     "statuses",
     "target",
 ]
 
 _SIGNATURES: Final = "signature_def"
-_INTERNAL_SIGNATURE: Final = "__saved_model_init_op"
+
+M = TypeVar("M", bound=Message)
 
 
 def target(host: Host) -> str:
-    """The name as gRPC takes it; a DNS name may stand for many servers."""
+    """Return a host as a gRPC target; all addresses of a DNS name are used."""
     return f"dns:///{host}"
 
 
 def channel_options(address: Address) -> list[tuple[str, Any]]:
-    """Options of a channel: balanced, quick to come back, and without gRPC's limit of 4 MB."""
+    """Return the options of a channel: load balancing, fast reconnects, no limit of 4 MiB."""
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
-        # A restarted server is found again within the default retries, not after two minutes.
+        # The default of two minutes would outlast the default retries after a restart.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 250),
-        # As over REST: only the address decides where a request goes.
+        # As over REST, the environment's proxy settings are ignored.
         ("grpc.enable_http_proxy", 0),
     ]
     if address.tls is not None and address.tls.server_name is not None:
@@ -54,56 +57,60 @@ def channel_options(address: Address) -> list[tuple[str, Any]]:
 
 
 def credentials(address: Address) -> grpc.ChannelCredentials | None:
-    """The TLS credentials of an address; None where it is not encrypted."""
+    """Return the TLS credentials of an address; None for ``grpc://``.
+
+    Raises:
+        InvalidInputError: A file cannot be read.
+    """
     if address.tls is None:
         return None
     ca, key, certificate = address.tls.read()
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def outputs(answer: bytes) -> Outputs:
-    """The tensors of an answer.
-
-    Raises:
-        BadAnswerError: It, or one of them, cannot be read.
-    """
-    try:
-        return prediction.answer(answer, NAMES)
-    except (tensors.TensorError, DecodeError) as error:
-        raise BadAnswerError(f"the server's answer cannot be read: {error}") from None
-
-
-def metadata_request(spec: ModelSpec) -> pb.GetModelMetadataRequest:
+def metadata_request(spec: ModelSpec) -> bytes:
+    """Return a serialized GetModelMetadataRequest."""
     return pb.GetModelMetadataRequest(
         model_spec=prediction.model_spec(spec), metadata_field=[_SIGNATURES]
-    )
+    ).SerializeToString()
 
 
-def status_request(spec: ModelSpec) -> pb.GetModelStatusRequest:
-    return pb.GetModelStatusRequest(model_spec=prediction.model_spec(spec))
+def status_request(spec: ModelSpec) -> bytes:
+    """Return a serialized GetModelStatusRequest."""
+    return pb.GetModelStatusRequest(model_spec=prediction.model_spec(spec)).SerializeToString()
 
 
-def metadata(response: pb.GetModelMetadataResponse) -> Metadata:
-    """The signatures of an answer.
+def outputs(response: bytes) -> Outputs:
+    """Read a PredictResponse.
 
     Raises:
-        BadAnswerError: They are missing or cannot be read.
+        BadAnswerError: It, or one of its outputs, cannot be read.
     """
-    if _SIGNATURES not in response.metadata:
-        raise BadAnswerError("the server's metadata has no signatures (signature_def)")
     try:
-        found = pb.SignatureDefMap.FromString(response.metadata[_SIGNATURES].value)
-    except DecodeError as error:
-        raise BadAnswerError(f"the server's metadata cannot be read: {error}") from None
-    signatures = {
-        name: Signature(_specs(signature.inputs), _specs(signature.outputs))
-        for name, signature in found.signature_def.items()
-        if name != _INTERNAL_SIGNATURE
-    }
-    return Metadata(response.model_spec.version.value, signatures)
+        return prediction.read_outputs(response, OUTPUTS)
+    except (DecodeError, TensorError) as error:
+        raise BadAnswerError(f"cannot read the server's answer: {error}") from None
 
 
-def statuses(response: pb.GetModelStatusResponse) -> Sequence[VersionStatus]:
+def metadata(response: bytes) -> Metadata:
+    """Read a GetModelMetadataResponse.
+
+    Raises:
+        BadAnswerError: It, or its signatures, cannot be read.
+    """
+    parsed = _parse(pb.GetModelMetadataResponse, response)
+    if _SIGNATURES not in parsed.metadata:
+        raise BadAnswerError(f"the server's metadata lacks the signatures ({_SIGNATURES})")
+    found = _parse(pb.SignatureDefMap, parsed.metadata[_SIGNATURES].value)
+    return Metadata(parsed.model_spec.version.value, read_signatures(found.signature_def))
+
+
+def statuses(response: bytes) -> Sequence[VersionStatus]:
+    """Read a GetModelStatusResponse.
+
+    Raises:
+        BadAnswerError: It cannot be read.
+    """
     return [
         VersionStatus(
             each.version,
@@ -111,26 +118,29 @@ def statuses(response: pb.GetModelStatusResponse) -> Sequence[VersionStatus]:
             _name(pb.StatusProto.Code, each.status.error_code),
             each.status.error_message,
         )
-        for each in response.model_version_status
+        for each in _parse(pb.GetModelStatusResponse, response).model_version_status
     ]
 
 
 def call_failed(error: grpc.RpcError, host: Host, *, closed: bool) -> ClientError:
-    """What a failed call means; ``closed`` tells whether the client itself was closed."""
+    """Return the error for a failed call.
+
+    Args:
+        error: The exception of grpcio.
+        host: The server.
+        closed: Whether the client was closed meanwhile.
+    """
     code = error.code()
-    text = error.details() or ""
     if code is grpc.StatusCode.CANCELLED and closed:
         return ClosedError("the client was closed while it waited for an answer")
-    if code is grpc.StatusCode.INTERNAL and "deserializing response" in text:
-        return BadAnswerError(f"the server's answer cannot be read: {text}", detail=text)
-    return failure(code.name, text, host)
+    return failure(code.name, error.details() or "", host)
 
 
-def _specs(infos: Mapping[str, pb.TensorInfo]) -> dict[str, TensorSpec]:
-    return {
-        name: TensorSpec(tensors.dtype_name(info.dtype), tensors.shape_of(info.tensor_shape))
-        for name, info in infos.items()
-    }
+def _parse(message: type[M], data: bytes) -> M:
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise BadAnswerError(f"cannot read the server's answer: {error}") from None
 
 
 def _name(enum: Any, number: int) -> str:

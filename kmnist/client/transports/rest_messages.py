@@ -1,4 +1,7 @@
-"""What both REST transports share: paths, JSON bodies, and what a failed request means."""
+"""The part of REST that the blocking and the asyncio transport share: paths, bodies and failures.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest
+"""
 
 import json
 import os
@@ -14,16 +17,22 @@ from numpy.typing import NDArray
 
 from kmnist.client.address import Address, Host
 from kmnist.client.failures import brief, failure, not_reached, tls_failed
+from kmnist.client.tls import TLS
 from kmnist.errors import BadAnswerError, ClientError, InvalidInputError
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.metadata import (
+    INIT_SIGNATURE,
+    Metadata,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
 from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = [
-    "JSON",
+    "JSON_HEADERS",
     "acknowledge_at_once",
     "answer",
     "connection_lost",
-    "cut_off",
     "metadata",
     "not_http",
     "outputs",
@@ -31,21 +40,25 @@ __all__ = [
     "predict_body",
     "statuses",
     "tls_context",
+    "truncated",
 ]
 
-JSON: Final = {"content-type": "application/json", "accept": "application/json"}
-_INTERNAL_SIGNATURE: Final = "__saved_model_init_op"
+JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
+
+# JSON has one type of number; these are the dtypes of the model's outputs.
 _DTYPES: Final = {"i": np.int64, "f": np.float32, "b": np.bool_}
 
 
-def tls_context(address: Address) -> ssl.SSLContext | None:
-    """The TLS context of an address; None where it is not encrypted."""
-    if address.tls is None:
-        return None
+def tls_context(tls: TLS) -> ssl.SSLContext:
+    """Return the TLS context of a connection.
+
+    Raises:
+        InvalidInputError: A file cannot be used.
+    """
     try:
-        context = ssl.create_default_context(cafile=address.tls.ca)
-        if address.tls.certificate is not None:
-            context.load_cert_chain(address.tls.certificate, address.tls.key)
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key)
     except (OSError, ssl.SSLError) as error:
         raise InvalidInputError(
             f"cannot use the TLS files: {error}; expected readable PEM files"
@@ -53,27 +66,33 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
     return context
 
 
-def path(address: Address, spec: ModelSpec, verb: str = "") -> str:
-    """``/v1/models/NAME``, ``…/versions/N`` or ``…/labels/L``, and the verb or ``/metadata``."""
-    place = f"{address.path}/v1/models/{quote(spec.name, safe='')}"
+def path(address: Address, spec: ModelSpec, suffix: str = "") -> str:
+    """Return the path of a request.
+
+    Args:
+        address: The server, whose path is the prefix.
+        spec: The model, and its version or label.
+        suffix: ``:predict``, ``/metadata``, or nothing for the status.
+    """
+    start = f"{address.path}/v1/models/{quote(spec.name, safe='')}"
     if spec.version is not None:
-        place += f"/versions/{spec.version}"
-    elif spec.label is not None:
-        place += f"/labels/{quote(spec.label, safe='')}"
-    return place + verb
+        return f"{start}/versions/{spec.version}{suffix}"
+    if spec.label is not None:
+        return f"{start}/labels/{quote(spec.label, safe='')}{suffix}"
+    return start + suffix
 
 
 def predict_body(signature: str, inputs: Mapping[str, NDArray[Any]]) -> bytes:
-    """A request in column form, which is more compact than row form."""
+    """Return the body of a predict request, in the column format, which is the more compact one."""
     columns = ",".join(f"{json.dumps(name)}:{_column(values)}" for name, values in inputs.items())
     return f'{{"signature_name":{json.dumps(signature)},"inputs":{{{columns}}}}}'.encode()
 
 
 def answer(status: int, content_type: str, body: bytes) -> Any:
-    """The JSON of an answer.
+    """Return the JSON object of an answer.
 
     Raises:
-        ClientError: The server refused or failed, or the answer is not JSON.
+        ClientError: The request failed, or the answer is not a JSON object.
     """
     try:
         parsed = json.loads(body)
@@ -82,49 +101,49 @@ def answer(status: int, content_type: str, body: bytes) -> Any:
     if status == 200 and isinstance(parsed, dict) and "error" not in parsed:
         return parsed
     if isinstance(parsed, dict) and isinstance(parsed.get("error"), str):
-        # The server may fail after it has sent 200: then the body still tells.
+        # A server that fails after it has sent status 200 reports the error in the body only.
         raise failure(500 if status == 200 else status, parsed["error"])
     if status in (200, 404) or 300 <= status < 400:
-        raise BadAnswerError(_strange(status, content_type, body), detail=_text(body))
+        raise BadAnswerError(_not_json(status, content_type, body), detail=_text(body))
     raise failure(status, _text(body))
 
 
 def outputs(parsed: Mapping[str, Any]) -> Outputs:
-    """The tensors of an answer in column form.
+    """Read a predict response in the column format.
 
     Raises:
-        BadAnswerError: They are missing, ragged, or of no known type.
+        BadAnswerError: The outputs are missing, ragged, or of an unexpected type.
     """
     if not isinstance(parsed.get("outputs"), dict):
-        raise BadAnswerError(f"expected an answer with 'outputs', received {_keys(parsed)}")
+        raise BadAnswerError(f"received an answer with {_keys(parsed)}; expected 'outputs'")
     return Outputs({name: _array(name, value) for name, value in parsed["outputs"].items()})
 
 
 def metadata(parsed: Mapping[str, Any]) -> Metadata:
-    """The signatures of an answer.
+    """Read a metadata response.
 
     Raises:
-        BadAnswerError: They are missing or not as TensorFlow Serving writes them.
+        BadAnswerError: It is not TensorFlow Serving's.
     """
     try:
-        found = parsed["metadata"]["signature_def"]["signature_def"]
+        definitions = parsed["metadata"]["signature_def"]["signature_def"]
         signatures = {
-            name: Signature(_specs(value["inputs"]), _specs(value["outputs"]))
-            for name, value in found.items()
-            if name != _INTERNAL_SIGNATURE
+            name: Signature(_specs(definition["inputs"]), _specs(definition["outputs"]))
+            for name, definition in definitions.items()
+            if name != INIT_SIGNATURE
         }
         return Metadata(int(parsed["model_spec"]["version"]), signatures)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadAnswerError(
-            f"the server's metadata cannot be read: received {_keys(parsed)}"
+            f"cannot read the server's metadata: received {_keys(parsed)}"
         ) from None
 
 
 def statuses(parsed: Mapping[str, Any]) -> Sequence[VersionStatus]:
-    """The states of an answer.
+    """Read a status response.
 
     Raises:
-        BadAnswerError: They are missing or not as TensorFlow Serving writes them.
+        BadAnswerError: It is not TensorFlow Serving's.
     """
     try:
         return [
@@ -137,30 +156,37 @@ def statuses(parsed: Mapping[str, Any]) -> Sequence[VersionStatus]:
             for each in parsed["model_version_status"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise BadAnswerError(
-            f"the server's status cannot be read: received {_keys(parsed)}"
-        ) from None
+        raise BadAnswerError(f"cannot read the server's status: received {_keys(parsed)}") from None
 
 
-def cut_off(error: Exception) -> BadAnswerError:
-    """An answer that ended before its end; asking again is safe and often helps."""
-    return BadAnswerError(f"the answer was cut off: {error}", detail=str(error), retryable=True)
+def truncated(error: Exception) -> BadAnswerError:
+    """Return the error for a truncated answer, as from a server that was stopped."""
+    return BadAnswerError(f"the answer is truncated: {error}", detail=str(error), retryable=True)
 
 
 def not_http(line: str) -> ClientError:
-    """What something else than HTTP on the port means."""
+    """Return the error for an answer that is not HTTP.
+
+    Args:
+        line: Its first line.
+    """
     if "\x15\x03" in line or "\\x15\\x03" in line:  # a TLS alert
-        return tls_failed("the port speaks TLS, the address does not (use https://)")
+        return tls_failed("the port uses TLS, the address does not (use https://)")
     return BadAnswerError(
-        f"the port does not speak HTTP: received {brief(repr(line), 80)}; check scheme and port "
-        "(gRPC is usually 8500, REST 8501)"
+        f"received {brief(repr(line), 80)}; expected HTTP: check scheme and port (by default 8500 "
+        "for gRPC, 8501 for REST)"
     )
 
 
 def connection_lost(error: BaseException, host: Host) -> ClientError:
-    """What a connection that failed, or ended before an answer, means."""
+    """Return the error for a connection that failed, or was closed before an answer.
+
+    Args:
+        error: The exception of urllib3 or aiohttp.
+        host: The server.
+    """
     chain = [error]
-    while inner := _inner(chain[-1]):
+    while inner := _cause(chain[-1]):
         chain.append(inner)
     root = chain[-1]
     if any("SSL" in type(each).__name__ or "Certificate" in type(each).__name__ for each in chain):
@@ -170,21 +196,21 @@ def connection_lost(error: BaseException, host: Host) -> ClientError:
 
 
 def acknowledge_at_once(connection: socket.socket | None) -> None:
-    """Spare the answer the wait for a delayed acknowledgement.
+    """Disable delayed acknowledgements for the next answer.
 
-    TensorFlow Serving writes its answer in small segments and waits for the first to be
-    acknowledged, which Linux delays by 40 ms on a connection that also sends. The kernel falls
-    back to that by itself, so this is called around every request.
+    TensorFlow Serving sends an answer in small segments and waits until the first is acknowledged,
+    which Linux delays by 40 ms on a connection that also sends. The kernel enables the delay again
+    by itself, so this is called around every request.
     """
     if connection is not None and hasattr(socket, "TCP_QUICKACK"):
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except OSError:
-            return  # a connection that is gone fails when it is read
+            return  # a lost connection fails when it is read
 
 
-def _inner(error: BaseException) -> BaseException | None:
-    """What an error was made from: urllib3 and aiohttp wrap what the system said."""
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the error that urllib3 or aiohttp wrapped."""
     inner = getattr(error, "os_error", None) or error.__cause__ or error.__context__
     return inner if isinstance(inner, BaseException) else None
 
@@ -200,33 +226,35 @@ def _array(name: str, value: Any) -> NDArray[Any]:
     try:
         array = np.array(value)
     except ValueError:
-        raise BadAnswerError(f"output {name!r} of the answer is ragged") from None
+        raise BadAnswerError(f"received a ragged output {name!r}; expected an array") from None
     if array.dtype.kind == "U":
         return array.astype(object)
     if array.dtype.kind not in _DTYPES:
-        raise BadAnswerError(f"output {name!r} of the answer is {array.dtype}, expected numbers")
+        raise BadAnswerError(
+            f"received output {name!r} as {array.dtype}; expected numbers or strings"
+        )
     return array.astype(_DTYPES[array.dtype.kind])
 
 
-def _specs(found: Mapping[str, Any]) -> dict[str, TensorSpec]:
+def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return {
-        name: TensorSpec(str(spec["dtype"]), _shape(spec.get("tensor_shape", {})))
-        for name, spec in found.items()
+        name: TensorSpec(str(info["dtype"]), _shape(info.get("tensor_shape", {})))
+        for name, info in infos.items()
     }
 
 
-def _shape(found: Mapping[str, Any]) -> tuple[int | None, ...] | None:
-    if found.get("unknown_rank"):
+def _shape(proto: Mapping[str, Any]) -> tuple[int | None, ...] | None:
+    if proto.get("unknown_rank"):
         return None
-    sizes = [int(dim["size"]) for dim in found.get("dim", [])]  # int64 is a string in JSON
+    sizes = [int(dim["size"]) for dim in proto.get("dim", [])]  # int64 is a string in JSON
     return tuple(None if size < 0 else size for size in sizes)
 
 
-def _strange(status: int, content_type: str, body: bytes) -> str:
+def _not_json(status: int, content_type: str, body: bytes) -> str:
     kind = content_type.partition(";")[0] or "no content type"
     return (
-        f"expected JSON from TensorFlow Serving, received HTTP {status} with {len(body):,} bytes "
-        f"of {kind}: {brief(_text(body), 80)!r}; is a proxy, or another service, at this address?"
+        f"received HTTP {status} with {len(body):,} bytes of {kind}: {brief(_text(body), 80)!r}; "
+        "expected JSON: check that the address is TensorFlow Serving's, not a proxy's"
     )
 
 

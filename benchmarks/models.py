@@ -1,0 +1,51 @@
+"""A trained model, and ``kmnist serve`` for it."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.harness import ROOT, display, python, run
+
+
+def trained_models(scratch: Path) -> Path:
+    """Return a folder of versions under ``scratch``; train its version 1 if there is none."""
+    models = scratch / "served" / "kmnist"
+    if not (models / "1").exists():
+        run(python("-m", "kmnist", "train", "--models", str(models)))
+    return models
+
+
+def serve(models: Path) -> Sequence[str]:
+    """Return the command that serves ``models`` on free ports."""
+    options = ["--engine", "embedded", "--grpc-port", "0", "--rest-port", "0", "--json"]
+    return python("-m", "kmnist", "serve", "--models", str(models), *options)
+
+
+@contextmanager
+def first_line(command: Sequence[str]) -> Iterator[str]:
+    """Run ``command`` in the background; yield its first line of output once it is there.
+
+    Raises:
+        RuntimeError: It ended without any output.
+    """
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{display(command)} did not start; run it to see why")
+            yield line
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def serving(models: Path) -> Iterator[tuple[str, str]]:
+    """Serve ``models``; yield the URLs of gRPC and REST."""
+    with first_line(serve(models)) as line:
+        urls = json.loads(line)
+        yield urls["grpc"], urls["rest"]

@@ -1,0 +1,104 @@
+"""Read a data set from a folder of the four IDX files of MNIST."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from kmnist.data.datasets import Dataset, Split
+from kmnist.data.idx import read_idx
+from kmnist.errors import InputError, MissingError
+
+__all__ = ["is_idx_folder", "read_idx_folder"]
+
+_TRAIN_IMAGES: Final = "train-images-idx3-ubyte"
+_FILES: Final = (
+    _TRAIN_IMAGES,
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_CLASSES: Final = "classes.txt"
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Return whether ``folder`` holds the IDX file of the training images."""
+    return _find(folder, _TRAIN_IMAGES) is not None
+
+
+def read_idx_folder(folder: Path) -> Dataset:
+    """Read a folder of IDX files.
+
+    Args:
+        folder: The folder, with the files listed at :func:`kmnist.load_dataset`.
+
+    Returns:
+        The data set, with an empty validation split. Without ``classes.txt``, the classes are
+        "0", "1" and so on up to the highest training label.
+
+    Raises:
+        InputError: A file is damaged or does not match the others, a label is out of range, or
+            there are fewer than two classes.
+        MissingError: One of the four files does not exist.
+    """
+    paths = tuple(_require(folder, name) for name in _FILES)
+    with ThreadPoolExecutor() as pool:  # decompression releases the GIL
+        train_images, train_labels, test_images, test_labels = pool.map(
+            lambda path, ndim: read_idx(path, ndim=ndim), paths, (3, 1, 3, 1)
+        )
+    for images, labels, at in ((train_images, train_labels, 0), (test_images, test_labels, 2)):
+        if len(images) != len(labels):
+            raise InputError(
+                f"{paths[at]} holds {len(images)} images, but {paths[at + 1]} {len(labels)} "
+                "labels; expected one label per image"
+            )
+    if test_images.shape[1:] != train_images.shape[1:]:
+        raise InputError(
+            f"{paths[2]} holds images of {test_images.shape[1:]} pixels, but {paths[0]} of "
+            f"{train_images.shape[1:]}; expected the same size in both"
+        )
+    named = folder / _CLASSES
+    if named.exists():
+        class_names = _read_class_names(named)
+        paths = (*paths, named)
+    else:
+        class_names = tuple(str(label) for label in range(int(train_labels.max()) + 1))
+    if len(class_names) < 2:
+        raise InputError(f"{folder} has {len(class_names)} class; expected at least two")
+    for labels, path in ((train_labels, paths[1]), (test_labels, paths[3])):
+        if labels.max() >= len(class_names):
+            raise InputError(
+                f"{path} contains the label {labels.max()}; expected 0 to {len(class_names) - 1}, "
+                f"because {paths[4 if named.exists() else 1].name} has {len(class_names)} classes"
+            )
+    train = Split(train_images, train_labels)
+    test = Split(test_images, test_labels)
+    return Dataset(str(folder), train, train[:0], test, class_names, paths)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    paths = (folder / name, folder / f"{name}.gz")
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _require(folder: Path, name: str) -> Path:
+    path = _find(folder, name)
+    if path:
+        return path
+    raise MissingError(
+        f"{folder} has neither {name} nor {name}.gz; expected the four IDX files "
+        f"{', '.join(_FILES)}, each raw or .gz"
+    )
+
+
+def _read_class_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 ({error}); expected one class name per line"
+        ) from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path} lists {repeated!r} twice; expected a different name on each line")
+    return names

@@ -1,0 +1,59 @@
+"""benchmarks.harness: figures, ratios and tables; no timings."""
+
+import sys
+
+import pytest
+
+from benchmarks import harness
+
+
+def test_a_spread_is_the_median_with_the_smallest_and_the_largest() -> None:
+    assert harness.spread([0.5, 0.25, 1.0]) == "0.5 (0.25–1)"
+    assert harness.spread([1234.5, 1234.5], ",.0f") == "1,234"
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    *_, ratio = harness.compare("an epoch", "s", [1, 2, 4], "NumPy", [2, 4, 8])
+    assert ratio == "2"
+    row = harness.compare("an epoch", "s", [1, 2], "NumPy", [3, 2])
+    assert row == ("an epoch", "1.5 (1–2) s", "NumPy", "2.5 (2–3) s", "2 (1–3)")
+
+
+def test_a_table_is_markdown() -> None:
+    rows = [("mnist", "0.92")]
+    assert harness.table(rows, "data | accuracy") == (
+        "| data | accuracy |\n| --- | --- |\n| mnist | 0.92 |\n"
+    )
+
+
+def test_functions_are_called_in_turn() -> None:
+    called: list[str] = []
+    ours, theirs = harness.call_in_turn(
+        lambda: called.append("A"), lambda: called.append("B"), calls=3, rounds=2
+    )
+    assert "".join(called) == "AB" * (5 + 3 * 2)
+    assert len(ours) == len(theirs) == 2
+
+
+def test_commands_are_run_in_turn() -> None:
+    commands = {name: harness.python("-c", f"print('{{\"side\": {name}}}')") for name in "12"}
+    usages = harness.run_in_turn(commands, rounds=2)
+    assert [usage.result for usage in usages["1"]] == [{"side": 1}] * 2
+    assert [usage.result for usage in usages["2"]] == [{"side": 2}] * 2
+
+
+def test_a_command_is_shown_without_paths_and_scripts() -> None:
+    shown = harness.display(harness.python("-c", "import os\nos", "/tmp/models", "--json"))
+    assert shown == "python -c SCRIPT FOLDER --json"
+
+
+def test_a_failed_command_is_an_error_with_its_output() -> None:
+    with pytest.raises(RuntimeError, match=r"ended with exit code 1\n(?s:.*)no such model"):
+        harness.run((sys.executable, "-c", "raise SystemExit('no such model')"))
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.95, float("nan")])
+def test_an_accuracy_out_of_range_is_an_error(accuracy: float) -> None:
+    assert harness.check_accuracy(0.92, 0.91, 0.93, "softmax") == 0.92
+    with pytest.raises(RuntimeError, match=r"from softmax; expected 0\.91 to 0\.93"):
+        harness.check_accuracy(accuracy, 0.91, 0.93, "softmax")

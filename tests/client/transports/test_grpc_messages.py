@@ -1,0 +1,120 @@
+"""Channels and messages of both gRPC transports."""
+
+import grpc
+import numpy as np
+import pytest
+
+from kmnist.client import TLS, BadAnswerError, ClosedError, OverloadedError, VersionStatus
+from kmnist.client.address import Address, Host
+from kmnist.client.transports import grpc_messages as messages
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.tensors import from_array
+from tests.client.standin import Model
+
+HOST = Host("::1", 8500)
+
+
+class CallError(grpc.RpcError):
+    """A failed call as grpcio raises it."""
+
+    def __init__(self, code: grpc.StatusCode, text: str | None) -> None:
+        super().__init__()
+        self._code, self._text = code, text
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str | None:
+        return self._text
+
+
+def test_the_target_is_resolved_by_dns() -> None:
+    assert messages.target(HOST) == "dns:///[::1]:8500"
+
+
+def test_the_channel_spreads_requests_and_has_no_limit_of_size() -> None:
+    options = dict(messages.channel_options(Address.parse("grpc://a")))
+    assert "round_robin" in options["grpc.service_config"]
+    assert options["grpc.max_receive_message_length"] == -1
+    assert "grpc.ssl_target_name_override" not in options
+
+
+def test_the_name_in_the_certificate_can_be_set() -> None:
+    options = dict(messages.channel_options(Address.parse("grpcs://a", TLS(server_name="b"))))
+    assert options["grpc.ssl_target_name_override"] == "b"
+
+
+def test_credentials_are_those_of_an_encrypted_address() -> None:
+    assert messages.credentials(Address.parse("grpc://a")) is None
+    credentials = messages.credentials(Address.parse("grpcs://a"))
+    assert isinstance(credentials, grpc.ChannelCredentials)
+
+
+def test_requests_name_the_model() -> None:
+    spec = ModelSpec("m", version=3)
+    metadata = pb.GetModelMetadataRequest.FromString(messages.metadata_request(spec))
+    assert (metadata.model_spec.name, list(metadata.metadata_field)) == ("m", ["signature_def"])
+    status = pb.GetModelStatusRequest.FromString(messages.status_request(spec))
+    assert (status.model_spec.name, status.model_spec.version.value) == ("m", 3)
+
+
+def test_metadata_is_read() -> None:
+    response = pb.GetModelMetadataResponse()
+    response.model_spec.version.value = 3
+    response.metadata["signature_def"].value = Model().definitions().SerializeToString()
+    metadata = messages.metadata(response.SerializeToString())
+    assert metadata.version == 3
+    assert sorted(metadata.signatures) == ["pictures", "pixels", "serving_default"]
+
+
+def test_metadata_without_signatures_is_an_error() -> None:
+    with pytest.raises(BadAnswerError, match="lacks the signatures"):
+        messages.metadata(pb.GetModelMetadataResponse().SerializeToString())
+
+
+def test_statuses_are_read_with_unknown_states() -> None:
+    response = pb.GetModelStatusResponse()
+    response.model_version_status.add(version=1, state=pb.ModelVersionStatus.AVAILABLE)
+    failed = response.model_version_status.add(version=2, state=pb.ModelVersionStatus.END)
+    failed.status.error_code = pb.StatusProto.INTERNAL
+    failed.status.error_message = "broken"
+    unknown = b"\x0a\x04\x08\x03\x10\x63"  # version 3, state 99
+    assert messages.statuses(response.SerializeToString() + unknown) == [
+        VersionStatus(1, "AVAILABLE", "OK", ""),
+        VersionStatus(2, "END", "INTERNAL", "broken"),
+        VersionStatus(3, "UNKNOWN", "OK", ""),
+    ]
+
+
+@pytest.mark.parametrize("read", [messages.outputs, messages.metadata, messages.statuses])
+def test_an_unreadable_answer_is_an_error(read: object) -> None:
+    assert callable(read)
+    with pytest.raises(BadAnswerError, match="cannot read the server's answer"):
+        read(b"<html>")
+
+
+def test_unreadable_signatures_are_an_error() -> None:
+    response = pb.GetModelMetadataResponse()
+    response.metadata["signature_def"].value = b"<html>"
+    with pytest.raises(BadAnswerError, match="cannot read the server's answer"):
+        messages.metadata(response.SerializeToString())
+
+
+def test_an_unreadable_output_is_an_error() -> None:
+    response = pb.PredictResponse()
+    from_array(np.zeros(3, np.float32), response.outputs["probabilities"])
+    response.outputs["probabilities"].tensor_content = b"123"
+    with pytest.raises(BadAnswerError, match="has 3 bytes; expected 12"):
+        messages.outputs(response.SerializeToString())
+
+
+def test_a_cancelled_call_of_a_closed_client_is_a_closed_error() -> None:
+    cancelled = CallError(grpc.StatusCode.CANCELLED, None)
+    assert type(messages.call_failed(cancelled, HOST, closed=True)) is ClosedError
+    assert type(messages.call_failed(cancelled, HOST, closed=False)) is not ClosedError
+
+
+def test_a_failed_call_is_the_error_of_its_code() -> None:
+    failed = CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue full")
+    assert type(messages.call_failed(failed, HOST, closed=True)) is OverloadedError

@@ -1,0 +1,98 @@
+"""load_dataset: which source a name refers to, and the validation split."""
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmnist import Dataset, load_dataset
+from kmnist.data import sources
+from kmnist.data.idx import read_idx
+from kmnist.errors import InputError, MissingError
+
+MNIST = Path(str(files("kmnist") / "data/mnist"))
+
+# MD5 of the unzipped files of the original MNIST, whose headers begin as given.
+ORIGINAL = {
+    "train-images-idx3-ubyte": ("00000803", "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": ("00000801", "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": ("00000803", "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": ("00000801", "27ae3e4e09519cfbb04c329615203637"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "magic", "md5"), [(name, *both) for name, both in ORIGINAL.items()]
+)
+def test_the_bundled_files_are_the_original_mnist(name: str, magic: str, md5: str) -> None:
+    values = read_idx(MNIST / f"{name}.gz", ndim=int(magic[-1]))
+    header = bytes.fromhex(magic) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    assert hashlib.md5(header + values.tobytes()).hexdigest() == md5
+
+
+def test_the_listed_checksums_are_those_of_the_bundled_files() -> None:
+    lines = (MNIST / "SHA256SUMS").read_text().splitlines()
+    listed = {name: checksum for checksum, name in map(str.split, lines)}
+    assert listed == load_dataset("mnist").checksums()
+
+
+def test_mnist_is_split_as_in_the_tutorial() -> None:
+    dataset = load_dataset()
+    assert [len(dataset.train), len(dataset.validation), len(dataset.test)] == [55000, 5000, 10000]
+    assert dataset.validation.labels[:5].tolist() == [5, 0, 4, 1, 9]  # the first of the 60,000
+    assert dataset.class_names == tuple("0123456789")
+    assert dataset.image_shape == (28, 28)
+    assert dataset.name == "mnist"
+
+
+def test_the_first_training_images_are_held_out_for_validation(tiny: Path) -> None:
+    whole, split = load_dataset(tiny, validation_size=0), load_dataset(tiny, validation_size=50)
+    assert len(whole.validation) == 0
+    assert np.array_equal(split.validation.images, whole.train.images[:50])
+    assert np.array_equal(split.train.labels, whole.train.labels[50:])
+
+
+@pytest.mark.parametrize("size", [-1, 500, 5000])
+def test_a_validation_size_that_leaves_no_training_images_is_rejected(
+    tiny: Path, size: int
+) -> None:
+    with pytest.raises(InputError, match=f"validation size of {size}; expected 0 to 499"):
+        load_dataset(tiny, validation_size=size)
+
+
+def test_a_folder_of_idx_files_may_be_a_bare_name(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    assert load_dataset("tiny", validation_size=0).name == "tiny"
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(MissingError, match="there is no folder /nowhere; expected a folder of IDX"):
+        load_dataset("/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"), [("fashion_mnist", "fashion_mnist"), ("tfds:mnist", "mnist")]
+)
+def test_any_other_name_is_read_from_tfds(
+    source: str,
+    name: str,
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    received: list[object] = []
+
+    def read_tfds(*arguments: object) -> Dataset:
+        received.extend(arguments)
+        return tiny_dataset
+
+    monkeypatch.setattr(sources, "read_tfds", read_tfds)
+    # A checkout of this project has a folder kmnist, and TFDS a data set of that name.
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert len(load_dataset(source, validation_size=10, data_dir="prepared").train) == 390
+    assert received == [name, "prepared"]

@@ -1,0 +1,39 @@
+"""Fixtures of the picture tests: digits, a drawing of one, and the reading graph."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmnist import Dataset, Split
+from kmnist.pictures import read_pictures
+from tests.pictures.kinds import sheet_of
+
+Read: TypeAlias = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="session")
+def read() -> Read:
+    """A function from encoded pictures to images, uint8 (n, 28, 28), by one graph."""
+    graph = tf.function(read_pictures, input_signature=[tf.TensorSpec([None], tf.string)])
+
+    def run(*pictures: bytes) -> Any:
+        return graph(tf.constant(list(pictures), tf.string)).numpy()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits(tiny_dataset: Dataset) -> Split:
+    """The first 100 test digits."""
+    return tiny_dataset.test[:100]
+
+
+@pytest.fixture
+def sheet(digits: Split) -> NDArray[np.uint8]:
+    """A black digit on a white sheet, uint8 (h, w)."""
+    ink = sheet_of(digits.images[0], np.random.default_rng(0))
+    return np.asarray((255 * (1 - ink)).round(), np.uint8)

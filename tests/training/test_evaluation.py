@@ -1,0 +1,33 @@
+"""Evaluation of a model on a split."""
+
+import numpy as np
+import pytest
+
+from kmnist import Dataset, Evaluation, InputError, Run, build_model, evaluate
+from kmnist.training import evaluation as module
+
+
+def test_the_metrics_are_those_of_the_predictions(trained: Run) -> None:
+    test = trained.dataset.test
+    probabilities = trained.model(test.images).numpy()
+    metrics, expected = evaluate(trained.model, test), Evaluation.of(test.labels, probabilities)
+    assert np.array_equal(metrics.class_ids, expected.class_ids)
+    assert np.array_equal(metrics.confusion, expected.confusion)
+    assert metrics.cost == pytest.approx(expected.cost)
+    assert metrics.accuracy == np.mean(metrics.class_ids == test.labels)
+
+
+def test_a_split_larger_than_a_batch_is_evaluated_completely(
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_model()
+    expected = evaluate(model, tiny_dataset.test)
+    monkeypatch.setattr(module, "_BATCH_SIZE", 64)
+    metrics = evaluate(model, tiny_dataset.test)
+    assert np.array_equal(metrics.class_ids, expected.class_ids)
+    assert metrics.cost == pytest.approx(expected.cost)
+
+
+def test_an_empty_split_is_rejected(trained: Run) -> None:
+    with pytest.raises(InputError, match="received an empty split; expected at least one example"):
+        evaluate(trained.model, trained.dataset.test[:0])
