@@ -9,7 +9,8 @@ created.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class SignatureRunner:
             raise invalid(str(error)) from None
         return dict(zip(self.outputs, results, strict=True))
 
-    def check_names(self, names: Set[str]) -> None:
+    def check_names(self, names: AbstractSet[str]) -> None:
         """Compare the names of the inputs of a request with those of the signature.
 
         Raises:

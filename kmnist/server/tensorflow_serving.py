@@ -85,7 +85,10 @@ def run(
             f"--rest_api_num_threads={concurrency}",
             f"--grpc_max_threads={concurrency}",
         ]
-        with subprocess.Popen(command) as process, _forwarding_signals(process):
+        with (
+            subprocess.Popen(command) as process,  # noqa: S603 - the binary of the user
+            _forwarding_signals(process),
+        ):
             while True:
                 try:
                     code = process.wait(_POLL_SECONDS)
