@@ -102,7 +102,7 @@ def command(
     if engine == _BINARY and binary is None:
         raise InputError(f"{_BINARY} is not on PATH; install it, or use --engine embedded")
     if binary is not None:
-        from kmnist.server.tensorflow_serving import run
+        from kmnist.server.tensorflow_serving import command_line
 
         _refuse_embedded_options(host)
         if not grpc_port or not rest_port or grpc_port == rest_port:
@@ -110,7 +110,6 @@ def command(
                 f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
                 "two different ports, neither of them 0"
             )
-        interrupt_on_sigterm()
         _show(
             as_json,
             engine=_BINARY,
@@ -120,8 +119,7 @@ def command(
             note="it listens on every address of this machine, and has no drawing page; "
             "--engine embedded listens on 127.0.0.1 and has one",
         )
-        sys.stdout.flush()
-        code = run(
+        arguments = command_line(
             binary,
             models,
             name=name,
@@ -130,7 +128,10 @@ def command(
             timeout=timeout,
             concurrency=concurrency,
         )
-        sys.exit(code)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The binary replaces this process, and so receives every signal itself.
+        os.execv(binary, arguments)  # noqa: S606 - a shell would keep the signals
     _serve(
         models,
         as_json,

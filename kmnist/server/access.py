@@ -19,7 +19,7 @@ from kmnist.server.serving_error import ServingError, shortened
 __all__ = ["Access"]
 
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
-_HOST: Final = re.compile(r"[^/?#@\s:]+|\[[0-9a-fA-F:.]+\]")
+_HOST: Final = re.compile(r"[^/?#@\s:]+|\[[0-9a-f:.]+\]")
 _PORT: Final = re.compile(r":\d*$")
 
 
@@ -75,7 +75,7 @@ class Access:
 
 
 def _checked(value: str, form: re.Pattern[str], expected: str) -> str:
-    if not form.fullmatch(value):
+    if not form.fullmatch(value.lower()):
         raise InputError(f"received {value!r} as allowed origin or host; expected {expected}")
     return value.lower()
 

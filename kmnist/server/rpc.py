@@ -27,7 +27,7 @@ __all__ = ["GrpcServer"]
 
 # Threads beyond the limit of the service, for refusals under load.
 _SPARE_THREADS: Final = 4
-# Threads for states and signatures, which slow callers of Predict do not occupy.
+# Threads for states, signatures and health checks, which slow callers of Predict do not occupy.
 _STATUS_THREADS: Final = 4
 # Calls at a time, for each place of the service. Further ones are refused without a thread.
 _CALLS_PER_PLACE: Final = 16
@@ -60,11 +60,11 @@ class GrpcServer:
         )
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._server = grpc.server(
-            self._threads,
+            self._status_threads,
             handlers=[
                 self._handler(PREDICT, self._predict, self._threads),
-                self._handler(GET_MODEL_METADATA, self._metadata, self._status_threads),
-                self._handler(GET_MODEL_STATUS, self._status, self._status_threads),
+                self._handler(GET_MODEL_METADATA, self._metadata),
+                self._handler(GET_MODEL_STATUS, self._status),
             ],
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
@@ -137,9 +137,18 @@ class GrpcServer:
         return self._service.manager.status(request.model_spec.name, version)
 
     def _handler(
-        self, path: str, answer: Callable[[bytes], Message], threads: ThreadPoolExecutor
+        self,
+        path: str,
+        answer: Callable[[bytes], Message],
+        threads: ThreadPoolExecutor | None = None,
     ) -> Any:
-        """Return the handler of the method at ``path``, which is ``/service/method``."""
+        """Return the handler of the method at ``path``, which is ``/service/method``.
+
+        Args:
+            path: The path of the method.
+            answer: Returns the response to a serialized request.
+            threads: The threads that run it; None for those of the server.
+        """
         _, service, method = path.split("/")
 
         def handle(data: bytes, context: grpc.ServicerContext) -> Message:

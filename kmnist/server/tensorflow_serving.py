@@ -1,14 +1,16 @@
-"""TensorFlow Serving's binary, run for a folder of versions on this machine."""
+"""The command line of TensorFlow Serving's binary for a folder of versions on this machine.
+
+Run as a module, it keeps the configuration of a running binary in step with ``models.config``.
+"""
 
 import logging
 import os
-import signal
+import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import tempfile
+import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Final
 
 from google.protobuf import text_format
@@ -19,17 +21,16 @@ from kmnist.protocol.models_config_pb2 import ModelServerConfig
 from kmnist.server.monitoring import METRICS_PATH
 from kmnist.versions import config_path, read_model_config
 
-__all__ = ["run"]
+__all__ = ["command_line"]
 
 _MONITORING: Final = f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
-# How often models.config is read here, and its copy by the binary, which logs each time.
-_POLL_SECONDS: Final = 1
-_BINARY_POLL_SECONDS: Final = 10
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# How often models.config is read here, and its copy by the binary, which logs a line each time.
+_SECONDS: Final = 1.0
+_BINARY_SECONDS: Final = 10
 _log = logging.getLogger(__name__)
 
 
-def run(
+def command_line(
     binary: str,
     base: Path,
     *,
@@ -38,13 +39,12 @@ def run(
     rest_port: int,
     timeout: float,
     concurrency: int,
-) -> int:
-    """Run the binary until it ends; it gets the signals of this process.
+) -> list[str]:
+    """Return the command line that serves the model as the embedded server does.
 
-    ``models.config`` has the path of the model in a container. The server gets a copy with the path
-    on this machine in a temporary folder, which is kept in step, so that labels move.
-
-    Call it in the main thread.
+    ``models.config`` contains the path of the model in a container, so the binary gets a copy with
+    the path on this machine, in a temporary folder. For as long as this process runs, whose place
+    the binary is to take by ``exec``, another one updates the copy; then it deletes the folder.
 
     Args:
         binary: The path of ``tensorflow_model_server``.
@@ -56,7 +56,7 @@ def run(
         concurrency: The number of requests that are processed at a time, for each transport.
 
     Returns:
-        The exit code of the binary; 128 + N if signal N ended it.
+        The path of the binary and its flags.
 
     Raises:
         InputError: The ``models.config`` beside ``base`` is invalid.
@@ -64,66 +64,54 @@ def run(
     base = base.absolute()
     name = name or base.name
     config = _models_config(base, name)
-    with TemporaryDirectory(prefix="kmnist-serve-") as folder:
-        models, monitoring = Path(folder, "models.config"), Path(folder, "monitoring.config")
-        models.write_text(config, encoding="utf-8")
-        monitoring.write_text(_MONITORING, encoding="utf-8")
-        command = [
-            binary,
-            f"--model_config_file={models}",
-            f"--model_config_file_poll_wait_seconds={_BINARY_POLL_SECONDS}",
-            f"--monitoring_config_file={monitoring}",
-            # A label is checked before its version is loaded; without this flag the start fails.
-            "--allow_version_labels_for_unavailable_models=true",
-            # The first result of a load decides whether the server starts. With one late retry,
-            # a good version is loaded before a broken one has failed.
-            "--max_num_load_retries=1",
-            "--load_retry_interval_micros=5000000",
-            f"--port={grpc_port}",
-            f"--rest_api_port={rest_port}",
-            f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
-            f"--rest_api_num_threads={concurrency}",
-            f"--grpc_max_threads={concurrency}",
-        ]
-        with (
-            subprocess.Popen(command) as process,  # noqa: S603 - the binary of the user
-            _forwarding_signals(process),
-        ):
-            while True:
-                try:
-                    code = process.wait(_POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    config = _keep_in_step(models, config, base, name)
-                else:
-                    return code if code >= 0 else 128 - code
+    folder = Path(tempfile.mkdtemp(prefix="kmnist-serve-"))
+    models = folder / "models.config"
+    models.write_text(config, encoding="utf-8")
+    monitoring = folder / "monitoring.config"
+    monitoring.write_text(_MONITORING, encoding="utf-8")
+    subprocess.Popen(  # noqa: S603 - this module
+        [sys.executable, "-m", __name__, str(folder), str(base), name, str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C ends the binary first
+    )
+    return [
+        binary,
+        f"--model_config_file={models}",
+        f"--model_config_file_poll_wait_seconds={_BINARY_SECONDS}",
+        f"--monitoring_config_file={monitoring}",
+        # A label is checked before its version is loaded; without this flag the start fails.
+        "--allow_version_labels_for_unavailable_models=true",
+        # The first result of a load decides whether the server starts. With one late retry, a good
+        # version is loaded before a broken one has failed.
+        "--max_num_load_retries=1",
+        "--load_retry_interval_micros=5000000",
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"--rest_api_timeout_in_ms={round(timeout * 1000)}",
+        f"--rest_api_num_threads={concurrency}",
+        f"--grpc_max_threads={concurrency}",
+    ]
 
 
-@contextmanager
-def _forwarding_signals(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Send the signals of this process to another one while the block runs."""
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        process.send_signal(number)
-
-    previous = {number: signal.signal(number, forward) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _keep_in_step(copy: Path, written: str, base: Path, name: str) -> str:
-    """Write the copy again if ``models.config`` has changed; return its content."""
-    try:
-        config = _models_config(base, name)
-    except (KmnistError, OSError) as error:
-        _log.warning("%s; the previous configuration stays in effect", error)
-        return written
-    if config != written:
-        with replacing(copy) as file:
-            file.write(config.encode())
-    return config
+def _keep_in_step(folder: Path, base: Path, name: str, server: int) -> None:
+    """Update the copy of ``models.config`` while its parent ``server`` runs, then delete it."""
+    copy = folder / "models.config"
+    written = copy.read_text(encoding="utf-8")
+    warned = ""
+    while os.getppid() == server:
+        time.sleep(_SECONDS)
+        try:
+            config = _models_config(base, name)
+            if config != written:
+                with replacing(copy) as file:
+                    file.write(config.encode())
+                written, warned = config, ""
+        except (KmnistError, OSError) as error:
+            if str(error) != warned:
+                _log.warning("%s; the previous configuration stays in effect", error)
+                warned = str(error)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _models_config(base: Path, name: str) -> str:
@@ -144,3 +132,7 @@ def _models_config(base: Path, name: str) -> str:
         else:
             entry.model_version_policy.all.SetInParent()
     return text_format.MessageToString(config, as_utf8=True)
+
+
+if __name__ == "__main__":
+    _keep_in_step(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,8 @@ def test_at_the_limit_the_connection_that_waits_longest_is_closed(
     with Server(saved, rest_port=0, grpc_port=0, grace=0) as server:
         uploads = [begin(server) for _ in range(3)]
         assert ask(server, "/v1/models/kmnist").status == 200
-        with pytest.raises(ConnectionResetError):
-            uploads[0].recv(1)
+        with suppress(ConnectionResetError):
+            assert uploads[0].recv(1) == b""
         for upload in uploads[1:]:
             upload.settimeout(0.1)
             with pytest.raises(TimeoutError):
@@ -187,7 +188,7 @@ def test_without_descriptors_the_server_waits_and_recovers(
         for _ in range(3):
             assert talk(server.rest_port, b"") == b""
         assert ask(server, "/v1/models/kmnist").status == 200
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert lines == ["a connection cannot be accepted: Too many open files"] * 3
 
 

@@ -114,7 +114,7 @@ def test_invalid_input_is_refused(body: Any, dtype: Any, message: str) -> None:
         (b'{"a" 1}', "Missing a colon after a name of object member. at offset: 5"),
         (b'{"a": 1', "Missing a comma or } after an object member. at offset: 7"),
         (b'{"a": [1', "Missing a comma or ] after an array element. at offset: 8"),
-        (b'{"[\xc3\xa9": 1', "Missing a comma or } after an object member. at offset: 10"),
+        (b'{"[\xc3\xa9": 1', "Missing a comma or } after an object member. at offset: 9"),
         (b'{"a": 1} 2', "The document root must not be followed by other values. at offset: 9"),
         (b'{"a": "\\x"}', "Invalid escape character in string."),
         (b'{"a": "\xff"}', "Invalid encoding in string. at offset: 7"),
