@@ -1,5 +1,7 @@
 # The image of the `train` service: kmnist and its dependencies, at the pinned versions.
-FROM python:3.11-slim-bookworm
+# PYTHON_DIGEST, @sha256:…, pins the base image to one content.
+ARG PYTHON_DIGEST=
+FROM python:3.11-slim-bookworm${PYTHON_DIGEST}
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \

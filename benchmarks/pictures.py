@@ -21,6 +21,7 @@ from benchmarks.harness import (
 )
 from benchmarks.models import trained_models
 from kmnist import load_dataset
+from kmnist.pictures.limits import MAX_PICTURES
 from tests.pictures.kinds import HARD_KINDS, KINDS, encode, photograph, sheet_of
 
 DIGITS: Final = 300
@@ -35,8 +36,11 @@ def measure(options: Options) -> str:
     images, labels = test.images[chosen], test.labels[chosen]
 
     def classify(pictures: list[bytes]) -> NDArray[np.int64]:
-        classes = signatures["pictures"](pictures=tf.constant(pictures))["class_ids"]
-        return np.asarray(classes)
+        starts = range(0, len(pictures), MAX_PICTURES)
+        pieces = [tf.constant(pictures[start : start + MAX_PICTURES]) for start in starts]
+        return np.concatenate(
+            [signatures["pictures"](pictures=each)["class_ids"] for each in pieces]
+        )
 
     found = np.asarray(signatures["serving_default"](images=images)["class_ids"])
     original = check_accuracy(float(np.mean(found == labels)), 0.90, 0.96, "MNIST's own images")

@@ -5,7 +5,15 @@ Separate from the functions they belong to, because printing help must not impor
 
 from typing import Final
 
-__all__ = ["BATCH_SIZE", "DEVICES", "EPOCHS", "INITS", "LEARNING_RATE", "VALIDATION_SIZE"]
+__all__ = [
+    "BATCH_SIZE",
+    "DEVICES",
+    "EPOCHS",
+    "INITS",
+    "LEARNING_RATE",
+    "MAX_SEED",
+    "VALIDATION_SIZE",
+]
 
 # The settings of the tutorial; it validates on the first 5,000 of MNIST's 60,000 training images.
 VALIDATION_SIZE: Final = 5_000
@@ -15,5 +23,8 @@ LEARNING_RATE: Final = 0.1
 
 # The initial weights: Keras's default, or normal(0, 1) as in the tutorial.
 INITS: Final = ("glorot_uniform", "random_normal")
+
+# The seed of the weights is an int32, and the bias has the one after it.
+MAX_SEED: Final = 2**31 - 2
 
 DEVICES: Final = ("auto", "cpu", "gpu")

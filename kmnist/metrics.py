@@ -84,7 +84,7 @@ class Evaluation:
             several. A probability of 0 costs as much as the smallest normal float32.
 
         Raises:
-            IndexError: A label is not below the number of classes.
+            IndexError: A label is negative, or not below the number of classes.
 
         Example:
             >>> labels = np.array([0, 1, 1, 1])
@@ -97,6 +97,8 @@ class Evaluation:
                    [1, 2]])
         """
         examples, classes = probabilities.shape
+        if labels.min() < 0:  # NumPy would count it from the end
+            raise IndexError(f"label {labels.min()} is negative")
         class_ids = probabilities.argmax(axis=1)
         of_label = probabilities[np.arange(examples), labels].astype(np.float64)
         pairs = labels.astype(np.int64) * classes + class_ids

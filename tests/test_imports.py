@@ -18,6 +18,7 @@ PACKAGE: Final = Path(__file__).parents[1] / "kmnist"
 # A folder may import those of the floors below its own, and those named beside it.
 FLOORS: Final = (
     {"errors", "defaults", "metrics", "atomic"},
+    {"arguments", "checksums"},
     {"data", "pictures", "protocol"},
     {"training", "client", "versions"},
     {"export", "server"},

@@ -36,3 +36,5 @@ def test_a_probability_of_zero_has_a_finite_cost() -> None:
 def test_a_label_out_of_range_is_rejected() -> None:
     with pytest.raises(IndexError):
         Evaluation.of(np.array([0, 1, 2, 3]), PROBABILITIES)
+    with pytest.raises(IndexError):
+        Evaluation.of(np.array([0, 1, 2, -1]), PROBABILITIES)

@@ -73,6 +73,11 @@ _EMBEDDED: Final = ("max_request_mb", "accept_gzip", "allow_origins", "allow_hos
     metavar="NAME",
     help="A further host name under which REST requests arrive (embedded); may be repeated.",
 )
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Refuse a version whose files differ from the checksums in its SHA256SUMS, if it has any.",
+)
 @timeout_option("The time that a REST request may take, in seconds.")
 @json_option
 def command(
@@ -87,6 +92,7 @@ def command(
     accept_gzip: bool,
     allow_origins: tuple[str, ...],
     allow_hosts: tuple[str, ...],
+    verify: bool,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -110,6 +116,8 @@ def command(
                 f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
                 "two different ports, neither of them 0"
             )
+        if verify:
+            _verify(models)
         _show(
             as_json,
             engine=_BINARY,
@@ -145,6 +153,7 @@ def command(
         allow_origins=allow_origins,
         allow_hosts=allow_hosts,
         timeout=timeout,
+        verify=verify,
     )
 
 
@@ -162,6 +171,14 @@ def _refuse_embedded_options(host: str) -> None:
             f"received {', '.join(given)}; {_BINARY} has no such setting and listens on every "
             "address of this machine; use --engine embedded, or leave it out"
         )
+
+
+def _verify(models: Path) -> None:
+    """Verify the versions once: TensorFlow Serving itself would load one that differs."""
+    from kmnist.versions import list_versions, verify_version, version_folder
+
+    for version in list_versions(models):
+        verify_version(version_folder(models, version))
 
 
 def _serve(models: Path, as_json: bool, **settings: Any) -> None:

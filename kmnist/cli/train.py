@@ -1,6 +1,7 @@
 """``kmnist train``: train a model and export it as the next version."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,9 @@ def command(
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
+    from kmnist.versions import check_writable
+
+    check_writable(models)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device
@@ -133,18 +137,23 @@ def _load_while_tensorflow_starts(
     dataset: str, validation_size: int, data_dir: Path | None
 ) -> "Dataset":
     """Load the data set in a thread while TensorFlow is imported, which takes seconds."""
-    from kmnist.data import load_dataset
+    from kmnist.data.sources import find_folder, load_dataset
 
+    load = partial(load_dataset, dataset, validation_size=validation_size, data_dir=data_dir)
+    if find_folder(dataset) is None:
+        _start_tensorflow()
+        return load()  # TFDS breaks the imports of other threads
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(
-            load_dataset, dataset, validation_size=validation_size, data_dir=data_dir
-        )
-        # A wrong path fails at once, and is reported without waiting for TensorFlow.
+        loading = pool.submit(load)
+        # A damaged file fails at once, and is reported without waiting for TensorFlow.
         wait([loading], timeout=0.02)
         if loading.done():
             loading.result()
-        with starting_tensorflow():
-            import kmnist.export.saved_model
-            import kmnist.training.loop  # noqa: F401 - imported for the time it takes
-
+        _start_tensorflow()
         return loading.result()
+
+
+def _start_tensorflow() -> None:
+    with starting_tensorflow():
+        import kmnist.export.saved_model
+        import kmnist.training.loop  # noqa: F401 - imported for the time it takes

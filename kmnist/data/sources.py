@@ -5,13 +5,16 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
+from kmnist.checksums import CHECKSUMS, read_checksums
 from kmnist.data.datasets import Dataset
 from kmnist.data.idx_folder import is_idx_folder, read_idx_folder
 from kmnist.data.tfds import read_tfds
 from kmnist.defaults import VALIDATION_SIZE
 from kmnist.errors import InputError, MissingError
 
-__all__ = ["load_dataset"]
+__all__ = ["find_folder", "load_dataset"]
 
 
 def load_dataset(
@@ -54,27 +57,53 @@ def load_dataset(
         >>> dataset.train.images.shape, dataset.train.images.dtype
         ((400, 28, 28), dtype('uint8'))
     """
-    dataset = _read(os.fspath(source), data_dir)
+    source = os.fspath(source)
+    folder = find_folder(source)
+    if folder is None:
+        dataset = read_tfds(source.removeprefix("tfds:"), data_dir)
+    else:
+        dataset = read_idx_folder(folder)
+        if source == "mnist":
+            dataset = replace(dataset, name=source)
+            _check_bundled(dataset, folder)
     train = dataset.train
-    if not 0 <= validation_size < len(train):
+    integral = isinstance(validation_size, int | np.integer)
+    if not integral or isinstance(validation_size, bool) or not 0 <= validation_size < len(train):
         raise InputError(
-            f"received a validation size of {validation_size}; expected 0 to {len(train) - 1}, "
+            f"received a validation size of {validation_size!r}; expected 0 to {len(train) - 1}, "
             f"because {dataset.name} has {len(train)} training images"
         )
     return replace(dataset, train=train[validation_size:], validation=train[:validation_size])
 
 
-def _read(source: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+def find_folder(source: str) -> Path | None:
+    """Return the folder of IDX files that a source refers to; None if it is a TFDS name.
+
+    Args:
+        source: The source, as in :func:`load_dataset`.
+
+    Raises:
+        MissingError: The source is the path of a folder that does not exist.
+    """
     if source == "mnist":
-        bundled = Path(str(files("kmnist") / "data/mnist"))
-        return replace(read_idx_folder(bundled), name=source)
+        return Path(str(files("kmnist") / "data/mnist"))
     folder = Path(source).expanduser()
     # A bare name that is also a folder is read from TFDS unless the folder holds IDX files: a
     # checkout of this project has a folder kmnist.
     if folder.is_dir() and (os.sep in source or is_idx_folder(folder)):
-        return read_idx_folder(folder)
+        return folder
     if source.startswith(("/", ".", "~")):
         raise MissingError(
             f"there is no folder {source}; expected a folder of IDX files, 'mnist' or a TFDS name"
         )
-    return read_tfds(source.removeprefix("tfds:"), data_dir)
+    return None
+
+
+def _check_bundled(dataset: Dataset, folder: Path) -> None:
+    expected = read_checksums(folder)
+    for name, received in dataset.checksums().items():
+        if received != expected.get(name):
+            raise InputError(
+                f"{folder / name} has the SHA-256 {received[:12]}…, which is not the one in "
+                f"{CHECKSUMS} beside it; expected MNIST as published; install kmnist again"
+            )

@@ -1,9 +1,17 @@
-"""Read a data set from TensorFlow Datasets (TFDS), which is imported on first use."""
+"""Read a data set from TensorFlow Datasets (TFDS), which is imported on first use.
+
+TFDS replaces ``builtins.__import__`` while it is imported and used, which breaks the imports of
+other threads. Nothing else may be imported meanwhile.
+"""
 
 import os
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+import numpy as np
 
 from kmnist.data.datasets import Dataset, Split
 from kmnist.errors import InputError, MissingError
@@ -11,6 +19,12 @@ from kmnist.errors import InputError, MissingError
 __all__ = ["read_tfds"]
 
 _INSTEAD: Final = "or use a folder of IDX files, or 'mnist', which needs no network"
+
+# In seconds; a network that drops packets gives no other sign.
+_CONNECT_TIMEOUT: Final = 10
+
+# TFDS's own 10 take three and a half minutes for a host that does not answer, these 3 seconds.
+_RETRIES: Final = 4
 
 
 def read_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -24,37 +38,50 @@ def read_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         The data set, with an empty validation split.
 
     Raises:
-        InputError: The name is malformed, or the data set does not have the splits train and test
-            of grey images of one size, each with a label.
-        MissingError: TFDS has no such data set, or it is not prepared and cannot be downloaded.
+        InputError: The name is malformed, the prepared files are damaged, or the data set does not
+            have the splits train and test of grey images of one size, each with a label.
+        MissingError: TFDS has no such data set, it is not prepared and cannot be downloaded, or a
+            module that TFDS needs for it is not installed.
     """
+    import tensorflow  # noqa: F401, ICN001 - complete, also if another thread is importing it
     import tensorflow_datasets as tfds
 
-    builder = _builder(name, data_dir)
-    features = builder.info.features
-    if "image" not in features or "label" not in features:
-        raise InputError(
-            f"the TFDS data set {name!r} has the features {', '.join(features)}; expected image "
-            f"and label; use another one, {_INSTEAD}"
-        )
-    height, width, channels = features["image"].shape
-    if channels != 1 or not height or not width:
-        raise InputError(
-            f"the TFDS data set {name!r} has images of {features['image'].shape}; expected grey "
-            f"images of one size, (height, width, 1); use another one, {_INSTEAD}"
-        )
-    _prepare(builder, name)
-    if not {"train", "test"} <= builder.info.splits.keys():
-        raise InputError(
-            f"the TFDS data set {name!r} has the splits {', '.join(builder.info.splits)}; "
-            f"expected train and test; use another one, {_INSTEAD}"
-        )
-    train, test = (
-        Split(examples["image"][..., 0], examples["label"])
-        for examples in tfds.as_numpy(builder.as_dataset(["train", "test"], batch_size=-1))
-    )
+    with _requiring_modules(name):
+        builder = _builder(name, data_dir)
+        features = builder.info.features
+        _check_features(features, name)
+        if not builder.data_path.exists():
+            _prepare(builder, name)
+        if not {"train", "test"} <= builder.info.splits.keys():
+            raise InputError(
+                f"the TFDS data set {name!r} has the splits {', '.join(builder.info.splits)}; "
+                f"expected train and test; use another one, {_INSTEAD}"
+            )
+        try:
+            splits = tfds.as_numpy(builder.as_dataset(["train", "test"], batch_size=-1))
+        except Exception as error:  # TensorFlow's, TFDS's or the decoder's
+            raise InputError(
+                f"the TFDS data set {name!r} in {builder.data_path} cannot be read "
+                f"({_reason(error)}); delete that folder to prepare it again, {_INSTEAD}"
+            ) from error
+    train, test = (Split(examples["image"][..., 0], examples["label"]) for examples in splits)
     class_names = tuple(features["label"].names)
     return Dataset(builder.info.full_name, train, train[:0], test, class_names)
+
+
+@contextmanager
+def _requiring_modules(name: str) -> Iterator[None]:
+    """Name a module that is missing, at whatever step TFDS imports it."""
+    try:
+        yield
+    except Exception as error:
+        module = _missing_module(error)
+        if module is None:
+            raise
+        raise MissingError(
+            f"the TFDS data set {name!r} needs the Python module {module}, which is not installed; "
+            f"install it with pip install {module}, {_INSTEAD}"
+        ) from error
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
@@ -73,17 +100,71 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
         ) from error
 
 
-def _prepare(builder: Any, name: str) -> None:
+def _check_features(features: Any, name: str) -> None:
     import tensorflow_datasets as tfds
 
-    if not sys.stderr.isatty():
+    if "image" not in features or "label" not in features:
+        raise InputError(
+            f"the TFDS data set {name!r} has the features {', '.join(features)}; expected image "
+            f"and label; use another one, {_INSTEAD}"
+        )
+    image, label = features["image"], features["label"]
+    shape = image.shape
+    if len(shape) != 3 or shape[-1] != 1 or None in shape or image.np_dtype != np.uint8:
+        raise InputError(
+            f"the TFDS data set {name!r} has images of {image.np_dtype} {shape}; expected "
+            f"grey images of one size, uint8 (height, width, 1); use another one, {_INSTEAD}"
+        )
+    if not isinstance(label, tfds.features.ClassLabel):
+        raise InputError(
+            f"the TFDS data set {name!r} has labels that are not classes ({label}); expected one "
+            f"ClassLabel per image; use another one, {_INSTEAD}"
+        )
+
+
+def _prepare(builder: Any, name: str) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
+
+    if not (sys.stderr and sys.stderr.isatty()):
         tfds.disable_progress_bar()
+    retries = downloader.MAX_RETRIES
     try:
+        _require_hosts(builder.url_infos or ())
+        downloader.MAX_RETRIES = _RETRIES
         with redirect_stdout(sys.stderr):  # stdout belongs to the caller
             builder.download_and_prepare()
     except Exception as error:  # network, file system, or the code of the data set
         raise MissingError(
             f"the TFDS data set {name!r} is not prepared in {builder.data_path} and cannot be "
-            f"downloaded ({type(error).__name__}); prepare it on a machine with a network and pass "
+            f"downloaded ({_reason(error)}); prepare it on a machine with a network and pass "
             f"its folder as the data directory, {_INSTEAD}"
         ) from error
+    finally:
+        downloader.MAX_RETRIES = retries
+
+
+def _require_hosts(urls: Any) -> None:
+    """Raise an error if a host of the URLs does not answer: TFDS itself has no timeout."""
+    import requests
+
+    for host, url in {urlsplit(url).netloc: url for url in urls if url.startswith("http")}.items():
+        try:
+            requests.get(url, stream=True, timeout=_CONNECT_TIMEOUT).close()
+        except requests.RequestException as error:
+            cause: BaseException = error
+            while inner := cause.__cause__ or cause.__context__:
+                cause = inner
+            raise ConnectionError(f"{host} does not answer: {cause}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the text of an error in one line, or its class if it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _missing_module(error: BaseException | None) -> str | None:
+    """Return the name of the missing module that an error or one of its causes is about."""
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__ or error.__context__
+    return error.name if error else None

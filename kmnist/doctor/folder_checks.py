@@ -10,7 +10,8 @@ from kmnist.doctor.load_checks import load_versions
 from kmnist.doctor.port_checks import check_ports
 from kmnist.doctor.report import Check, Finding, Report
 from kmnist.doctor.signature_checks import compare_signatures
-from kmnist.versions import list_versions, version_folder
+from kmnist.errors import KmnistError
+from kmnist.versions import config_path, list_versions, verify_version, version_folder
 
 __all__ = ["examine_folder"]
 
@@ -26,7 +27,8 @@ def examine_folder(
 ) -> Report:
     """Examine a folder of versions, its ``models.config``, and the ports of its server.
 
-    Every version is loaded, warm-up included, which takes seconds for each.
+    Every version is compared with its manifest, if it has one, and loaded, warm-up included, which
+    takes seconds for each.
 
     Args:
         base: The folder of versions.
@@ -45,12 +47,14 @@ def examine_folder(
     if not base.is_dir() or not list_versions(base):
         return Report(str(base), (layout, ports))
     folders = {version: version_folder(base, version) for version in list_versions(base)}
-    signatures, failures = load_versions(folders)
+    altered = dict(_find_altered(folders))
+    intact = {version: folders[version] for version in folders if version not in altered}
+    signatures, failures = load_versions(intact)
     return Report(
         str(base),
         (
             layout,
-            Check.of("loading of every version", failures),
+            Check.of("loading of every version", (*altered.values(), *failures)),
             Check.of("signatures of all versions", compare_signatures(signatures)),
             Check.of("file permissions", _check_permissions(base, folders)),
             Check.of("models.config", check_config(base)),
@@ -113,7 +117,8 @@ def _folders_of_versions(folder: Path) -> list[str]:
 
 def _check_names(base: Path) -> Iterator[Finding]:
     """Find SavedModels in folders whose names are not version numbers."""
-    following = max(list_versions(base), default=0) + 1
+    versions = list_versions(base)
+    following = max(versions, default=0) + 1
     for child in sorted(base.iterdir()):
         if child.name.startswith(".") or not (child / "saved_model.pb").exists():
             continue
@@ -121,6 +126,19 @@ def _check_names(base: Path) -> Iterator[Finding]:
             yield Finding(
                 f"{child} contains a SavedModel, but its name is not a number",
                 "a server ignores it without a message",
+                f"mv {child} {base / str(following)}, or delete it",
+            )
+        elif int(child.name) not in versions:
+            yield Finding(
+                f"{child} contains a SavedModel, but its number is too high",
+                f"a server ignores it without a message; the highest version is {2**63 - 1}",
+                f"mv {child} {base / str(following)}, or delete it",
+            )
+        elif version_folder(base, int(child.name)) != child:
+            yield Finding(
+                f"{child} and {version_folder(base, int(child.name))} are both version "
+                f"{int(child.name)}",
+                "TensorFlow Serving loads either one, and kmnist serve the shorter name",
                 f"mv {child} {base / str(following)}, or delete it",
             )
         elif str(int(child.name)) != child.name:
@@ -132,11 +150,30 @@ def _check_names(base: Path) -> Iterator[Finding]:
             )
 
 
+def _find_altered(folders: Mapping[int, Path]) -> Iterator[tuple[int, Finding]]:
+    """Find the versions that differ from their manifest; their graph should not be run."""
+    for version, folder in folders.items():
+        try:
+            verify_version(folder)
+        except KmnistError as error:
+            yield (
+                version,
+                Finding(
+                    str(error),
+                    "the version is not as it was exported; kmnist serve refuses it, and TensorFlow "
+                    "Serving loads it if it can",
+                    f"copy it again from where it was exported, or delete it: rm -r {folder}",
+                ),
+            )
+
+
 def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Finding]:
-    paths = [base]
+    # A container gets the parent folder, which contains models.config. Folders above it do not matter.
+    parent = base.absolute().parent
+    paths = [parent, config_path(base), base]
     for folder in folders.values():
         paths += [folder, *folder.rglob("*")]
-    closed = [path for path in paths if not _is_readable_by_others(path)]
+    closed = [path for path in paths if path.exists() and not _is_readable_by_others(path)]
     if closed:
         subject = f"{closed[0]} is"
         if len(closed) > 1:
@@ -144,7 +181,7 @@ def _check_permissions(base: Path, folders: Mapping[int, Path]) -> Iterator[Find
         yield Finding(
             f"{subject} not readable by other users",
             "a server in a container usually runs as another user and then cannot load the model",
-            f"chmod -R a+rX {base}, or run the container as yourself: UID and GID in .env",
+            f"chmod -R a+rX {parent if closed[0] in paths[:2] else base}, or run the container as yourself: UID and GID in .env",
             is_problem=False,
         )
 

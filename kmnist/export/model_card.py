@@ -17,7 +17,9 @@ __all__ = ["model_card"]
 _PACKAGES: Final = ("kmnist", "tensorflow", "keras", "tensorflow-datasets", "numpy", "protobuf")
 
 
-def model_card(run: Run, evaluation: Evaluation, *, extent: float | None) -> dict[str, Any]:
+def model_card(
+    run: Run, evaluation: Evaluation, *, extent: float | None, background: float | None
+) -> dict[str, Any]:
     """Return the model card of a version.
 
     Args:
@@ -25,6 +27,8 @@ def model_card(run: Run, evaluation: Evaluation, *, extent: float | None) -> dic
         evaluation: The evaluation of its model on the test split.
         extent: How large the data set draws its ink, as the exported model uses it for reading
             pictures; see :func:`kmnist.pictures.ink_extent`.
+        background: The tone of its background, likewise; see
+            :func:`kmnist.pictures.background_tone`.
 
     Returns:
         A dict that can be written as JSON: strings, finite numbers, None, lists and dicts.
@@ -64,18 +68,28 @@ def model_card(run: Run, evaluation: Evaluation, *, extent: float | None) -> dic
             "recall": _numbers(evaluation.recall),
             "confusion": evaluation.confusion.tolist(),
         },
-        "pictures": (
-            "grey, resized to fit, centred; the data set is not drawn in ink on black"
-            if extent is None
-            else f"ink found, its longer side scaled to {extent:.3f} of the shorter side of the "
-            "image, centred by mass"
-        ),
+        "pictures": _pictures(extent, background),
         "versions": {
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in _PACKAGES},
         },
         "platform": platform.platform(),
     }
+
+
+def _pictures(extent: float | None, background: float | None) -> str:
+    if extent is not None:
+        return (
+            f"ink found, its longer side scaled to {extent:.3f} of the shorter side of the image, "
+            "centred by mass"
+        )
+    grey = "the data set is not drawn in ink on black: grey, resized to fit, centred; "
+    if background is None:
+        return grey + "its images have no background in common, so none is inverted"
+    return grey + (
+        f"laid on its background of {background:.2f} (0 is black), inverted if the rim is of the "
+        "opposite tone; whether an object on a transparent canvas is inverted cannot be told"
+    )
 
 
 def _initializer(initializer: Any) -> dict[str, Any]:

@@ -26,6 +26,9 @@ __all__ = ["drawing_plots"]
 _COLUMNS: Final = 8
 _ROWS: Final = 2
 
+# More weights and names cannot be read, and matplotlib takes minutes for the layout of hundreds.
+_MOST_CLASSES: Final = 60
+
 _INK: Final = "#222222"
 _TRAINING: Final = "#1b6ca8"
 _VALIDATION: Final = "#d9730d"
@@ -149,14 +152,15 @@ def _confusion(confusion: NDArray[np.int64], names: list[str]) -> Any:
     from matplotlib.colors import PowerNorm
 
     classes = len(names)
-    figure = _figure(*(2 * [max(4.5, 1.2 + 0.42 * classes)]))
+    figure = _figure(*(2 * [max(4.5, 1.2 + 0.42 * min(classes, _MOST_CLASSES))]))
     axes = figure.subplots()
     # Mistakes are few, so the scale gives them most of the colours.
     axes.imshow(confusion, cmap="Blues", norm=PowerNorm(0.35, vmin=0, vmax=confusion.max()))
-    ticks = range(classes)
-    rotation = 90 if max(map(len, names)) > 3 else 0
-    axes.set_xticks(ticks, names, rotation=rotation)
-    axes.set_yticks(ticks, names)
+    if classes <= _MOST_CLASSES:
+        ticks = range(classes)
+        rotation = 90 if max(map(len, names)) > 3 else 0
+        axes.set_xticks(ticks, names, rotation=rotation)
+        axes.set_yticks(ticks, names)
     right = confusion.trace() / confusion.sum()
     axes.set(title=f"test accuracy {right:.4f}", xlabel="predicted", ylabel="label")
     if classes <= 30:
@@ -168,6 +172,7 @@ def _confusion(confusion: NDArray[np.int64], names: list[str]) -> Any:
 
 
 def _weights(weights: NDArray[np.float32], names: list[str]) -> Any:
+    names = names[:_MOST_CLASSES]
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
     figure = _figure(1.6 * columns, 0.3 + 1.7 * rows)

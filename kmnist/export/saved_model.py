@@ -15,15 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kmnist.errors import ExportError
+from kmnist.errors import ExportError, KmnistError
 from kmnist.export.model_card import model_card
 from kmnist.export.plots import drawing_plots
 from kmnist.export.signatures import ServingSignature, serving_signatures
 from kmnist.metrics import Evaluation
-from kmnist.pictures import ink_extent
+from kmnist.pictures import background_tone, ink_extent
 from kmnist.protocol.warmup import read_warmup, write_warmup
 from kmnist.training.loop import Run
-from kmnist.versions import ensure_model_config, publish, stage
+from kmnist.versions import check_writable, ensure_model_config, publish, stage, write_manifest
 
 __all__ = ["export_model"]
 
@@ -40,8 +40,9 @@ def export_model(
     """Export the model of a training run as the next version.
 
     The version folder holds the SavedModel with its signatures (:mod:`kmnist.export.signatures`),
-    the warm-up requests, ``model_card.json`` and four plots. ``models.config`` beside ``base`` gets
-    an entry for the model if it has none.
+    the warm-up requests, the manifest of these files (:mod:`kmnist.versions.manifest`),
+    ``model_card.json`` and four plots. ``models.config`` beside ``base`` gets an entry for the model
+    if it has none.
 
     Args:
         run: The training run, from :func:`kmnist.train`.
@@ -55,8 +56,9 @@ def export_model(
     Raises:
         ExportError: The SavedModel, loaded again, gives other answers than the model.
         PlotError: The plots could not be drawn.
-        InputError: ``base`` is a file, or ``models.config`` cannot be edited; in the second case
-            the version is published all the same.
+        InputError: ``base`` is a file or has no name, or ``models.config`` cannot be edited.
+        KmnistError: ``base`` or the folder of ``models.config`` cannot be written to. If the message
+            begins with "published", only ``models.config`` is missing the entry.
         OSError: The version cannot be written. As after every other error, nothing is published and
             the staging folder is deleted.
 
@@ -64,9 +66,11 @@ def export_model(
         >>> export_model(run, evaluation, "models/kmnist")
         PosixPath('models/kmnist/1')
     """
+    check_writable(base)
     base = Path(base)
     dataset = run.dataset
     extent = ink_extent(dataset.train.images)
+    background = background_tone(dataset.train.images)
     with stage(base) as folder:
         with drawing_plots(
             folder,
@@ -77,7 +81,11 @@ def export_model(
             class_names=dataset.class_names,
         ):
             signatures = serving_signatures(
-                run.model, dataset.class_names, dataset.train.images[:_SAMPLES], extent=extent
+                run.model,
+                dataset.class_names,
+                dataset.train.images[:_SAMPLES],
+                extent=extent,
+                background=background,
             )
             _write_saved_model(run.model, folder, signatures)
             write_warmup(
@@ -87,11 +95,15 @@ def export_model(
             # tracing above: the option is stored in the graph and would slow down servers.
             with _without_graph_optimizer():
                 _verify(folder, signatures)
-            card = model_card(run, evaluation, extent=extent)
+            card = model_card(run, evaluation, extent=extent, background=background)
             (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
-        version = publish(folder, base)
-    ensure_model_config(base)
-    return base / str(version)
+        write_manifest(folder)
+        published = base / str(publish(folder, base))
+    try:
+        ensure_model_config(base)
+    except (KmnistError, OSError) as error:
+        raise KmnistError(f"published {published}, but {error}") from None
+    return published
 
 
 def _write_saved_model(

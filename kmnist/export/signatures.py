@@ -66,6 +66,7 @@ def serving_signatures(
     samples: NDArray[np.uint8],
     *,
     extent: float | None,
+    background: float | None,
 ) -> tuple[ServingSignature, ...]:
     """Build the signatures of a model.
 
@@ -75,6 +76,8 @@ def serving_signatures(
         samples: uint8 (n, height, width), n ≥ 1, the images that the samples are made of.
         extent: How large the data set draws its ink, for reading pictures; see
             :func:`kmnist.pictures.ink_extent`.
+        background: The tone of its background, likewise; see
+            :func:`kmnist.pictures.background_tone`.
 
     Returns:
         The signatures, ``serving_default`` first.
@@ -108,7 +111,7 @@ def serving_signatures(
     # `pictures` and `explain` share one graph function, so it is traced and stored only once.
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def trace(pictures: tf.Tensor) -> tf.Tensor:
-        return read_pictures(pictures, (height, width), extent=extent)
+        return read_pictures(pictures, (height, width), extent=extent, background=background)
 
     read = trace.get_concrete_function()
 
@@ -121,6 +124,15 @@ def serving_signatures(
 
     def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         class_ids = tf.ensure_shape(class_ids, (None,))
+        # Each id of a few bytes is answered with the weights of a whole image.
+        asked = tf.size(class_ids)
+        tf.debugging.Assert(
+            asked <= len(class_names),
+            [
+                tf.strings.join(["received ", tf.strings.as_string(asked), " class ids"]),
+                f"expected at most {len(class_names)}, the number of classes",
+            ],
+        )
         weights = tf.reshape(tf.transpose(kernel), (-1, height, width))
         return {
             "class_names": tf.gather(names, class_ids),

@@ -1,4 +1,4 @@
-"""Decode a picture of any format and size to colours and opacity."""
+"""Decode a picture that passed the limits to colours and opacity."""
 
 from typing import Final
 
@@ -6,117 +6,37 @@ import tensorflow as tf
 
 from kmnist.pictures.orientation import orientation, upright
 
-__all__ = ["MAX_PIXELS", "decode_picture", "grey_of", "resize"]
-
-# The size of the photographs of phones. A header can promise terabytes.
-MAX_PIXELS: Final = 50_000_000
+__all__ = ["LONGER_SIDE", "decode_picture", "grey_of", "resize"]
 
 # Larger pictures are reduced to this longer side, at which a digit of a fiftieth of the height of
 # the sheet still has 20 pixels.
 LONGER_SIDE: Final = 1024
 
-_HEADER: Final = 32
-_JPEG, _PNG, _GIF, _BMP, _WEBP, _UNKNOWN = range(6)
 
-
-def decode_picture(number: tf.Tensor, picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_picture(
+    picture: tf.Tensor, jpeg: tf.Tensor, shape: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Decode a picture, reduced to a longer side of at most ``LONGER_SIDE``.
 
     Args:
-        number: int32 (), the index of the picture, for messages.
         picture: string (), the bytes of the file.
+        jpeg: bool (), whether it is a JPEG, from :func:`kmnist.pictures.limits.check_pictures`.
+        shape: int64 (2,), its height and width, likewise.
 
     Returns:
         The colours, float32 (h, w, 3), red, green and blue from 0 to 1; and the opacity, float32
         (h, w), from 0 (transparent) to 1 (opaque).
 
     Raises:
-        tf.errors.InvalidArgumentError: When the graph runs; see
-            :func:`kmnist.pictures.read_pictures`.
+        tf.errors.InvalidArgumentError: When the graph runs: the picture is damaged.
     """
-    start = tf.strings.join([tf.strings.substr(picture, 0, _HEADER), bytes(_HEADER)])
-    header = tf.io.decode_raw(start, tf.uint8)[:_HEADER]
-    kind = _kind(header)
-    name = tf.strings.join(["Picture ", tf.strings.as_string(number)])
-    with tf.control_dependencies([_check_kind(kind, name, picture)]):
-        shape = _shape(kind, header, picture)
-    with tf.control_dependencies([_check_shape(shape, name)]):
-        pixels = tf.cond(
-            kind == _JPEG,
-            lambda: _decode_jpeg(picture, shape),
-            lambda: tf.io.decode_image(picture, expand_animations=False),
-        )
+    pixels = tf.cond(
+        jpeg,
+        lambda: _decode_jpeg(picture, shape),
+        lambda: tf.io.decode_image(picture, expand_animations=False),
+    )
     pixels.set_shape([None, None, None])
     return _reduce(pixels)
-
-
-def _kind(header: tf.Tensor) -> tf.Tensor:
-    def has(magic: bytes, at: int = 0) -> tf.Tensor:
-        return tf.reduce_all(header[at : at + len(magic)] == tf.constant(list(magic), tf.uint8))
-
-    signs = [
-        has(b"\xff\xd8\xff"),
-        has(b"\x89PNG\r\n\x1a\n"),
-        has(b"GIF8"),
-        has(b"BM"),
-        has(b"RIFF") & has(b"WEBP", at=8),
-        True,
-    ]
-    return tf.argmax(tf.cast(tf.stack(signs), tf.int32), output_type=tf.int32)
-
-
-def _check_kind(kind: tf.Tensor, name: tf.Tensor, picture: tf.Tensor) -> tf.Tensor:
-    size = tf.strings.as_string(tf.strings.length(picture))
-    message = " bytes, is no PNG, JPEG, GIF, BMP or WebP. Send the bytes of the file itself."
-    return tf.debugging.Assert(kind < _UNKNOWN, [tf.strings.join([name, ", ", size, message])])
-
-
-def _check_shape(shape: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
-    height, width = tf.unstack(tf.strings.as_string(shape))
-    message = f" pixels; expected 1 to {MAX_PIXELS:,}. Send a smaller picture."
-    text = tf.strings.join([name, " has ", width, " by ", height, message])
-    pixels = tf.reduce_prod(shape)
-    fits = (tf.reduce_min(shape) > 0) & (pixels <= MAX_PIXELS)
-    return tf.debugging.Assert(fits, [text])
-
-
-def _shape(kind: tf.Tensor, header: tf.Tensor, picture: tf.Tensor) -> tf.Tensor:
-    """Read height and width from the header, int64 (2,)."""
-    return tf.switch_case(
-        kind,
-        {
-            _JPEG: lambda: tf.io.extract_jpeg_shape(picture, tf.int64)[:2],
-            _PNG: lambda: tf.stack([_number(header, 23, 20), _number(header, 19, 16)]),
-            _GIF: lambda: tf.stack([_number(header, 8, 9), _number(header, 6, 7)]),
-            _BMP: lambda: _bmp_shape(header),
-            _WEBP: lambda: _webp_shape(header),
-        },
-    )
-
-
-def _number(header: tf.Tensor, first: int, last: int) -> tf.Tensor:
-    """Read the unsigned number at the bytes from ``first``, the lowest, to ``last``, int64 ()."""
-    places = range(first, last + 1) if first <= last else range(first, last - 1, -1)
-    return tf.add_n([tf.cast(header[at], tf.int64) * 256**i for i, at in enumerate(places)])
-
-
-def _bmp_shape(header: tf.Tensor) -> tf.Tensor:
-    height = _number(header, 22, 25)  # signed: negative when the top row comes first
-    return tf.stack([tf.minimum(height, 2**32 - height), _number(header, 18, 21)])
-
-
-def _webp_shape(header: tf.Tensor) -> tf.Tensor:
-    """Read height and width from the header of a lossy, lossless or extended file (RFC 9649)."""
-    lossless = _number(header, 21, 24)
-    layout = tf.where(header[15] == ord(" "), 0, tf.where(header[15] == ord("L"), 1, 2))
-    return tf.switch_case(
-        layout,
-        [
-            lambda: tf.stack([_number(header, 28, 29) % 2**14, _number(header, 26, 27) % 2**14]),
-            lambda: tf.stack([lossless // 2**14 % 2**14 + 1, lossless % 2**14 + 1]),
-            lambda: tf.stack([_number(header, 27, 29) + 1, _number(header, 24, 26) + 1]),
-        ],
-    )
 
 
 def _decode_jpeg(picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:

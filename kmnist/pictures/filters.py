@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-__all__ = ["blur", "closing", "components", "maximum", "otsu", "span"]
+__all__ = ["blur", "closing", "components", "maximum", "moments", "otsu", "span"]
 
 
 def span(mask: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -40,6 +40,13 @@ def blur(image: tf.Tensor, side: int) -> tf.Tensor:
 def closing(image: tf.Tensor, side: int) -> tf.Tensor:
     """Remove what is darker than its surroundings and narrower than ``side``."""
     return -maximum(-maximum(image, side), side)
+
+
+def moments(grey: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the mean and the variance of what is opaque in a grey picture, float32 () each."""
+    weight = tf.reduce_sum(alpha)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(grey * alpha), weight)
+    return mean, tf.math.divide_no_nan(tf.reduce_sum(alpha * (grey - mean) ** 2), weight)
 
 
 def otsu(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

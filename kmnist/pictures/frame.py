@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from kmnist.pictures.filters import span
+from kmnist.pictures.filters import moments, span
 
-__all__ = ["centre_by_mass", "fit", "is_fitted"]
+__all__ = ["centre_by_mass", "fit", "is_fitted", "on_background"]
 
 
 def is_fitted(grey: tf.Tensor, height: int, width: int, extent: float) -> tf.Tensor:
@@ -43,22 +43,57 @@ def centre_by_mass(ink: tf.Tensor, height: int, width: int, extent: float) -> tf
     return _place(ink, height, width, scale, moved - corner)
 
 
-def fit(grey: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Scale a grey picture to fit into an image, centred on black.
+def on_background(
+    grey: tf.Tensor, alpha: tf.Tensor, background: float | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lay a picture on the background of a data set that is not ink on black.
+
+    Args:
+        grey: float32 (h, w), from 0 to 1.
+        alpha: float32 (h, w), from 0 (transparent) to 1 (opaque).
+        background: The tone around the objects of the data set, or None if it has no such tone.
+
+    Returns:
+        The picture, float32 (h, w), inverted if it is on the opposite background; and the tone
+        around it, float32 (). With a background of None, nothing is inverted, and transparency
+        becomes the mean tone of the picture.
+    """
+    mean, variance = moments(grey, alpha)
+    if background is None:
+        return grey * alpha + mean * (1 - alpha), mean
+    # On a transparent canvas, one colour is a silhouette, whose tones are its opacity.
+    rim = _rim(alpha)
+    canvas = tf.reduce_mean(rim) < 0.5
+    silhouette = canvas & (variance < 0.05**2)
+    grey = tf.where(silhouette, 1.0 - background, grey)
+    opposite = tf.reduce_mean(tf.cast(tf.abs(_rim(grey) - background) > 0.5, tf.float32)) > 0.5
+    opposite &= ~canvas
+    tone = tf.where(opposite, 1.0 - background, background)
+    laid = grey * alpha + tone * (1 - alpha)
+    return tf.where(opposite, 1 - laid, laid), tf.constant(background)
+
+
+def _rim(image: tf.Tensor) -> tf.Tensor:
+    return tf.concat([image[0], image[-1], image[:, 0], image[:, -1]], 0)
+
+
+def fit(grey: tf.Tensor, height: int, width: int, background: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Scale a grey picture to fit into an image, centred on its background.
 
     Args:
         grey: float32 (h, w), from 0 to 1.
         height: The height of the image.
         width: The width of the image.
+        background: The tone beside the picture, from 0 to 1.
 
     Returns:
         uint8 (height, width).
     """
     shape = tf.cast(tf.shape(grey), tf.float32)
     scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)
-    return _place(
-        grey, height, width, scale, (tf.constant([height, width], tf.float32) - shape * scale) / 2
-    )
+    offset = (tf.constant([height, width], tf.float32) - shape * scale) / 2
+    # Beside the picture is 0.
+    return _place(grey - background, height, width, scale, offset, background)
 
 
 def _centre_of_mass(ink: tf.Tensor) -> tf.Tensor:
@@ -70,7 +105,12 @@ def _centre_of_mass(ink: tf.Tensor) -> tf.Tensor:
 
 
 def _place(
-    image: tf.Tensor, height: int, width: int, scale: tf.Tensor, offset: tf.Tensor
+    image: tf.Tensor,
+    height: int,
+    width: int,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    background: tf.Tensor | float = 0.0,
 ) -> tf.Tensor:
     placed = tf.raw_ops.ScaleAndTranslate(
         images=image[None, ..., None],
@@ -80,4 +120,6 @@ def _place(
         kernel_type="triangle",
         antialias=True,
     )
-    return tf.cast(tf.clip_by_value(tf.round(placed[0, ..., 0] * 255), 0, 255), tf.uint8)
+    return tf.cast(
+        tf.clip_by_value(tf.round((placed[0, ..., 0] + background) * 255), 0, 255), tf.uint8
+    )

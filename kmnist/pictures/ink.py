@@ -5,7 +5,7 @@ from typing import Final
 import tensorflow as tf
 
 from kmnist.pictures.decode import grey_of, resize
-from kmnist.pictures.filters import blur, closing, components, maximum, otsu, span
+from kmnist.pictures.filters import blur, closing, components, maximum, moments, otsu, span
 
 __all__ = ["find_ink"]
 
@@ -70,10 +70,7 @@ def _flatten(grey: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     On a transparent canvas the strokes are the opacity, whatever their colour. Only a mostly
     opaque picture with content, such as a screenshot with round corners, is laid on its mean tone.
     """
-    mean = tf.math.divide_no_nan(tf.reduce_sum(grey * alpha), tf.reduce_sum(alpha))
-    variance = tf.math.divide_no_nan(
-        tf.reduce_sum(alpha * (grey - mean) ** 2), tf.reduce_sum(alpha)
-    )
+    mean, variance = moments(grey, alpha)
     (top, bottom), (left, right) = span(alpha > 0.5)
     filled = tf.reduce_mean(alpha[top:bottom, left:right]) > 0.75
     sheet = (tf.reduce_min(alpha) > 0.99) | ((variance > 0.05**2) & filled)

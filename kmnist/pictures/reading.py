@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from kmnist.pictures.decode import decode_picture, grey_of
 from kmnist.pictures.extent import MNIST_EXTENT
-from kmnist.pictures.frame import centre_by_mass, fit, is_fitted
+from kmnist.pictures.frame import centre_by_mass, fit, is_fitted, on_background
 from kmnist.pictures.ink import find_ink
+from kmnist.pictures.limits import check_pictures
 
 __all__ = ["read_pictures"]
 
@@ -26,18 +27,22 @@ def read_pictures(
     image_shape: tuple[int, int] = (28, 28),
     *,
     extent: float | None = MNIST_EXTENT,
+    background: float | None = 0.0,
 ) -> tf.Tensor:
     """Convert encoded pictures to images like those of the data set.
 
     Args:
-        pictures: string (n,), the bytes of a PNG, JPEG, GIF, BMP or WebP file each, of any size
-            and colours, in any mixture. The first frame of an animation is read. A JPEG is turned
-            upright by its EXIF orientation. Transparency in GIF is ignored; BMP with 1 bit per
-            pixel is rejected, and WebP where TensorFlow cannot decode it (2.16; 2.20 can).
+        pictures: string (n,), the bytes of a PNG, JPEG, BMP or WebP file each, of any size and
+            colours, in any mixture. A JPEG is turned upright by its EXIF orientation. GIF and
+            animations are rejected, because decoders allocate all of their frames; BMP with 1 bit
+            per pixel too, and WebP where TensorFlow cannot decode it (2.16; 2.20 can).
         image_shape: Height and width of the images.
         extent: For a data set of ink on black, the longer side of the ink as a fraction of the
             shorter side of an image (see :func:`kmnist.pictures.ink_extent`). None for any other
-            data set: pictures are only converted to grey and scaled to fit.
+            data set: pictures are converted to grey and scaled to fit.
+        background: Of a data set without an extent, the tone around its objects, 0 (black) to 1; see
+            :func:`kmnist.pictures.background_tone`. A picture on the opposite background is
+            inverted, and a transparent one is laid on this tone. None leaves the tones as they are.
 
     Returns:
         uint8 (n, height, width). With ``extent``, white ink on black. A picture of one colour
@@ -46,15 +51,18 @@ def read_pictures(
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs: a picture is damaged, of another
-            format, or has more than 50 million pixels. The message gives the index of the picture.
+            format, or larger than a limit of :mod:`kmnist.pictures.limits`, or there are too many
+            of them. The limits are checked before any picture is decoded, and their messages give
+            the index of the picture.
     """
     height, width = image_shape
 
-    def read(numbered: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        colours, alpha = decode_picture(*numbered)
-        grey = grey_of(colours) * alpha
+    def read(checked: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        colours, alpha = decode_picture(*checked)
         if extent is None:
-            return fit(grey, height, width)
+            grey, tone = on_background(grey_of(colours), alpha, background)
+            return fit(grey, height, width, tone)
+        grey = grey_of(colours) * alpha
         return tf.cond(
             is_fitted(grey, height, width, extent),
             lambda: fit(grey, height, width),
@@ -62,6 +70,10 @@ def read_pictures(
         )
 
     pictures = tf.convert_to_tensor(pictures, tf.string)
-    numbers = tf.range(tf.size(pictures))
-    image = tf.TensorSpec((height, width), tf.uint8)
-    return tf.map_fn(read, (numbers, pictures), fn_output_signature=image)
+    jpeg, shapes = check_pictures(pictures)
+    return tf.map_fn(
+        read,
+        (pictures, jpeg, shapes),
+        fn_output_signature=tf.TensorSpec((height, width), tf.uint8),
+        parallel_iterations=2,  # each may take 200 MB
+    )

@@ -23,7 +23,13 @@ import grpc
 from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.server.serving_error import ServingError, invalid, shortened
-from kmnist.versions import VersionPolicy, config_path, list_versions, read_model_config
+from kmnist.versions import (
+    VersionPolicy,
+    config_path,
+    list_versions,
+    read_model_config,
+    version_folder,
+)
 
 __all__ = ["Manager"]
 
@@ -228,7 +234,10 @@ class Manager:
             self._last_warning = warning
 
     def _try_to_load(self, number: int) -> None:
-        folder = self.base / str(number)
+        try:
+            folder = version_folder(self.base, number)
+        except MissingError:  # deleted since the folder was read
+            return
         with self._lock:
             version = self._versions.setdefault(number, _Version(number))
             if version.state in (State.AVAILABLE, State.UNLOADING) or version.is_loading:
@@ -237,7 +246,9 @@ class Manager:
             contents = _contents(folder)
         except OSError as reason:
             if version.failed_on != str(reason):
-                self._finish(version, None, _unreadable(reason), str(reason), time.perf_counter())
+                self._finish(
+                    version, folder, None, _unreadable(reason), str(reason), time.perf_counter()
+                )
             return
         if version.failed_on == contents:
             return
@@ -250,7 +261,10 @@ class Manager:
         version.state = State.LOADING
         _log.info("loading version %d of %s", number, self.name)
         version.load = threading.Thread(
-            target=self._load_version, args=(version, contents), name="kmnist-load", daemon=True
+            target=self._load_version,
+            args=(version, folder, contents),
+            name="kmnist-load",
+            daemon=True,
         )
         version.load.start()
         self._wait_for(version)
@@ -269,18 +283,19 @@ class Manager:
                 return
             version.load.join(0.1)
 
-    def _load_version(self, version: _Version, contents: object) -> None:
+    def _load_version(self, version: _Version, folder: Path, contents: object) -> None:
         started = time.perf_counter()
         servable, error = None, None
         try:
-            servable = self._load(self.base / str(version.number))
+            servable = self._load(folder)
         except Exception as reason:  # noqa: BLE001 - a broken model must not stop the server
             error = reason if isinstance(reason, ServingError) else _internal(reason)
-        self._finish(version, servable, error, contents, started)
+        self._finish(version, folder, servable, error, contents, started)
 
     def _finish(
         self,
         version: _Version,
+        folder: Path,
         servable: Any,
         error: ServingError | None,
         contents: object,
@@ -298,7 +313,7 @@ class Manager:
         if is_late:
             self._free(version)
             return
-        self._on_load(self.base / str(version.number), error, seconds)
+        self._on_load(folder, error, seconds)
         if not error:
             _log.info(
                 "version %d of %s is available after %.1f s", version.number, self.name, seconds

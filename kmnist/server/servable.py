@@ -23,11 +23,13 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
+from kmnist.errors import KmnistError
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.metadata import Signature, TensorSpec
 from kmnist.protocol.tensors import dtype_name, shape_of
 from kmnist.protocol.warmup import read_warmup
 from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, shortened
+from kmnist.versions import verify_version
 
 __all__ = ["Servable", "SignatureRunner"]
 
@@ -98,16 +100,20 @@ class Servable:
             SignatureDefMap.
     """
 
-    def __init__(self, folder: Path, *, warm_up: bool = True) -> None:
+    def __init__(self, folder: Path, *, warm_up: bool = True, verify: bool = True) -> None:
         """Load a version.
 
         Args:
             folder: The version folder; its name is the version number.
             warm_up: Run the requests of the warm-up file.
+            verify: Compare the files with the manifest of the version, if it has one.
 
         Raises:
-            ServingError: The version cannot be loaded, or a request of its warm-up file fails.
+            ServingError: The version differs from its manifest, cannot be loaded, or a request of
+                its warm-up file fails.
         """
+        if verify:
+            _verify(folder)
         self.version = int(folder.name)
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config())
         try:
@@ -195,6 +201,13 @@ class Servable:
         # The public make_callable does the same, but a small request takes four times as long.
         run = self._session._make_callable_from_options(options)  # noqa: SLF001
         return SignatureRunner(name, inputs, tuple(definition.outputs), run)
+
+
+def _verify(folder: Path) -> None:
+    try:
+        verify_version(folder)
+    except KmnistError as error:
+        raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
 
 
 def _session_config() -> Any:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -64,6 +65,7 @@ class Server:
         timeout: float = 30.0,
         grace: float = 30.0,
         poll_seconds: float = 1.0,
+        verify: bool = True,
     ) -> None:
         """Bind both ports; needs no TensorFlow yet.
 
@@ -86,6 +88,8 @@ class Server:
                 place until its computation ends. Over gRPC, the caller sets a deadline.
             grace: Seconds for the requests in progress to finish when the server stops.
             poll_seconds: The interval at which the folder and ``models.config`` are read.
+            verify: Refuse to load a version that differs from its manifest; see
+                :func:`kmnist.versions.verify_version`.
 
         Raises:
             InputError: An argument cannot be used.
@@ -109,6 +113,7 @@ class Server:
         self._timeout = timeout
         self._grace = grace
         self._poll_seconds = poll_seconds
+        self._verify = verify
         self._stopping = threading.Event()
         self._manager: Manager | None = None
         self._service: Service | None = None
@@ -174,8 +179,9 @@ class Server:
 
         try:
             metrics = Metrics()
+            load = partial(Servable, verify=self._verify)
             manager = self._manager = Manager(
-                self.base, self.name, Servable, on_load=metrics.load, stopping=self._stopping
+                self.base, self.name, load, on_load=metrics.load, stopping=self._stopping
             )
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)

@@ -82,8 +82,8 @@ def command_line(
         f"--monitoring_config_file={monitoring}",
         # A label is checked before its version is loaded; without this flag the start fails.
         "--allow_version_labels_for_unavailable_models=true",
-        # The first result of a load decides whether the server starts. With one late retry, a good
-        # version is loaded before a broken one has failed.
+        # The first version that is loaded or given up decides whether the start succeeds. One retry,
+        # after longer than a good version takes to load, lets the good ones win over a broken one.
         "--max_num_load_retries=1",
         "--load_retry_interval_micros=5000000",
         f"--port={grpc_port}",

@@ -2,10 +2,9 @@
 
 import json
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +49,11 @@ class Checkpoint:
             InputError: The folder holds the state of an unfinished run.
         """
         if self.path.exists():
-            _, state = self._read()
-            if len(state["history"]) < state["epochs"]:
+            saved = self._read()
+            if len(saved.history) < saved.epochs:
                 raise InputError(
-                    f"{self.path} holds an unfinished run, after epoch {len(state['history'])} of "
-                    f"{state['epochs']}; resume it, or delete the file to start over"
+                    f"{self.path} holds an unfinished run, after epoch {len(saved.history)} of "
+                    f"{saved.epochs}; resume it, or delete the file to start over"
                 )
         self.save(weights, [], epochs)
 
@@ -72,34 +71,63 @@ class Checkpoint:
         with replacing(self.path) as file:
             np.savez(file, *weights, state=np.array(json.dumps(state)))
 
-    def load(self) -> tuple[list[NDArray[Any]], list[Epoch]]:
+    def load(self, model_weights: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[Epoch]]:
         """Return the weights and the finished epochs.
 
+        Args:
+            model_weights: The weights that the returned ones are to replace.
+
         Raises:
-            InputError: The file is damaged, or the state of a run with other data or settings.
+            InputError: The file is damaged, or the state of a run with another model, other data or
+                other settings.
             MissingError: There is no file.
         """
         if not self.path.exists():
             raise MissingError(
                 f"{self.path} does not exist; start the run without resuming, or correct the folder"
             )
-        weights, state = self._read()
-        for key, expected in self.identity.items():
-            saved = state["identity"].get(key)
-            if saved != expected:
+        saved = self._read()
+        saved_properties = {**saved.identity, "weights": _forms(saved.weights)}
+        for key, expected in {**self.identity, "weights": _forms(model_weights)}.items():
+            found = saved_properties.get(key)
+            if found != expected:
                 raise InputError(
-                    f"{self.path} is of a run with {key} {saved}; this run has {expected}; resume "
-                    "with the same data and settings"
+                    f"{self.path} is of a run with {key} {found}; this run has {expected}; resume "
+                    "with the same model, data and settings"
                 )
-        return weights, [Epoch(**entry) for entry in state["history"]]
+        return saved.weights, saved.history
 
-    def _read(self) -> tuple[list[NDArray[Any]], dict[str, Any]]:
+    def _read(self) -> "_State":
         try:
-            with self.path.open("rb") as file, np.load(file) as arrays:
-                state = json.loads(str(arrays["state"]))
-                weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            with self.path.open("rb") as file:
+                return _parse(file)
+        except Exception as error:  # NumPy, zipfile and json raise errors of a dozen classes
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(
-                f"{self.path} is not a checkpoint ({error}); delete it to start over"
+                f"{self.path} is not a checkpoint ({reason}); delete it to start over"
             ) from error
-        return weights, state
+
+
+class _State(NamedTuple):
+    weights: list[NDArray[Any]]
+    identity: dict[str, Any]
+    history: list[Epoch]
+    epochs: int
+
+
+def _parse(file: BinaryIO) -> _State:
+    with np.load(file) as arrays:
+        state = json.loads(str(arrays["state"]))
+        weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
+    if not all(isinstance(weight, np.ndarray) for weight in weights):  # NumPy returned its bytes
+        raise ValueError("a member is not an array")
+    history = [Epoch(**entry) for entry in state["history"]]
+    for number, epoch in enumerate(history, 1):
+        values = [value for value in asdict(epoch).values() if value is not None]
+        if epoch.epoch != number or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"its epoch {number} is {epoch}")
+    return _State(weights, dict(state["identity"]), history, int(state["epochs"]))
+
+
+def _forms(weights: list[NDArray[Any]]) -> list[str]:
+    return [f"{weight.dtype} {weight.shape}" for weight in weights]

@@ -27,7 +27,7 @@ def evaluate(model: keras.Sequential, split: Split) -> Evaluation:
         The metrics: cost, accuracy, precision and recall of each class, and confusion matrix.
 
     Raises:
-        InputError: The split is empty.
+        InputError: The split is empty, or does not fit the model.
 
     Example:
         >>> dataset = load_dataset("digits", validation_size=100)
@@ -40,6 +40,16 @@ def evaluate(model: keras.Sequential, split: Split) -> Evaluation:
     """
     if not len(split):
         raise InputError("received an empty split; expected at least one example")
+    classes = model.output_shape[-1]
+    if (
+        split.images.shape[1:] != model.input_shape[1:]
+        or not 0 <= split.labels.min() <= split.labels.max() < classes
+    ):
+        raise InputError(
+            f"received images of {split.images.shape[1:]} pixels with labels from "
+            f"{split.labels.min()} to {split.labels.max()}; the model expects {model.input_shape[1:]} "
+            f"and 0 to {classes - 1}; evaluate it on data like that of its training"
+        )
     probabilities = [
         _predict(model, np.ascontiguousarray(split.images[start : start + _BATCH_SIZE])).numpy()
         for start in range(0, len(split), _BATCH_SIZE)

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kmnist.arguments import integer
 from kmnist.data import Dataset
-from kmnist.defaults import BATCH_SIZE, EPOCHS, LEARNING_RATE
+from kmnist.defaults import BATCH_SIZE, EPOCHS, LEARNING_RATE, MAX_SEED
 from kmnist.errors import InputError
 from kmnist.metrics import Epoch
 from kmnist.training.batches import Blocks, training_blocks
@@ -28,6 +29,11 @@ __all__ = ["Run", "train", "weights_digest"]
 # XLA halves the time of a step and takes a second to compile. The number of steps per epoch
 # decides, not that of the run, so that a run resumed with more epochs takes the same steps.
 _STEPS_WORTH_COMPILING: Final = 500
+
+# The product of two numbers up to this fits into an int64, as which TensorFlow counts the batches.
+_MAX_COUNT: Final = 2**31 - 1
+
+_FLOAT32: Final = np.finfo(np.float32)
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,9 @@ def train(
         The run; its model is ``model``.
 
     Raises:
-        InputError: A setting is out of range, the model does not fit the data set, or the
-            checkpoint is damaged, unfinished without ``resume``, or of a different run.
+        InputError: An argument is of another type or out of range, the model does not fit the data
+            set, the cost or a weight is not finite after an epoch, or the checkpoint is damaged,
+            unfinished without ``resume``, or of a different run.
         MissingError: ``resume`` is set, but there is no checkpoint.
 
     Example:
@@ -114,17 +121,17 @@ def train(
         >>> run.history[-1].cost < run.history[0].cost
         True
     """
+    _check_fit(model, dataset)
     settings: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
+        "epochs": integer("epochs", epochs, 1, _MAX_COUNT),
+        "batch_size": integer("batch_size", batch_size, 1, _MAX_COUNT),
+        "learning_rate": _check_rate(learning_rate),
+        "seed": integer("seed", seed, 0, MAX_SEED),
     }
-    _check(model, dataset, settings)
+    epochs, batch_size, learning_rate, seed = settings.values()
+    devices = _check_devices(devices)
     store, history = _open_checkpoint(checkpoint, model, dataset, settings, resume=resume)
-    if devices is None:
-        devices = [device.name for device in tf.config.list_logical_devices("GPU")]
-    settings["devices"] = list(devices) or ["cpu"]
+    settings["devices"] = devices or ["cpu"]
     blocks = training_blocks(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs
     )
@@ -137,6 +144,11 @@ def train(
         cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
         seconds = time.perf_counter() - started
         step.copy_weights_to(model)
+        if not all(np.isfinite(values).all() for values in (cost, *model.get_weights())):
+            raise InputError(
+                f"received learning_rate {learning_rate}; the cost or the weights were no longer "
+                f"finite in epoch {number}; train with a smaller one, such as {LEARNING_RATE}"
+            )
         validation = evaluate(model, dataset.validation) if len(dataset.validation) else None
         epoch = Epoch(
             epoch=number,
@@ -169,13 +181,39 @@ def weights_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _check(model: keras.Sequential, dataset: Dataset, settings: dict[str, Any]) -> None:
-    for name in ("epochs", "batch_size"):
-        if settings[name] < 1:
-            raise InputError(f"received {name} {settings[name]}; expected at least 1")
-    if not 0 < settings["learning_rate"] < float("inf"):
+def _check_rate(value: Any) -> float:
+    smallest, largest = float(_FLOAT32.tiny), float(_FLOAT32.max)
+    number = not isinstance(value, bool) and isinstance(
+        value, int | float | np.integer | np.floating
+    )
+    if number and smallest <= value <= largest:
+        return float(value)
+    raise InputError(
+        f"received learning_rate {value!r}; expected a number from {smallest:.2g} to "
+        f"{largest:.2g}, the range of float32"
+    )
+
+
+def _check_devices(devices: Sequence[str] | None) -> list[str]:
+    """Return the devices; all GPUs for None."""
+    if devices is None:
+        return [device.name for device in tf.config.list_logical_devices("GPU")]
+    existing = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+    named = [devices] if isinstance(devices, str) else [str(device) for device in devices]
+    known = [name.removeprefix("/").removeprefix("device:").upper() for name in named]
+    if isinstance(devices, str) or len(set(known)) < len(known) or not set(known) <= {*existing}:
         raise InputError(
-            f"received learning_rate {settings['learning_rate']}; expected a number above 0"
+            f"received devices {devices!r}; expected a list of different ones of "
+            f"{', '.join(existing)}"
+        )
+    return named
+
+
+def _check_fit(model: keras.Sequential, dataset: Dataset) -> None:
+    if not isinstance(model, keras.Model) or not isinstance(dataset, Dataset):
+        raise InputError(
+            f"received {type(model).__name__} and {type(dataset).__name__}; expected a model of "
+            "build_model and a Dataset"
         )
     image_shape, classes = model.input_shape[1:], model.output_shape[-1]
     if image_shape != dataset.image_shape or classes != len(dataset.class_names):
@@ -208,7 +246,7 @@ def _open_checkpoint(
     if not resume:
         store.begin(model.get_weights(), epochs)
         return store, []
-    weights, history = store.load()
+    weights, history = store.load(model.get_weights())
     if len(history) > epochs:
         raise InputError(
             f"received epochs {epochs}; expected at least {len(history)}, because {store.path} is "

@@ -1,13 +1,14 @@
 """The model: softmax regression as a Keras ``Sequential`` with one Dense layer."""
 
-import math
 from contextlib import suppress
 from typing import Final
 
 import keras
 import tensorflow as tf
 
-from kmnist.defaults import INITS
+from kmnist.arguments import integer
+from kmnist.data.datasets import MAX_CLASSES
+from kmnist.defaults import INITS, MAX_SEED
 from kmnist.errors import InputError
 
 __all__ = ["build_model"]
@@ -15,6 +16,9 @@ __all__ = ["build_model"]
 # In the default batches of 100 a matrix product of fewer weights takes less time than waking up a
 # second thread (measured with benchmarks/training.py; MNIST has 7,840).
 _WEIGHTS_PER_THREAD: Final = 100_000
+
+# With 1,000 classes, images of this height and width have 17 GB of weights.
+_MAX_SIZE: Final = 2_048
 
 
 def build_model(
@@ -43,17 +47,18 @@ def build_model(
     ``tf.config.threading.set_intra_op_parallelism_threads`` takes precedence.
 
     Args:
-        image_shape: Height and width of an image, in pixels.
-        classes: The number of classes.
+        image_shape: Height and width of an image, in pixels; up to 2,048 each.
+        classes: The number of classes, 2 to 1,000.
         init: The initial weights: ``"glorot_uniform"``, Keras's default with a bias of zero, or
             ``"random_normal"``, weights and bias drawn from normal(0, 1).
-        seed: The seed of the initial weights; equal seeds give equal weights.
+        seed: The seed of the initial weights, 0 to 2,147,483,646; equal seeds give equal weights.
 
     Returns:
         A built model from uint8 (n, height, width) to float32 (n, classes). Each row sums to 1.
 
     Raises:
-        InputError: ``init`` is neither of the two.
+        InputError: ``init`` is neither of the two, or another argument is of another type or out of
+            range.
 
     Example:
         >>> model = build_model((28, 28), classes=10)
@@ -62,6 +67,11 @@ def build_model(
         >>> model.count_params()  # 784 × 10 weights and 10 biases
         7850
     """
+    if not isinstance(image_shape, tuple | list) or len(image_shape) != 2:
+        raise InputError(f"received image_shape {image_shape!r}; expected (height, width)")
+    height, width = (integer("image_shape", size, 1, _MAX_SIZE) for size in image_shape)
+    classes = integer("classes", classes, 2, MAX_CLASSES)
+    seed = integer("seed", seed, 0, MAX_SEED)
     if init == "glorot_uniform":
         kernel, bias = keras.initializers.GlorotUniform(seed), "zeros"
     elif init == "random_normal":
@@ -70,10 +80,10 @@ def build_model(
         bias = keras.initializers.RandomNormal(stddev=1.0, seed=seed + 1)
     else:
         raise InputError(f"received init {init!r}; expected one of {', '.join(INITS)}")
-    _limit_threads(math.prod(image_shape) * classes)
+    _limit_threads(height * width * classes)
     return keras.Sequential(
         [
-            keras.Input(image_shape, dtype="uint8", name="images"),
+            keras.Input((height, width), dtype="uint8", name="images"),
             keras.layers.Rescaling(1 / 255),
             keras.layers.Flatten(),
             keras.layers.Dense(

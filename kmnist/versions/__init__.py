@@ -1,7 +1,15 @@
 """The versions of a model on disk: version folders, labels and ``models.config``."""
 
-from kmnist.versions.folders import list_versions, prune, publish, stage, version_folder
+from kmnist.versions.folders import (
+    check_writable,
+    list_versions,
+    prune,
+    publish,
+    stage,
+    version_folder,
+)
 from kmnist.versions.labels import label, read_labels
+from kmnist.versions.manifest import verify_version, write_manifest
 from kmnist.versions.models_config import (
     ModelConfig,
     VersionPolicy,
@@ -13,6 +21,7 @@ from kmnist.versions.models_config import (
 __all__ = [
     "ModelConfig",
     "VersionPolicy",
+    "check_writable",
     "config_path",
     "ensure_model_config",
     "label",
@@ -22,5 +31,7 @@ __all__ = [
     "read_labels",
     "read_model_config",
     "stage",
+    "verify_version",
     "version_folder",
+    "write_manifest",
 ]

@@ -10,21 +10,25 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from kmnist.atomic import locked
-from kmnist.errors import InputError, MissingError
-from kmnist.versions.models_config import pinned_versions
+from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.versions.models_config import config_path, lacks_entry, pinned_versions
 
-__all__ = ["list_versions", "prune", "publish", "stage", "version_folder"]
+__all__ = ["check_writable", "list_versions", "prune", "publish", "stage", "version_folder"]
 
 _STAGING_PREFIX: Final = ".staging-"
 
 # TensorFlow Serving stores a version as an int64.
 _MAX_VERSION: Final = 2**63 - 1
+
+# Several times the size of a version of MNIST.
+_VERSION_BYTES: Final = 4 * 2**20
 
 
 def list_versions(base: str | os.PathLike[str]) -> list[int]:
@@ -67,6 +71,29 @@ def version_folder(base: str | os.PathLike[str], version: int | None = None) -> 
     return Path(base) / folders[version]
 
 
+def check_writable(base: str | os.PathLike[str]) -> None:
+    """Check that a version can be published in a folder, before the work of making one.
+
+    Nothing is created: the folders are tried with temporary files.
+
+    Args:
+        base: The folder of versions; need not exist.
+
+    Raises:
+        InputError: ``base`` or a path above it is not a folder, ``base`` has no name, its highest
+            version is the last possible one, or ``models.config`` cannot be edited.
+        KmnistError: A folder cannot be written to, or has no space for a version.
+    """
+    base = Path(base)
+    existing = _existing(base)
+    if not existing.is_dir():
+        raise InputError(f"{existing} is not a folder; expected a folder to write versions to")
+    if lacks_entry(base):
+        _try_to_write(Path(os.path.realpath(config_path(base))).parent, 0)
+    _next_version(base)
+    _try_to_write(base, _VERSION_BYTES)
+
+
 @contextmanager
 def stage(base: str | os.PathLike[str]) -> Iterator[Path]:
     """Create a staging folder for a new version; delete it at the end unless it was published.
@@ -88,7 +115,9 @@ def stage(base: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         base.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{base} is a file; expected a folder to write versions to") from None
+        raise InputError(
+            f"{base} is not a folder; expected a folder to write versions to"
+        ) from None
     _sweep(base)
     with _staging_path(base) as folder:
         # tempfile.mkdtemp would use mode 0700, which a server of another user cannot read.
@@ -111,6 +140,8 @@ def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int
         time get different numbers.
 
     Raises:
+        InputError: The highest version is the last possible one.
+        KmnistError: The version is published, but may not outlast a power failure.
         OSError: The folder cannot be renamed.
 
     Example:
@@ -126,18 +157,25 @@ def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int
         for name in files:
             _flush(os.path.join(folder, name))
         _flush(folder)
-    version = max(list_versions(base), default=0)
+    version = _next_version(base)
     while True:
-        version += 1
         try:
             # Fails if another process has published this version: its folder is not empty.
             os.rename(staged, base / str(version))
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
+            version = _next_version(base, version)
         else:
-            _flush(base)
-            return version
+            break
+    try:
+        _flush(base)
+    except OSError as error:
+        raise KmnistError(
+            f"published {base / str(version)}, but {base} cannot be flushed to disk: "
+            f"{error.strerror}"
+        ) from None
+    return version
 
 
 def prune(base: str | os.PathLike[str], keep: int) -> list[int]:
@@ -179,7 +217,10 @@ def prune(base: str | os.PathLike[str], keep: int) -> list[int]:
 
 
 def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
-    """Map versions to folder names, which may have leading zeros: TensorFlow Serving accepts them."""
+    """Map versions to folder names, which may have leading zeros: TensorFlow Serving accepts them.
+
+    If both ``1`` and ``01`` exist, version 1 is ``1``.
+    """
     try:
         with os.scandir(base) as entries:
             names = [entry.name for entry in entries if entry.is_dir()]
@@ -189,8 +230,39 @@ def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
         raise InputError(
             f"{base} is a file; expected a folder of versions such as models/kmnist"
         ) from None
+    names.sort(key=len, reverse=True)
     numbers = {int(name): name for name in names if name.isascii() and name.isdecimal()}
     return {number: name for number, name in numbers.items() if number <= _MAX_VERSION}
+
+
+def _next_version(base: Path, above: int = 0) -> int:
+    """Return the lowest number above ``above`` and above every version in ``base``."""
+    version = max([above, *list_versions(base)]) + 1
+    if version > _MAX_VERSION:
+        raise InputError(
+            f"{base} has version {_MAX_VERSION}, and a server can load no higher number; delete or "
+            "rename that version, or use another folder"
+        )
+    return version
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest existing file or folder at or above ``path``."""
+    path = Path(os.path.abspath(path))
+    return next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+
+
+def _try_to_write(folder: Path, size: int) -> None:
+    """Write ``size`` bytes to a temporary file in ``folder``, or above it if it does not exist."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)) as file:
+            file.write(bytes(size))
+    except OSError as error:
+        space = f", with {size / 2**20:.0f} MiB of free space" if size else ""
+        raise KmnistError(
+            f"{folder} cannot be written to: {error.strerror}; expected a folder that this user can "
+            f"write to{space}"
+        ) from None
 
 
 @contextmanager
@@ -219,7 +291,9 @@ def _remove(folder: Path) -> None:
     """Delete a staging folder, then its lock file, by which a later sweep finds the rest."""
     shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
-        _lock_of(folder).unlink(missing_ok=True)
+        # After an error the next sweep tries again. A published version must not seem to have failed.
+        with suppress(OSError):
+            _lock_of(folder).unlink()
 
 
 def _flush(path: str | os.PathLike[str]) -> None:

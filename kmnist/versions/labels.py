@@ -29,7 +29,7 @@ def read_labels(base: str | os.PathLike[str]) -> dict[str, int]:
         InputError: ``models.config`` is not a file that TensorFlow Serving can read.
     """
     try:
-        return dict(read_model_config(config_path(base), Path(base).absolute().name).labels)
+        return dict(read_model_config(config_path(base), Path(os.path.abspath(base)).name).labels)
     except MissingError:
         return {}
 

@@ -30,6 +30,7 @@ __all__ = [
     "config_path",
     "edit_entry",
     "ensure_model_config",
+    "lacks_entry",
     "pinned_versions",
     "read_model_config",
 ]
@@ -89,7 +90,7 @@ class ModelConfig:
 
 def config_path(base: str | os.PathLike[str]) -> Path:
     """Return the path of the ``models.config`` beside the folder of versions ``base``."""
-    return Path(base).absolute().parent / "models.config"
+    return _absolute(base).parent / "models.config"
 
 
 def read_model_config(path: str | os.PathLike[str], name: str) -> ModelConfig:
@@ -116,6 +117,8 @@ def read_model_config(path: str | os.PathLike[str], name: str) -> ModelConfig:
 def ensure_model_config(base: str | os.PathLike[str]) -> Path:
     """Add an entry for a model to its ``models.config`` unless it has one; create the file if needed.
 
+    A file that has the entry is only read, so its folder may be read-only.
+
     Args:
         base: The folder of versions; its name is the name of the model.
 
@@ -127,8 +130,36 @@ def ensure_model_config(base: str | os.PathLike[str]) -> Path:
             of it.
         KmnistError: The file cannot be written.
     """
-    with edit_entry(base):
-        return config_path(base)
+    if lacks_entry(base):
+        with edit_entry(base):
+            pass
+    return config_path(base)
+
+
+def lacks_entry(base: str | os.PathLike[str]) -> bool:
+    """Return whether ``models.config`` has no entry for a model; check that it could be added.
+
+    Args:
+        base: The folder of versions; its name is the name of the model.
+
+    Raises:
+        InputError: As for :func:`ensure_model_config`.
+        KmnistError: The file cannot be read.
+    """
+    name, path = _model_name(base), config_path(base)
+    try:
+        read_model_config(path, name)
+    except MissingError:
+        pass
+    except OSError as error:
+        raise KmnistError(
+            f"{path} cannot be read: {error.strerror}; expected a file that this user can read"
+        ) from None
+    else:
+        return False
+    text, config = _load(path)
+    _refuse_inner_comments(text, path, _find_or_add(config, name))
+    return True
 
 
 @contextmanager
@@ -149,17 +180,9 @@ def edit_entry(base: str | os.PathLike[str]) -> Iterator[pb.ModelConfig]:
             read; or rewriting it would lose unknown fields or comments.
         KmnistError: The file cannot be written; it is unchanged.
     """
-    name = Path(base).absolute().name
-    if not name:
-        raise InputError(f"{base} has no name; expected a folder of versions such as models/kmnist")
-    path = config_path(base)
+    name, path = _model_name(base), config_path(base)
     with _lock(path):
-        try:
-            text = _read(path)
-        except FileNotFoundError:
-            text = ""
-        # Strict, because unknown fields would be lost.
-        config = _parse(text, path, strict=True)
+        text, config = _load(path)
         before = config.SerializeToString(deterministic=True)
         entry = _find_or_add(config, name)
         yield entry
@@ -185,11 +208,39 @@ def pinned_versions(base: str | os.PathLike[str]) -> Iterator[set[int]]:
     path = config_path(base)
     with _lock(path):
         try:
-            model = read_model_config(path, Path(base).absolute().name)
+            model = read_model_config(path, _absolute(base).name)
         except MissingError:
             yield set()
         else:
             yield {*model.labels.values(), *(model.policy.specific or ())}
+
+
+def _absolute(base: str | os.PathLike[str]) -> Path:
+    # Path.absolute would keep a final "..", which is no name of a model.
+    return Path(os.path.abspath(base))
+
+
+def _model_name(base: str | os.PathLike[str]) -> str:
+    name = _absolute(base).name
+    if not name:
+        raise InputError(f"{base} has no name; expected a folder of versions such as models/kmnist")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{os.fspath(base)!r} has a name that is not UTF-8; expected one that requests can contain"
+        ) from None
+    return name
+
+
+def _load(path: Path) -> tuple[str, pb.ModelServerConfig]:
+    """Return the text and the content of a file that is to be edited; empty if there is none."""
+    try:
+        text = _read(path)
+    except FileNotFoundError:
+        text = ""
+    # Strict, because unknown fields would be lost.
+    return text, _parse(text, path, strict=True)
 
 
 def _lock(path: Path) -> AbstractContextManager[int]:

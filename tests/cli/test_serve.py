@@ -320,3 +320,19 @@ def test_tensorflow_serving_needs_two_ports(binary: dict[str, str]) -> None:
     result = run(*PORTS, **binary)
     assert result.returncode == 2
     assert "needs two different ports" in result.stderr
+
+
+@pytest.mark.parametrize("engine", ["embedded", "tensorflow_model_server"])
+def test_a_version_that_differs_from_its_manifest_is_refused(
+    swapped: Path, engine: str, binary: dict[str, str]
+) -> None:
+    ports = PORTS if engine == "embedded" else []
+    result = run("--models", swapped, "--engine", engine, *ports, **binary)
+    assert result.returncode == 1
+    error = result.stderr.splitlines()[-1]
+    assert f"{swapped}/1/variables/variables.data-00000-of-00001 has the SHA-256" in error
+
+
+def test_the_manifest_is_ignored_on_request(start: Start, swapped: Path) -> None:
+    process = start("--models", swapped, "--engine", "embedded", *PORTS, "--json", "--no-verify")
+    assert json.loads(next_line(process.stdout))["model"] == "kmnist"

@@ -48,6 +48,47 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
     assert (base / "1" / "saved_model.pb").exists()
 
 
+def test_a_prepared_tfds_data_set_is_trained_on(tiny_tfds: Path, tmp_path: Path) -> None:
+    arguments: list[str | Path] = ["--dataset", "tiny_digits", "--data-dir", tiny_tfds, *ON_TINY]
+    process = start_train(*arguments, "--models", tmp_path / "kmnist", "--json")
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    card = json.loads((tmp_path / "kmnist" / "1" / "model_card.json").read_text())
+    assert card["data"]["name"] == "tiny_digits/1.0.0"
+    assert json.loads(stdout)["version"] == 1
+
+
+# TFDS replaces builtins.__import__, for all threads, whenever one of its modules is imported.
+IMPORTS_BESIDE_TFDS = """
+import sys, threading
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        thread = threading.current_thread() is threading.main_thread()
+        running = [
+            module
+            for module, loaded in list(sys.modules.items())
+            if module.startswith(("tensorflow", "keras", "kmnist.export", "kmnist.training"))
+            and not module.startswith("tensorflow_datasets")
+            and getattr(getattr(loaded, "__spec__", None), "_initializing", False)
+        ]
+        if name == "tensorflow_datasets":
+            print("in the main thread" if thread else "in another thread", running)
+
+sys.meta_path.insert(0, Watch())
+from pathlib import Path
+from kmnist.cli.train import _load_while_tensorflow_starts
+_load_while_tensorflow_starts("tiny_digits", 100, Path(sys.argv[1]))
+"""
+
+
+def test_tfds_is_not_imported_beside_tensorflow(tiny_tfds: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS_BESIDE_TFDS, tiny_tfds], capture_output=True, text=True
+    )
+    assert done.stdout == "in the main thread []\n", done.stderr
+
+
 def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None:
     done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist", "--json")
     output = json.loads(done.stdout)
@@ -139,7 +180,7 @@ def test_a_file_instead_of_a_folder_is_refused(tiny: Path, tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "file")
     assert done.exit_code == 2
-    assert "is a file; expected a folder" in done.stderr
+    assert "is not a folder; expected a folder" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +223,21 @@ def test_two_simultaneous_trainings_export_two_versions(tiny: Path, tmp_path: Pa
     outputs = [json.loads(run.communicate()[0]) for run in runs]
     assert sorted(output["version"] for output in outputs) == [1, 2]
     assert sorted(path.name for path in (tmp_path / "kmnist").iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/kmnist", "broken/kmnist", "last"])
+def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "models.config").write_text("garbage {")
+    (tmp_path / "last" / str(2**63 - 1)).mkdir(parents=True)
+
+    def load(*_: object, **__: object) -> Never:
+        raise AssertionError("the data set was loaded")
+
+    monkeypatch.setattr("kmnist.data.load_dataset", load)
+    done = run_train("--models", tmp_path / name)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: {tmp_path / name.partition('/')[0]}")

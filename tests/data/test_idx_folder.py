@@ -87,24 +87,49 @@ def test_test_images_of_another_size_are_rejected(folder: Path) -> None:
 def test_labels_out_of_range_are_rejected(folder: Path) -> None:
     labels = np.arange(200, dtype=np.uint8) % 10
     labels[7] = 10
-    path = replace(folder, TEST_LABELS, labels)
-    with pytest.raises(InputError, match=f"{path} contains the label 10; expected 0 to 9"):
+    replace(folder, TEST_LABELS, labels)
+    with pytest.raises(InputError, match=f"{folder} has the test label 10; expected 0 to 9"):
         read_idx_folder(folder)
     (folder / "classes.txt").write_text("a\nb\nc\n")
-    with pytest.raises(InputError, match=r"expected 0 to 2, because classes.txt has 3 classes"):
+    with pytest.raises(InputError, match="expected 0 to 2, because it has 3 class names"):
         read_idx_folder(folder)
 
 
 def test_invalid_class_names_are_rejected(folder: Path) -> None:
     (folder / "classes.txt").write_text("one\ntwo\none\n")
-    with pytest.raises(InputError, match="lists 'one' twice"):
+    with pytest.raises(InputError, match="has the class name 'one' 2 times"):
         read_idx_folder(folder)
     (folder / "classes.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not UTF-8"):
         read_idx_folder(folder)
 
 
+def test_a_byte_order_mark_is_not_part_of_the_first_class_name(folder: Path) -> None:
+    names = "zero one two three four five six seven eight nine".split()
+    (folder / "classes.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(names).encode())
+    assert read_idx_folder(folder).class_names == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("\n".join(map(str, range(300_000))), "has 300000 class names; expected 2 to 1000"),
+        ("one\n" * 300_000, "has 300000 class names; expected 2 to 1000"),
+        ("x" * 5_000_000 + "\ntwo", "a class name of 5000000 characters; expected .* 256"),
+        ("", "has 0 class names; expected 2 to 1000"),
+    ],
+    ids=["many", "repeated", "long", "none"],
+)
+def test_class_names_beyond_the_limits_are_rejected(
+    folder: Path, content: str, message: str
+) -> None:
+    (folder / "classes.txt").write_text(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_idx_folder(folder)
+    assert len(str(error.value)) < 400
+
+
 def test_a_single_class_is_rejected(folder: Path) -> None:
     replace(folder, TRAIN_LABELS, np.zeros(500, np.uint8))
-    with pytest.raises(InputError, match="has 1 class; expected at least two"):
+    with pytest.raises(InputError, match="has 1 class name; expected 2 to 1000"):
         read_idx_folder(folder)

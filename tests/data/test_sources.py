@@ -1,15 +1,17 @@
 """load_dataset: which source a name refers to, and the validation split."""
 
 import hashlib
+import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kmnist import Dataset, load_dataset
 from kmnist.data import sources
-from kmnist.data.idx import read_idx
+from kmnist.data.idx import read_idx, write_idx
 from kmnist.errors import InputError, MissingError
 
 MNIST = Path(str(files("kmnist") / "data/mnist"))
@@ -54,9 +56,9 @@ def test_the_first_training_images_are_held_out_for_validation(tiny: Path) -> No
     assert np.array_equal(split.train.labels, whole.train.labels[50:])
 
 
-@pytest.mark.parametrize("size", [-1, 500, 5000])
+@pytest.mark.parametrize("size", [-1, 500, 5000, 0.1, True])
 def test_a_validation_size_that_leaves_no_training_images_is_rejected(
-    tiny: Path, size: int
+    tiny: Path, size: Any
 ) -> None:
     with pytest.raises(InputError, match=f"validation size of {size}; expected 0 to 499"):
         load_dataset(tiny, validation_size=size)
@@ -96,3 +98,17 @@ def test_any_other_name_is_read_from_tfds(
     monkeypatch.chdir(tmp_path)
     assert len(load_dataset(source, validation_size=10, data_dir="prepared").train) == 390
     assert received == [name, "prepared"]
+
+
+def test_a_bundled_file_that_was_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Valid files, so only the checksums show that they are not those of MNIST.
+    bundled = tmp_path / "data" / "mnist"
+    shutil.copytree(str(files("kmnist") / "data/mnist"), bundled)
+    labels = read_idx(bundled / "t10k-labels-idx1-ubyte.gz", ndim=1).copy()
+    labels[0] = 3
+    write_idx(bundled / "t10k-labels-idx1-ubyte.gz", labels)
+    monkeypatch.setattr(sources, "files", lambda _: tmp_path)
+    with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz has the SHA-256"):
+        load_dataset("mnist")

@@ -1,5 +1,7 @@
-"""TFDS as a source: prepared data without a network, and what is rejected."""
+"""TFDS as a source: downloads, prepared data without a network, and what is rejected."""
 
+import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Never
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from kmnist import load_dataset
+from kmnist.data import tfds as module
 from kmnist.data.tfds import read_tfds
 from kmnist.errors import InputError, MissingError
 
@@ -44,18 +47,37 @@ def prepare(tiny: Path, data_dir: Path, *splits: str) -> None:
     )
 
 
-def test_prepared_data_is_read_without_a_network(tiny: Path, tmp_path: Path) -> None:
-    prepare(tiny, tmp_path, "train", "test")
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send every request to a port of this machine that nothing listens on."""
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+
+
+def test_what_tfds_downloaded_and_prepared_is_read_without_a_network(
+    tiny_tfds: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_network(monkeypatch)
     source = load_dataset(tiny, validation_size=0)
-    dataset = read_tfds("tiny_digits", tmp_path)
+    dataset = read_tfds("tiny_digits", tiny_tfds)
     assert dataset.name == "tiny_digits/1.0.0"
-    assert dataset.class_names == tuple(NAMES)
+    assert dataset.class_names == tuple("0123456789")
     assert dataset.train.images.shape == (500, 28, 28)
     assert dataset.train.images.dtype == np.uint8
     assert len(dataset.validation) == 0
     assert sorted(dataset.test.labels) == sorted(source.test.labels)
     sevens = dataset.test.images[dataset.test.labels == 7]
     assert sevens.sum() == source.test.images[source.test.labels == 7].sum()
+
+
+def test_damaged_prepared_data_is_rejected_by_its_folder(tiny_tfds: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_tfds, tmp_path, dirs_exist_ok=True)
+    (records,) = tmp_path.glob("tiny_digits/1.0.0/*-train.*")
+    records.write_bytes(records.read_bytes()[:-100])
+    with pytest.raises(
+        InputError, match=r"1\.0\.0 cannot be read \(.*; delete that folder"
+    ) as error:
+        read_tfds("tiny_digits", tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_a_data_set_without_a_test_split_is_rejected(tiny: Path, tmp_path: Path) -> None:
@@ -76,18 +98,65 @@ def test_colour_images_are_rejected_before_a_download(tmp_path: Path) -> None:
         read_tfds("cifar10", tmp_path)
 
 
-def test_a_failed_download_is_reported_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_labels_that_are_not_classes_are_rejected() -> None:
+    import tensorflow_datasets as tfds
+
+    image, label = tfds.features.Image(shape=(28, 28, 1)), tfds.features.Scalar(np.int64)
+    features = tfds.features.FeaturesDict({"image": image, "label": label})
+    with pytest.raises(InputError, match="'ages' has labels that are not classes"):
+        module._check_features(features, "ages")
+
+
+def test_without_a_network_tfds_makes_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import tensorflow_datasets as tfds
 
-    def fail(*_arguments: object, **_options: object) -> Never:
-        raise ConnectionError("no route to host")
+    def fail(*_: object, **__: object) -> Never:
+        raise AssertionError
 
+    no_network(monkeypatch)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(
         MissingError,
-        match=r"cannot be downloaded \(ConnectionError\); prepare it on a machine with",
+        match=r"downloaded \(codh\.rois\.ac\.jp does not answer: .*refused\); prepare it on a",
     ) as error:
         read_tfds("kmnist", tmp_path)
     assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_retries_of_a_download_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
+
+    retries: list[int] = []
+
+    def fail(*_: object, **__: object) -> Never:
+        retries.append(downloader.MAX_RETRIES)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module, "_require_hosts", lambda _: None)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    usual = downloader.MAX_RETRIES
+    with pytest.raises(MissingError, match=r"downloaded \(no space left on device\)"):
+        read_tfds("kmnist", tmp_path)
+    assert [*retries, downloader.MAX_RETRIES] == [4, usual]
+
+
+def test_a_module_that_tfds_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow_datasets as tfds
+
+    def fail(*_: object, **__: object) -> Never:
+        try:
+            import_module("no_such_module")
+        except ModuleNotFoundError as error:
+            raise RuntimeError("while preparing") from error
+        raise AssertionError
+
+    monkeypatch.setattr(module, "_require_hosts", lambda _: None)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(MissingError, match="needs the Python module no_such_module, which is not"):
+        read_tfds("kmnist", tmp_path)

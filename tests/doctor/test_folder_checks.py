@@ -132,12 +132,37 @@ class TestLayout:
         assert finding.what == f"{base / '002'} has a name with leading zeros"
         assert not finding.is_problem
 
+    def test_two_folders_of_one_version(
+        self, base: Path, write_version: WriteVersion, only_finding: OnlyFinding
+    ) -> None:
+        write_version(base / "02")
+        finding = only_finding(examine(base))
+        assert finding.what == f"{base / '02'} and {base / '2'} are both version 2"
+
+    def test_a_number_that_is_too_high(
+        self, base: Path, write_version: WriteVersion, only_finding: OnlyFinding
+    ) -> None:
+        write_version(base / str(2**63))
+        finding = only_finding(examine(base))
+        assert finding.what.endswith("contains a SavedModel, but its number is too high")
+
     def test_staging_folders_and_other_folders_are_ignored(
         self, base: Path, write_version: WriteVersion
     ) -> None:
         write_version(base / ".staging-1")
         (base / "notes").mkdir()
         assert examine(base).findings == []
+
+
+@pytest.mark.parametrize("name", [".", "models.config"])
+def test_a_parent_folder_that_other_users_cannot_read(
+    base: Path, only_finding: OnlyFinding, name: str
+) -> None:
+    closed = base.parent / name
+    closed.chmod(0o700)
+    finding = only_finding(examine(base))
+    assert finding.what == f"{closed} is not readable by other users"
+    assert finding.do.startswith(f"chmod -R a+rX {base.parent}, or ")
 
 
 def test_files_that_other_users_cannot_read(base: Path, only_finding: OnlyFinding) -> None:
@@ -149,3 +174,13 @@ def test_files_that_other_users_cannot_read(base: Path, only_finding: OnlyFindin
     )
     assert finding.do.startswith("chmod -R a+rX")
     assert not finding.is_problem
+
+
+def test_a_version_that_differs_from_its_manifest_is_not_loaded(
+    swapped: Path, only_finding: OnlyFinding
+) -> None:
+    report = examine(swapped)
+    finding = only_finding(report)
+    assert finding.what.startswith(f"{swapped}/1/variables/variables.data-00000-of-00001 has the")
+    assert finding.do.endswith(f"rm -r {swapped / '1'}")
+    assert not report.is_healthy

@@ -31,14 +31,18 @@ def test_the_recall_of_a_class_without_examples_is_null(
 ) -> None:
     confusion = evaluation.confusion.copy()
     confusion[3] = 0
-    card = model_card(trained, replace(evaluation, confusion=confusion), extent=None)
+    card = model_card(
+        trained, replace(evaluation, confusion=confusion), extent=None, background=None
+    )
     recall = json.loads(json.dumps(card, allow_nan=False))["test"]["recall"]
     assert recall[3] is None
     assert recall[4] == evaluation.recall[4]
 
 
 def test_the_card_describes_how_pictures_are_read(trained: Run, evaluation: Evaluation) -> None:
-    ink = model_card(trained, evaluation, extent=20 / 28)["pictures"]
+    ink = model_card(trained, evaluation, extent=20 / 28, background=0.0)["pictures"]
     assert "scaled to 0.714" in ink
-    other = model_card(trained, evaluation, extent=None)["pictures"]
-    assert other.startswith("grey, resized to fit")
+    other = model_card(trained, evaluation, extent=None, background=None)["pictures"]
+    assert "no background in common" in other
+    light = model_card(trained, evaluation, extent=None, background=1.0)["pictures"]
+    assert "its background of 1.00" in light

@@ -17,11 +17,11 @@ import tensorflow as tf
 
 from kmnist import Evaluation, InputError, Run, build_model, evaluate, export_model, train
 from kmnist.data import Dataset, Split
-from kmnist.errors import ExportError
+from kmnist.errors import ExportError, KmnistError
 from kmnist.export import saved_model
 from kmnist.export.signatures import ServingSignature
 from kmnist.protocol.warmup import read_warmup
-from kmnist.versions import list_versions
+from kmnist.versions import list_versions, publish, verify_version
 
 _SIGNATURES = ["serving_default", "pixels", "pictures", "explain", "classes"]
 
@@ -100,13 +100,33 @@ def test_the_version_is_the_highest_one_plus_1(
     assert export_model(trained, evaluation, base) == base / "8"
 
 
-def test_a_broken_models_config_does_not_prevent_publishing(
+def test_the_version_has_a_manifest(models: Path) -> None:
+    assert verify_version(models / "1")
+
+
+def test_a_broken_models_config_is_refused_before_the_export(
     trained: Run, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    base = tmp_path / "kmnist"
     (tmp_path / "models.config").write_text("garbage {")
     with pytest.raises(InputError, match=r"models\.config cannot be read"):
+        export_model(trained, evaluation, tmp_path / "kmnist")
+    assert [path.name for path in tmp_path.iterdir()] == ["models.config"]
+
+
+def test_an_error_after_publishing_says_that_the_version_is_published(
+    trained: Run, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "kmnist"
+
+    def publish_then_break(folder: Path, base: Path) -> int:
+        version = publish(folder, base)
+        (tmp_path / "models.config").write_text("garbage {")
+        return version
+
+    monkeypatch.setattr(saved_model, "publish", publish_then_break)
+    with pytest.raises(KmnistError, match=rf"^published {base}/1, but .* cannot be read") as caught:
         export_model(trained, evaluation, base)
+    assert caught.value.exit_code == 1
     assert list_versions(base) == [1]
 
 
@@ -159,7 +179,7 @@ def test_a_file_instead_of_the_folder_is_rejected(
     trained: Run, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     (tmp_path / "kmnist").write_text("")
-    with pytest.raises(InputError, match="is a file; expected a folder"):
+    with pytest.raises(InputError, match="is not a folder; expected a folder"):
         export_model(trained, evaluation, tmp_path / "kmnist")
 
 

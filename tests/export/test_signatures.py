@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kmnist import Run
 from kmnist.export.signatures import ServingSignature, serving_signatures
+from kmnist.pictures.limits import MAX_PICTURES
 from kmnist.server import Server
 
 
@@ -22,7 +23,7 @@ def signatures(trained: Run) -> tuple[ServingSignature, ...]:
     """The signatures of the trained model, not exported."""
     dataset = trained.dataset
     return serving_signatures(
-        trained.model, dataset.class_names, dataset.train.images[:2], extent=20 / 28
+        trained.model, dataset.class_names, dataset.train.images[:2], extent=20 / 28, background=0.0
     )
 
 
@@ -101,7 +102,7 @@ def test_images_and_pixels_get_the_answer_of_the_model(exported: Any, trained: R
 
 
 def test_pictures_are_classified_about_as_well_as_images(exported: Any, trained: Run) -> None:
-    test = trained.dataset.test
+    test = trained.dataset.test[:MAX_PICTURES]
     of_images = (trained.model(test.images).numpy().argmax(axis=1) == test.labels).mean()
     answer = exported["pictures"](pictures=tf.constant([_png(image) for image in test.images]))
     of_pictures = (answer["class_ids"].numpy() == test.labels).mean()
@@ -137,6 +138,8 @@ _EMPTY = {"b64": ""}
         ("pixels", {"pixels": [[_SHORT]]}, "[1,1]"),
         ("pictures", {"pictures": [_TEXT]}, "Picture 0"),
         ("pictures", {"pictures": [_EMPTY]}, "Picture 0"),
+        ("explain", {"pictures": [_TEXT] * 51}, "Received 51 pictures"),
+        ("classes", {"class_ids": [0] * 11}, "received 11 class ids"),
     ],
 )
 def test_the_graph_rejects_invalid_input(

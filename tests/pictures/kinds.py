@@ -206,7 +206,7 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     shape = (side, max(40, int(side * rng.uniform(0.5, 1))))
     ink = stroke(image, int(min(shape) * rng.uniform(0.4, 0.7)))
     pixels = (255 * (1 - place(ink, shape, rng))).round().astype(np.uint8)
-    return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "GIF", "WEBP"])))
+    return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "WEBP"])))
 
 
 def cropped(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kmnist import Dataset
-from kmnist.pictures import MNIST_EXTENT, ink_extent
+from kmnist.pictures import MNIST_EXTENT, background_tone, ink_extent
 
 
 def test_the_extent_of_mnist_is_measured(tiny_dataset: Dataset) -> None:
@@ -21,3 +21,16 @@ def test_the_extent_is_relative_to_the_shorter_side() -> None:
 
 def test_images_that_are_not_ink_on_black_have_no_extent(tiny_dataset: Dataset) -> None:
     assert ink_extent(255 - tiny_dataset.train.images) is None
+
+
+def test_the_background_is_the_tone_around_most_objects(tiny_dataset: Dataset) -> None:
+    digits = tiny_dataset.train.images
+    assert background_tone(digits) == 0
+    assert background_tone(255 - digits) == 1
+    touching = np.where(np.arange(len(digits))[:, None, None] % 5 == 0, 200, digits)
+    assert background_tone(touching.astype(np.uint8)) == 0
+
+
+def test_images_that_fill_their_frame_have_no_background() -> None:
+    photographs = np.random.default_rng(0).integers(0, 256, (100, 1, 1)) * np.ones((1, 28, 28))
+    assert background_tone(photographs.astype(np.uint8)) is None

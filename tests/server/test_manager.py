@@ -9,6 +9,7 @@ from typing import Never
 import grpc
 import pytest
 
+from kmnist.server import manager as manager_module
 from kmnist.server.manager import Manager, State
 from kmnist.server.serving_error import ServingError
 
@@ -324,3 +325,20 @@ def test_close_frees_a_version_after_its_last_request(base: Path, manager: Manag
         manager.close()
         assert not servable.closed
     assert servable.closed
+
+
+def test_a_version_whose_name_has_leading_zeros_is_loaded(base: Path, manager: Manager) -> None:
+    publish(base, 1)
+    os.rename(base / "1", base / "01")
+    manager.poll()
+    assert manager.available() == [1]
+
+
+def test_a_version_that_is_deleted_during_a_poll_is_ignored(
+    base: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(base, 1)
+    configure(base, "model_version_policy { all {} }")
+    monkeypatch.setattr(manager_module, "list_versions", lambda _: [1, 2])
+    manager.poll()
+    assert manager.available() == [1]

@@ -143,3 +143,12 @@ def test_a_folder_with_leading_zeros_is_a_version(base: Path) -> None:
     servable = Servable(base / "007", warm_up=False)
     assert servable.version == 7
     servable.close()
+
+
+def test_a_version_whose_weights_were_swapped_is_refused(swapped: Path) -> None:
+    weights = swapped / "1" / "variables" / "variables.data-00000-of-00001"
+    with pytest.raises(ServingError, match=f"{weights} has the SHA-256") as caught:
+        Servable(swapped / "1")
+    assert caught.value.code == grpc.StatusCode.DATA_LOSS
+    # Without the manifest nothing is wrong with it.
+    Servable(swapped / "1", verify=False).close()

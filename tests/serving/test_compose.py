@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import socketserver
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
+DIGEST = f"@sha256:{64 * 'a'}"
 
 Services: TypeAlias = dict[str, Any]
 RunScript: TypeAlias = Callable[..., list[str]]
@@ -43,7 +46,7 @@ def test_docker_compose_accepts_the_files(files: list[str]) -> None:
         command,
         check=False,
         cwd=ROOT,
-        env=os.environ | {"TF_SERVING_TAG": "2.19.1"},
+        env=os.environ | {"TF_SERVING_TAG": "2.19.1", "TF_SERVING_DIGEST": DIGEST},
         capture_output=True,
         text=True,
     )
@@ -51,7 +54,7 @@ def test_docker_compose_accepts_the_files(files: list[str]) -> None:
     services = yaml.safe_load(run.stdout)["services"]
     assert set(services) == {"train", "serving", "web", "prometheus", "grafana"}
     tag = "2.19.1-gpu" if len(files) == 2 else "2.19.1"
-    assert services["serving"]["image"] == f"tensorflow/serving:{tag}"
+    assert services["serving"]["image"] == f"tensorflow/serving:{tag}{DIGEST}"
 
 
 def test_the_gpu_server_differs_in_batching_only(services: Services) -> None:
@@ -74,11 +77,50 @@ def test_every_service_has_least_privileges_and_limits(services: Services) -> No
         assert service["mem_limit"], name
         assert service["logging"]["options"]["max-size"], name
         assert "privileged" not in service, name
-        assert all(port.startswith("${BIND:-127.0.0.1}:") for port in service.get("ports", []))
         if name != "train":
             assert service["healthcheck"]["test"], name
             assert "cap_add" not in service, name
             assert all(_read_only(volume) for volume in service["volumes"]), name
+
+
+def test_other_machines_reach_only_the_ports_for_clients(services: Services) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == [
+        "${BIND:-127.0.0.1}:${GRPC_PORT:-8500}:8500",
+        "${BIND:-127.0.0.1}:${WEB_PORT:-8080}:8080",
+    ]
+
+
+def test_pages_of_other_sites_do_not_reach_the_rest_port_of_the_server(services: Services) -> None:
+    rest = [
+        name
+        for name, service in services.items()
+        if any("REST_PORT" in port for port in service.get("ports", []))
+    ]
+    assert rest == ["web"]
+    assert all(not port.endswith(":8501") for port in services["serving"]["ports"])
+
+
+def test_nginx_gets_the_variables_of_its_template(services: Services) -> None:
+    template = (SERVING / "nginx" / "templates" / "environment.conf.template").read_text()
+    environment = dict(services["web"]["environment"])
+    folder = environment.pop("NGINX_ENVSUBST_OUTPUT_DIR")
+    assert f"include {folder}/environment.conf;" in (SERVING / "nginx" / "nginx.conf").read_text()
+    assert set(re.findall(r"\$\{(\w+)\}", template)) == set(environment)
+
+
+def test_every_image_has_a_tag_and_a_place_for_its_digest(services: Services) -> None:
+    images = {name: service["image"] for name, service in services.items()}
+    gpu = _load("docker-compose.gpu.yml")["services"]["serving"]["image"]
+    # The only image that is built here. A search of it in a registry would fail, with a warning.
+    assert images.pop("train") == "kmnist:local"
+    assert services["train"]["pull_policy"] == "never"
+    for image in [*images.values(), gpu]:
+        assert re.fullmatch(r"[\w./-]+:\S+\$\{[A-Z_]+_DIGEST:-\}", image)
+        assert "latest" not in image
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^FROM python:\S+\$\{PYTHON_DIGEST\}$", dockerfile, re.MULTILINE)
+    assert services["train"]["build"]["args"] == {"PYTHON_DIGEST": "${PYTHON_DIGEST:-}"}
 
 
 def _read_only(volume: str | dict[str, Any]) -> bool:
@@ -105,7 +147,7 @@ def test_the_models_folder_exists_in_a_clone() -> None:
 
 def test_kubernetes_runs_the_server_with_the_same_flags(services: Services) -> None:
     deployment = yaml.safe_load((SERVING / "kubernetes" / "deployment.yaml").read_text())
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container, _ = deployment["spec"]["template"]["spec"]["containers"]
     flags = services["serving"]["command"]
     assert container["args"][: len(flags)] == flags
     assert (
@@ -150,15 +192,15 @@ def _check(services: Services, port: int) -> bool:
     return subprocess.run(command, check=False, capture_output=True, timeout=10).returncode == 0
 
 
-class TestTrainScripts:
-    """The scripts that the service ``train`` runs."""
+class TestFirstVersion:
+    """The script that the service ``train`` runs."""
 
     @pytest.fixture
     def run(self, tmp_path: Path) -> RunScript:
-        """Run a script of serving/train with fakes of setpriv, kmnist and kmnist-train."""
+        """Run a script of serving/train with fakes of kmnist and kmnist-train."""
         bin_ = tmp_path / "bin"
         bin_.mkdir()
-        for name in ("kmnist", "kmnist-train", "setpriv"):
+        for name in ("kmnist", "kmnist-train"):
             (bin_ / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
             (bin_ / name).chmod(0o755)
         path = f"{bin_}:{os.environ['PATH']}"
@@ -188,10 +230,63 @@ class TestTrainScripts:
             f"kmnist versions list --models {base}",
         ]
 
-    def test_root_switches_to_the_owner_of_the_folder(self, run: RunScript, tmp_path: Path) -> None:
-        if os.getuid() == 0:
-            os.chown(tmp_path, 1234, 4321)
-            expected = "setpriv --reuid=1234 --regid=4321 --clear-groups kmnist versions list"
-        else:
-            expected = "kmnist versions list"
-        assert run("as-owner-of", tmp_path, "kmnist", "versions", "list") == [expected]
+
+@pytest.fixture
+def mounted() -> Iterator[Path]:
+    """A folder of models that, as in a container, every user can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        version = Path(folder, "models", "kmnist", "1")
+        version.mkdir(parents=True)
+        (version / "saved_model.pb").write_text("")
+        Path(folder).chmod(0o755)
+        yield Path(folder, "models")
+
+
+def _as_owner_of(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(SERVING / "train" / "as-owner-of"), folder, "id", "-u"],
+        check=False,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to switch users")
+
+
+@needs_root
+class TestAsOwnerOf:
+    """The entrypoint of the service ``train``, in a container that was started as root."""
+
+    def test_the_command_runs_as_the_owner_of_the_folder(self, mounted: Path) -> None:
+        os.chown(mounted, 1234, 4321)
+        run = _as_owner_of(mounted)
+        assert (run.returncode, run.stdout) == (0, "1234\n")
+
+    @pytest.mark.parametrize("closed", [".", "kmnist", "kmnist/1", "kmnist/1/saved_model.pb"])
+    def test_a_folder_that_the_server_cannot_read_is_named(
+        self, mounted: Path, closed: str
+    ) -> None:
+        os.chown(mounted, 1234, 4321)
+        (mounted / closed).chmod(0o700)
+        run = _as_owner_of(mounted, READER="1000:1000")
+        assert (run.returncode, run.stdout) == (1, "")
+        [line] = run.stderr.splitlines()
+        assert line.startswith(f"{mounted / closed} is closed to user 1000")
+        assert "put UID=1234 and GID=4321 into .env, or run chmod -R a+rX" in line
+
+    def test_a_closed_folder_of_the_server_is_readable(self, mounted: Path) -> None:
+        os.chown(mounted, 1234, 4321)
+        mounted.chmod(0o700)
+        assert _as_owner_of(mounted, READER="1234:4321").returncode == 0
+
+    def test_a_version_that_is_being_written_may_be_closed(self, mounted: Path) -> None:
+        (mounted / "kmnist" / ".staging").mkdir(mode=0o700)
+        assert _as_owner_of(mounted).returncode == 0
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="needs a user other than root")
+def test_without_root_the_command_runs_as_the_current_user(mounted: Path) -> None:
+    mounted.chmod(0o700)
+    assert _as_owner_of(mounted).stdout == f"{os.getuid()}\n"

@@ -1,5 +1,6 @@
 """The Kubernetes manifests conform to the schemas of Kubernetes and fit each other."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,7 +30,22 @@ OBJECTS = {
 }
 
 
-@pytest.mark.parametrize("version", ["1.29", "1.34"])
+def _pod(name: str) -> dict[str, Any]:
+    spec: dict[str, Any] = OBJECTS[name]["spec"]
+    if "jobTemplate" in spec:
+        spec = spec["jobTemplate"]["spec"]
+    pod: dict[str, Any] = spec["template"]["spec"]
+    return pod
+
+
+def _container(name: str) -> dict[str, Any]:
+    """Return a container of the Pods that serve."""
+    [found] = [c for c in _pod("Deployment kmnist")["containers"] if c["name"] == name]
+    container: dict[str, Any] = found
+    return container
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.34"])
 @pytest.mark.parametrize("name", OBJECTS)
 def test_a_manifest_conforms_to_the_schema(name: str, version: str) -> None:
     validator.validate(OBJECTS[name], version, strict=True)
@@ -44,20 +60,44 @@ def test_an_unknown_field_is_rejected() -> None:
 def test_all_objects_are_included() -> None:
     assert set(OBJECTS) == {
         "PersistentVolumeClaim kmnist-models",
-        "Job kmnist-train",
+        "CronJob kmnist-train",
         "Deployment kmnist",
         "Service kmnist",
         "Service kmnist-grpc",
         "HorizontalPodAutoscaler kmnist",
         "PodDisruptionBudget kmnist",
+        "NetworkPolicy kmnist",
+        "NetworkPolicy kmnist-train",
     }
+
+
+def test_the_manifests_can_be_applied_again_after_a_change() -> None:
+    # The Pods of a Job cannot be changed: applying it with another image is refused.
+    assert not any(name.startswith("Job ") for name in OBJECTS)
+
+
+def test_a_job_made_from_the_cron_job_publishes_the_next_version() -> None:
+    cron = OBJECTS["CronJob kmnist-train"]
+    assert cron["spec"]["suspend"] is True  # it runs only when a Job is made from it
+    [train] = _pod("CronJob kmnist-train")["containers"]
+    assert train["command"] == ["kmnist-train", "--models", "/models/kmnist"]
+    command = "kubectl create job --from=cronjob/kmnist-train kmnist-train-1\n"
+    for name in ("kustomization.yaml", "models.yaml", "kserve.yaml"):
+        assert command in (FOLDER / name).read_text()
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "kmnist-train-1"},
+        "spec": cron["spec"]["jobTemplate"]["spec"],
+    }
+    validator.validate(job, "1.34", strict=True)
 
 
 def test_services_autoscaler_and_budget_select_the_pods() -> None:
     deployment = OBJECTS["Deployment kmnist"]["spec"]
     labels = deployment["template"]["metadata"]["labels"]
-    (container,) = deployment["template"]["spec"]["containers"]
-    ports = {port["name"] for port in container["ports"]}
+    containers = deployment["template"]["spec"]["containers"]
+    ports = {port["name"] for container in containers for port in container["ports"]}
     assert deployment["selector"]["matchLabels"] == labels
     for name in ("kmnist", "kmnist-grpc"):
         service = OBJECTS[f"Service {name}"]["spec"]
@@ -68,11 +108,66 @@ def test_services_autoscaler_and_budget_select_the_pods() -> None:
     assert budget["selector"]["matchLabels"] == labels
     target = OBJECTS["HorizontalPodAutoscaler kmnist"]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", "kmnist")
+    [metric] = OBJECTS["HorizontalPodAutoscaler kmnist"]["spec"]["metrics"]
+    assert metric["containerResource"]["container"] in {c["name"] for c in containers}
+
+
+def test_clients_reach_rest_behind_nginx_only() -> None:
+    [port] = OBJECTS["Service kmnist"]["spec"]["ports"]
+    assert port["targetPort"] == "web"
+    web = _container("web")
+    assert web["ports"] == [{"name": "web", "containerPort": 8080}]  # the one with limits
+    environment = {variable["name"]: variable["value"] for variable in web["env"]}
+    assert environment["SERVING"] == "127.0.0.1:8501"
+    compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())
+    assert set(environment) == set(compose["services"]["web"]["environment"])
+    for name, allowed in {
+        "kmnist": True,
+        "kmnist.default.svc": True,
+        "kmnist.default.svc.cluster.local": True,
+        "kmnist.com": False,
+        "kmnist.default.svc.evil.example": False,
+    }.items():
+        assert bool(re.fullmatch(environment["ALLOW_HOST"], name)) is allowed
+
+
+def test_the_network_policies_admit_clients_and_prometheus() -> None:
+    policies = {
+        name: OBJECTS[f"NetworkPolicy {name}"]["spec"] for name in ("kmnist", "kmnist-train")
+    }
+    template = OBJECTS["Deployment kmnist"]["spec"]["template"]["metadata"]
+    assert policies["kmnist"]["podSelector"]["matchLabels"] == template["labels"]
+    clients, prometheus = policies["kmnist"]["ingress"]
+    assert {port["port"] for port in clients["ports"]} == {"web", "grpc"}
+    assert [port["port"] for port in prometheus["ports"]] == ["rest"]
+    assert template["annotations"]["prometheus.io/port"] == "8501"
+    job = OBJECTS["CronJob kmnist-train"]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]
+    assert policies["kmnist-train"]["podSelector"]["matchLabels"] == job["labels"]
+    assert policies["kmnist-train"]["ingress"] == []
+    for policy in policies.values():
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert policy["egress"] == []
+
+
+def test_every_image_has_a_tag_and_a_place_for_its_digest() -> None:
+    text = (FOLDER / "kustomization.yaml").read_text()
+    images = yaml.safe_load(text)["images"]
+    used = {
+        container["image"]
+        for name in ("Deployment kmnist", "CronJob kmnist-train")
+        for container in _pod(name)["containers"] + _pod(name).get("initContainers", [])
+    }
+    assert {image["name"] for image in images} == used
+    assert "latest" not in {image["newTag"] for image in images}
+    assert len(re.findall(r"newTag: .*\n    # digest: sha256:…", text)) == len(images)
+    compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())
+    [nginx] = [image for image in images if "nginx" in image["name"]]
+    assert compose["services"]["web"]["image"].startswith(f"{nginx['name']}:{nginx['newTag']}$")
 
 
 def test_every_container_has_least_privileges() -> None:
-    for name in ("Deployment kmnist", "Job kmnist-train"):
-        pod = OBJECTS[name]["spec"]["template"]["spec"]
+    for name in ("Deployment kmnist", "CronJob kmnist-train"):
+        pod = _pod(name)
         assert pod["securityContext"]["runAsNonRoot"]
         assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
         assert pod["automountServiceAccountToken"] is False
@@ -93,20 +188,29 @@ def test_kserve_serves_the_same_volume() -> None:
     assert model["modelFormat"] == {"name": "tensorflow"}
     claim = OBJECTS["PersistentVolumeClaim kmnist-models"]["metadata"]["name"]
     assert model["storageUri"] == f"pvc://{claim}/kmnist"
+    assert set(model["args"]) <= set(_container("serving")["args"])
 
 
 @pytest.mark.docker
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
-def test_kustomize_includes_the_configuration_of_the_server() -> None:
+def test_kustomize_includes_the_configuration_of_the_containers() -> None:
     command = ["kubectl", "kustomize", str(FOLDER)]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    built = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(run.stdout)}
-    for manifest in built.values():
+    built = list(yaml.safe_load_all(run.stdout))
+    for manifest in built:
         validator.validate(manifest, "1.34", strict=True)
-    config = built["ConfigMap"]
-    assert set(config["data"]) == {"monitoring.config"}
-    pod = built["Deployment"]["spec"]["template"]["spec"]
-    volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
-    assert {container["image"] for container in pod["containers"]} == {"tensorflow/serving:2.20.0"}
+    [deployment] = [manifest for manifest in built if manifest["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    mounted = {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v}
+    configs = {m["metadata"]["name"]: m["data"] for m in built if m["kind"] == "ConfigMap"}
+    assert mounted == set(configs)
+    assert {key for data in configs.values() for key in data} == {
+        "monitoring.config",
+        "nginx.conf",
+        "environment.conf.template",
+    }
+    assert [container["image"] for container in pod["containers"]] == [
+        "tensorflow/serving:2.20.0",
+        "nginxinc/nginx-unprivileged:1.29-alpine",
+    ]

@@ -3,12 +3,20 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 import yaml
+
+from kmnist.server.monitoring import METRICS_PATH, Metrics
 
 SERVING = Path(__file__).parents[2] / "serving"
 PROMETHEUS = SERVING / "prometheus"
@@ -59,6 +67,81 @@ def test_promtool_accepts(command: list[str]) -> None:
         ["promtool", *command], cwd=PROMETHEUS, check=False, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.fixture
+def metrics() -> Iterator[tuple[Metrics, str]]:
+    """The metrics of a server without requests, and the address that shows them."""
+    metrics = Metrics()
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == METRICS_PATH
+            page = metrics.page()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield metrics, "127.0.0.1:{1}".format(*server.server_address)
+        server.shutdown()
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+def test_prometheus_raises_the_alert_for_the_first_failure(
+    metrics: tuple[Metrics, str], tmp_path: Path
+) -> None:
+    counters, address = metrics
+    counters.load(Path("/models/kmnist/1"), None, 1.5)
+    shutil.copy(PROMETHEUS / "alerts.yml", tmp_path)
+    config = (PROMETHEUS / "prometheus.yml").read_text()
+    config = config.replace("serving:8501", address).replace("interval: 5s", "interval: 1s")
+    (tmp_path / "prometheus.yml").write_text(config)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = "127.0.0.1:{1}".format(*free.getsockname())
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address={listen}",
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(lambda: _prometheus(listen, "query?query=up")["result"])
+        assert _prometheus(listen, "alerts")["alerts"] == []
+        counters.load(Path("/models/kmnist/2"), ValueError("broken"), 0.1)
+        _wait_for(lambda: _prometheus(listen, "alerts")["alerts"])
+        [alert] = _prometheus(listen, "alerts")["alerts"]
+        assert alert["labels"]["alertname"] == "VersionNotLoaded"
+        assert alert["labels"]["model_path"].endswith("kmnist/2")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _prometheus(address: str, path: str) -> Any:
+    try:
+        with urllib.request.urlopen(f"http://{address}/api/v1/{path}", timeout=5) as response:
+            return json.load(response)["data"]
+    except OSError:
+        return {"result": [], "alerts": []}
+
+
+def _wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.docker

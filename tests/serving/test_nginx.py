@@ -9,15 +9,21 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from kmnist.server.page import PAGE_HEADERS
 
-CONFIG = Path(__file__).parents[2] / "serving" / "nginx" / "nginx.conf"
+NGINX = Path(__file__).parents[2] / "serving" / "nginx"
+API = "/v1/models/kmnist"
+PREDICT = f"{API}:predict"
+
+Start: TypeAlias = Callable[..., int]
 
 pytestmark = [
     pytest.mark.docker,
@@ -53,23 +59,46 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], int]]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start nginx with the project's configuration and other addresses; return its port."""
     running = []
 
-    def start(model_server: str) -> int:
+    def start(
+        model_server: str,
+        *,
+        allow_host: str = "",
+        allow_origin: str = "",
+        limited: bool = True,
+        page: bool = True,
+        read_timeout: str = "35s",
+    ) -> int:
         folder = tmp_path_factory.mktemp("nginx")
         folder.chmod(0o755)
-        (folder / "index.html").write_text("<!doctype html>")
+        if page:
+            (folder / "index.html").write_text("<!doctype html>")
         (folder / "page.js").write_text("")
         (folder / ".hidden").write_text("")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
-        text = CONFIG.read_text()
+        environment = {
+            "SERVING": model_server,
+            "ALLOW_HOST": allow_host,
+            "ALLOW_ORIGIN": allow_origin,
+        }
+        template = (NGINX / "templates" / "environment.conf.template").read_text()
+        for name, value in environment.items():  # as the image of nginx does
+            template = template.replace(f"${{{name}}}", value)
+        (folder / "environment.conf").write_text(template)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as first,
+            socket.create_server(("127.0.0.1", 0)) as second,
+        ):
+            ports: tuple[int, int] = first.getsockname()[1], second.getsockname()[1]
+        text = (NGINX / "nginx.conf").read_text()
         for pattern, value in {
             r"/tmp/": f"{folder}/",
-            r"listen 8080": f"listen 127.0.0.1:{port}",
-            r"serving:8501": model_server,
+            r"listen 8080": f"listen 127.0.0.1:{ports[0]}",
+            r"proxy_read_timeout 35s": f"proxy_read_timeout {read_timeout}",
+            r"listen 8081": f"listen 127.0.0.1:{ports[1]}",
+            r"8081    \"\"": f'{ports[1]} ""',
             r"/usr/share/nginx/html": str(folder),
             r"/dev/std(out|err)": f"{folder}/log",
         }.items():
@@ -81,6 +110,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
             stderr=subprocess.DEVNULL,
         )
         running.append(process)
+        port = ports[0] if limited else ports[1]
         for _ in range(100):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -96,17 +126,18 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
 
 @pytest.fixture(scope="module")
-def port(start: Callable[[str], int], server: str) -> int:
+def port(start: Start, server: str) -> int:
     """The port of nginx in front of the model server."""
     return start(server)
 
 
 def _ask(
-    port: int, method: str, path: str, body: bytes | None = None
+    port: int, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response, response.read()
     finally:
@@ -199,7 +230,88 @@ def test_a_request_that_cannot_be_parsed_gets_json(port: int) -> None:
     assert _ask(port, "GET", "/v1/models/kmnist")[0].status == 200
 
 
-def test_a_missing_server_is_reported(start: Callable[[str], int]) -> None:
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:9000", "app.localhost", "127.0.0.1:80", "192.168.1.5", "[::1]:8080"],
+)
+def test_names_of_this_machine_and_addresses_are_known_hosts(port: int, host: str) -> None:
+    for path in (API, "/"):
+        assert _ask(port, "GET", path, Host=host)[0].status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8080", "localhost.evil", "xlocalhost"]
+)
+def test_a_foreign_host_is_refused(port: int, host: str) -> None:
+    for method, path in (("GET", "/"), ("GET", API), ("POST", PREDICT), ("GET", "/no")):
+        response, body = _ask(port, method, path, Host=host)
+        assert response.status == 403
+        assert "unknown name in the Host header" in json.loads(body)["error"]
+        assert response.headers["Content-Type"] == "application/json"
+
+
+def test_a_request_without_a_host_is_answered(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"GET {API} HTTP/1.0\r\n\r\n".encode())
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_page_itself_may_predict(port: int) -> None:
+    for scheme, host in (("http", "localhost:8080"), ("https", "127.0.0.1")):
+        response, _ = _ask(port, "POST", PREDICT, b"{}", Host=host, Origin=f"{scheme}://{host}")
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://localhost:3000",
+        "https://evil.example/localhost:8080",
+        "http://localhost:80800",
+        "null",
+    ],
+)
+def test_a_page_of_another_origin_is_refused(port: int, origin: str) -> None:
+    for method, path in (("POST", PREDICT), ("OPTIONS", PREDICT), ("GET", API)):
+        response, body = _ask(port, method, path, b"", Host="localhost:8080", Origin=origin)
+        assert response.status == 403
+        assert "page of another site" in json.loads(body)["error"]
+        assert response.getheader("Access-Control-Allow-Origin") is None
+
+
+def test_hosts_and_origins_can_be_allowed(start: Start, server: str) -> None:
+    port = start(
+        server,
+        allow_host=r"digits\.example|kmnist(\..*)?",
+        allow_origin=r"https://shop\.example|http://localhost:3000",
+    )
+    for host in ("digits.example", "kmnist", "kmnist.default.svc"):
+        assert _ask(port, "GET", API, Host=host)[0].status == 200
+    for host in ("digitsxexample", "digits.example.evil", "evil.kmnist"):
+        assert _ask(port, "GET", API, Host=host)[0].status == 403
+
+    shop = {"Host": "digits.example", "Origin": "https://shop.example"}
+    preflight, _ = _ask(port, "OPTIONS", PREDICT, None, **shop)
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type"
+    answer, _ = _ask(port, "POST", PREDICT, b"{}", **shop)
+    assert answer.status == 200
+    assert answer.getheader("Access-Control-Allow-Headers") is None
+    for response in (preflight, answer):
+        assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert response.headers["Vary"] == "Origin"
+    evil = {"Host": "digits.example", "Origin": "https://shop.example.evil"}
+    assert _ask(port, "POST", PREDICT, b"{}", **evil)[0].status == 403
+
+
+def test_a_compressed_body_is_refused(port: int) -> None:
+    response, body = _ask(port, "POST", PREDICT, b"\x1f\x8b", Content_Encoding="gzip")
+    assert response.status == 415
+    assert "without Content-Encoding" in json.loads(body)["error"]
+
+
+def test_a_missing_server_is_reported(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = "127.0.0.1:{1}".format(*closed.getsockname())
     response, body = _ask(start(address), "GET", "/v1/models/kmnist")
@@ -207,7 +319,45 @@ def test_a_missing_server_is_reported(start: Callable[[str], int]) -> None:
     assert "cannot be reached" in json.loads(body)["error"]
 
 
-def test_the_rate_of_one_address_is_limited(start: Callable[[str], int], server: str) -> None:
+def test_a_server_whose_address_is_silent_is_reported_in_the_same_way(start: Start) -> None:
+    # With a full queue of connections, the kernel does not answer, as for the address of a
+    # container that was removed.
+    with socket.socket() as silent, ExitStack() as waiting:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        address = silent.getsockname()
+        for _ in range(3):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        response, body = _ask(start("{}:{}".format(*address)), "GET", API)
+    assert response.status == 502
+    assert "cannot be reached" in json.loads(body)["error"]
+
+
+def test_a_server_that_connects_and_does_not_answer_is_late(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = "127.0.0.1:{1}".format(*mute.getsockname())
+        response, body = _ask(start(address, read_timeout="100ms"), "GET", API)
+    assert response.status == 504
+    assert "did not answer in time" in json.loads(body)["error"]
+
+
+def test_the_rate_of_one_address_is_limited(start: Start, server: str) -> None:
     port = start(server)
     statuses = {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)}
     assert statuses == {200, 429}
+
+
+def test_the_port_for_this_machine_has_no_rate(start: Start, server: str) -> None:
+    port = start(server, limited=False)
+    assert {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)} == {200}
+    assert _ask(port, "POST", PREDICT, b"{}", Origin="http://evil.example")[0].status == 403
+
+
+def test_without_the_page_the_api_is_forwarded(start: Start, server: str) -> None:
+    port = start(server, page=False)
+    response, body = _ask(port, "GET", "/")
+    assert response.status == 404
+    assert json.loads(body)["error"].startswith("Not found")
+    assert _ask(port, "GET", API)[0].status == 200

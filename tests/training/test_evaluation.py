@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kmnist import Dataset, Evaluation, InputError, Run, build_model, evaluate
+from kmnist.data import Split
 from kmnist.training import evaluation as module
 
 
@@ -31,3 +32,13 @@ def test_a_split_larger_than_a_batch_is_evaluated_completely(
 def test_an_empty_split_is_rejected(trained: Run) -> None:
     with pytest.raises(InputError, match="received an empty split; expected at least one example"):
         evaluate(trained.model, trained.dataset.test[:0])
+
+
+def test_a_split_that_does_not_fit_the_model_is_rejected(tiny_dataset: Dataset) -> None:
+    with pytest.raises(InputError, match=r"\(28, 28\) pixels with labels .*expects \(20, 20\)"):
+        evaluate(build_model((20, 20)), tiny_dataset.test)
+    with pytest.raises(InputError, match=r"labels from 0 to 9; the model expects .* and 0 to 3"):
+        evaluate(build_model(classes=4), tiny_dataset.test)
+    test = tiny_dataset.test
+    with pytest.raises(InputError, match="labels from -1 to 8"):
+        evaluate(build_model(), Split(test.images, test.labels.astype(np.int64) - 1))

@@ -1,8 +1,10 @@
 """The training loop: its arithmetic, callbacks, metrics and resumed runs."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +219,22 @@ def test_tensorboard_gets_an_event_file(tiny_dataset: Dataset, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs 0; expected at least 1"),
-        ({"batch_size": 0}, "batch_size 0; expected at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0; expected a number above 0"),
+        ({"epochs": 0}, "epochs 0; expected an integer from 1"),
+        ({"epochs": 10**20}, "epochs 100000000000000000000; expected an integer from 1"),
+        ({"epochs": 2.0}, r"epochs 2\.0; expected an integer"),
+        ({"batch_size": 0}, "batch_size 0; expected an integer from 1"),
+        ({"batch_size": True}, "batch_size True; expected an integer"),
+        ({"learning_rate": 0.0}, r"learning_rate 0\.0; expected a number from 1\.2e-38 to 3\.4e"),
         ({"learning_rate": float("nan")}, "learning_rate nan"),
+        ({"learning_rate": 1e39}, r"learning_rate 1e\+39"),
+        ({"learning_rate": 10**400}, "learning_rate 1000"),
+        ({"learning_rate": True}, "learning_rate True"),
+        ({"learning_rate": "0.1"}, "learning_rate '0.1'"),
+        ({"seed": -1}, "seed -1; expected an integer from 0 to 2147483646"),
+        ({"seed": 2**31}, "seed 2147483648"),
+        ({"devices": "CPU:0"}, "devices 'CPU:0'; expected a list of different ones of CPU:0"),
+        ({"devices": ["CPU:0", "/cpu:0"]}, "expected a list of different ones"),
+        ({"devices": ["CPU:0", "TPU:5"]}, "expected a list of different ones"),
     ],
 )
 def test_settings_out_of_range_are_rejected(
@@ -228,6 +242,55 @@ def test_settings_out_of_range_are_rejected(
 ) -> None:
     with pytest.raises(InputError, match=message):
         train(build_model(), tiny_dataset, **settings)
+
+
+def test_numpy_numbers_are_settings(tiny_dataset: Dataset) -> None:
+    run = train(
+        build_model(seed=np.int32(1)),  # type: ignore[arg-type]
+        tiny_dataset,
+        epochs=np.int64(1),  # type: ignore[arg-type]
+        batch_size=np.uint16(50),  # type: ignore[arg-type]
+        learning_rate=np.float32(0.5),  # type: ignore[arg-type]
+        seed=np.int64(3),  # type: ignore[arg-type]
+    )
+    del run.settings["devices"]
+    assert json.dumps(run.settings) == (
+        '{"epochs": 1, "batch_size": 50, "learning_rate": 0.5, "seed": 3}'
+    )
+
+
+@pytest.mark.parametrize("learning_rate", [1e38, 3e38])
+def test_training_stops_in_the_epoch_in_which_the_cost_diverges(
+    learning_rate: float, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    epochs: list[Epoch] = []
+    with pytest.raises(
+        InputError, match=r"learning_rate [13]e\+38; .* finite in epoch 1; .* such as 0\.1"
+    ):
+        train(
+            build_model(),
+            tiny_dataset,
+            learning_rate=learning_rate,
+            checkpoint=tmp_path,
+            on_epoch=epochs.append,
+        )
+    assert epochs == []
+    with np.load(tmp_path / "checkpoint.npz") as saved:
+        assert np.isfinite(saved["arr_0"]).all()
+
+
+def test_something_else_than_a_model_and_a_data_set_is_rejected(tiny_dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="received Sequential and Split; expected a model of"):
+        train(build_model(), tiny_dataset.train)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="received Dataset and Dataset"):
+        train(tiny_dataset, tiny_dataset)
+
+
+def test_the_checkpoint_of_another_model_is_rejected(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path)
+    more = replace(tiny_dataset, class_names=tuple("0123456789a"))
+    with pytest.raises(InputError, match=r"float32 \(784, 10\).* this run has .*\(784, 11\)"):
+        train(build_model(classes=11), more, checkpoint=tmp_path, resume=True)
 
 
 def test_a_model_that_does_not_fit_the_data_is_rejected(tiny_dataset: Dataset) -> None:

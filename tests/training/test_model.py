@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -51,6 +52,29 @@ def test_images_and_classes_may_have_any_size() -> None:
 def test_an_unknown_init_is_rejected() -> None:
     with pytest.raises(InputError, match="'zeros'; expected one of glorot_uniform, random_normal"):
         build_model(init="zeros")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_shape": 784}, r"image_shape 784; expected \(height, width\)"),
+        ({"image_shape": (28, 28, 1)}, r"image_shape \(28, 28, 1\); expected"),
+        ({"image_shape": (28, 0)}, "image_shape 0; expected an integer from 1 to 2048"),
+        ({"image_shape": (28.0, 28)}, r"image_shape 28\.0; expected an integer"),
+        ({"classes": 1}, "classes 1; expected an integer from 2 to 1000"),
+        ({"classes": 300_000}, "classes 300000; expected an integer from 2 to 1000"),
+        ({"seed": -1}, "seed -1; expected an integer from 0 to 2147483646"),
+        ({"seed": None}, "seed None; expected an integer"),
+    ],
+)
+def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_model(**arguments)
+
+
+@pytest.mark.parametrize("init", ["glorot_uniform", "random_normal"])
+def test_the_largest_seed_is_usable(init: str) -> None:
+    assert build_model(init=init, seed=2**31 - 2).count_params() == 7850
 
 
 THREADS = """

@@ -1,16 +1,20 @@
 """Version folders: list, publish and prune."""
 
 import doctest
+import errno
 import multiprocessing
 import os
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.versions import (
+    check_writable,
     config_path,
     ensure_model_config,
     folders,
@@ -40,6 +44,12 @@ class TestListVersions:
             (base / name).mkdir()
         (base / "6").write_text("a file")
         assert list_versions(base) == [1, 2, 3, 4]
+
+    def test_of_two_names_for_one_number_the_shorter_one_is_the_version(self, base: Path) -> None:
+        (base / "004").mkdir()
+        (base / "04").mkdir()
+        assert list_versions(base) == [1, 2, 3, 4]
+        assert version_folder(base, 4) == base / "4"
 
     def test_a_missing_folder_has_no_versions(self, tmp_path: Path) -> None:
         assert list_versions(tmp_path / "none") == []
@@ -82,6 +92,35 @@ class TestPublish:
         (base / "5").write_text("mine")
         assert publish_version(base) == 6
         assert (base / "5").read_text() == "mine"
+
+    def test_no_version_is_published_that_a_server_cannot_load(self, base: Path) -> None:
+        (base / str(2**63 - 2)).mkdir()
+        assert publish_version(base) == 2**63 - 1
+        with pytest.raises(InputError, match="has version 9223372036854775807, and a server can"):
+            publish_version(base)
+        assert len(list_versions(base)) == 6
+        assert _staging(base) == []
+
+    def test_a_file_with_the_last_number_is_not_passed(self, base: Path) -> None:
+        (base / str(2**63 - 2)).mkdir()
+        (base / str(2**63 - 1)).touch()
+        with pytest.raises(InputError, match="a server can load no higher number"):
+            publish_version(base)
+
+    def test_an_error_after_the_rename_says_that_the_version_is_published(
+        self, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flush = folders._flush
+
+        def fail_on_base(path: Path) -> None:
+            if path == base:
+                raise OSError(errno.EIO, "Input/output error")
+            flush(path)
+
+        monkeypatch.setattr(folders, "_flush", fail_on_base)
+        with pytest.raises(KmnistError, match=r"^published .*/5, but .* Input/output error$"):
+            publish_version(base)
+        assert list_versions(base) == [1, 2, 3, 4, 5]
 
     def test_an_error_while_staging_leaves_nothing_behind(self, base: Path) -> None:
         with pytest.raises(ZeroDivisionError), stage(base) as staged:  # noqa: PT012
@@ -162,6 +201,87 @@ def _stage_and_wait(base: Path, pipe: "Connection[Path, str]") -> None:
         pipe.send(staged)
         pipe.recv()
         publish(staged, base)
+
+
+class TestCheckWritable:
+    def test_nothing_is_created(self, base: Path, tmp_path: Path) -> None:
+        check_writable(base)
+        check_writable(tmp_path / "new" / "models" / "kmnist")
+        assert list_versions(base) == [1, 2, 3, 4]
+        assert os.listdir(base.parent) == ["kmnist"]
+        assert os.listdir(tmp_path) == ["models"]
+
+    @pytest.mark.parametrize("name", ["file", "file/models/kmnist", "dangling", "dangling/kmnist"])
+    def test_a_path_that_is_not_a_folder(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "file").touch()
+        (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+        first = tmp_path / name.partition("/")[0]
+        with pytest.raises(InputError, match=f"{first} is not a folder; expected a folder"):
+            check_writable(tmp_path / name)
+
+    @pytest.mark.parametrize("base", ["/", "/.", "//"])
+    def test_the_root_folder_has_no_name(self, base: str) -> None:
+        with pytest.raises(InputError, match="has no name"):
+            check_writable(base)
+
+    def test_a_name_that_no_request_can_contain(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="has a name that is not UTF-8"):
+            check_writable(os.fsencode(tmp_path).decode() + "/\udcff")
+
+    def test_the_last_version(self, base: Path) -> None:
+        (base / str(2**63 - 1)).mkdir()
+        with pytest.raises(InputError, match="a server can load no higher number"):
+            check_writable(base)
+
+    @pytest.mark.parametrize(
+        "config", ["garbage {", "model_config_list { # ours\n }", "of_tomorrow: 1"]
+    )
+    def test_a_models_config_that_cannot_be_edited(self, base: Path, config: str) -> None:
+        config_path(base).write_text(config)
+        with pytest.raises(InputError, match=r"models\.config"):
+            check_writable(base)
+        assert config_path(base).read_text() == config
+
+    def test_a_models_config_that_is_a_folder(self, base: Path) -> None:
+        config_path(base).mkdir()
+        with pytest.raises(KmnistError, match=r"models\.config cannot be read: Is a directory"):
+            check_writable(base)
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
+    def test_a_folder_that_nobody_can_write_to(self) -> None:
+        with pytest.raises(
+            KmnistError, match=r"^/proc cannot be written to: .*; expected a folder"
+        ):
+            check_writable("/proc/kmnist")
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
+    def test_the_target_of_a_linked_models_config_is_tried(self, base: Path) -> None:
+        config_path(base).symlink_to("/proc/models.config")
+        with pytest.raises(KmnistError, match=r"^/proc cannot be written to"):
+            check_writable(base)
+
+    def test_a_models_config_that_has_the_entry_need_not_be_writable(
+        self, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ensure_model_config(base)
+        tried: list[Path] = []
+        monkeypatch.setattr(folders, "_try_to_write", lambda folder, _: tried.append(folder))
+        check_writable(base)
+        assert tried == [base]
+
+    def test_a_disk_without_space(self, tmp_path: Path) -> None:
+        # A limit on the size of files fails at the same point as a full disk.
+        code = f"""
+import resource
+from kmnist.versions import check_writable
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+check_writable({str(tmp_path / "kmnist")!r})
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        message = done.stderr.splitlines()[-1]
+        assert "cannot be written to: File too large; expected a folder" in message
+        assert message.endswith("with 4 MiB of free space")
+        assert os.listdir(tmp_path) == []
 
 
 class TestPrune:

@@ -107,6 +107,23 @@ def test_a_file_that_has_the_entry_is_not_written(variants: Path, base: Path) ->
     assert variants.stat().st_ino == before.st_ino
 
 
+def test_a_file_that_has_the_entry_may_be_in_a_folder_that_cannot_be_written_to(
+    variants: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> Never:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(models_config, "_lock", refuse)
+    assert ensure_model_config(base) == variants
+
+
+def test_the_name_of_a_model_is_that_of_the_folder_that_the_path_leads_to(base: Path) -> None:
+    (base / "1").mkdir()
+    path = ensure_model_config(base / "1" / "..")
+    assert path == base.parent / "models.config"
+    assert read_model_config(path, "kmnist").base_path == "/models/kmnist"
+
+
 def test_an_entry_is_added_to_the_existing_ones(variants: Path, base: Path) -> None:
     variants.write_text(_VARIANTS.replace("  # these three", ""))
     ensure_model_config(base.parent / "fashion")

@@ -1,0 +1,104 @@
+"""Limits of pictures and of requests, checked before anything is decoded."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmnist.pictures.limits import MAX_PICTURES, check_pictures
+from tests.pictures import hostile
+from tests.pictures.kinds import encode
+
+Check: TypeAlias = Callable[[Sequence[bytes]], NDArray[np.int64]]
+
+SMALL = encode(np.zeros((20, 30), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def check() -> Check:
+    """A function from pictures to their heights and widths; nothing is decoded."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    graph = tf.function(check_pictures, input_signature=signature, autograph=False)
+
+    def run(pictures: Sequence[bytes]) -> NDArray[np.int64]:
+        _, shapes = graph(tf.constant(list(pictures), tf.string))
+        return np.asarray(shapes)
+
+    return run
+
+
+def test_headers_give_height_and_width(check: Check) -> None:
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pictures = [
+        SMALL,
+        encode(pixels[..., :3], "JPEG", progressive=True),
+        encode(pixels[..., :3], "BMP"),
+        hostile.bmp(30, -20),
+        encode(pixels[..., :3], "WEBP"),
+        encode(pixels, "WEBP"),
+        encode(pixels, "WEBP", lossless=True),
+        encode(pixels[..., :3], "WEBP", exif=b"Exif\0\0"),
+    ]
+    assert check(pictures).tolist() == [[20, 30]] * len(pictures)
+    assert check([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (b"", "Picture 1, 0 bytes, is no PNG, JPEG, BMP or still WebP. Send the bytes of the file"),
+        (b"no picture", "Picture 1, 10 bytes, is no PNG"),
+        (b"\xff\x0a" + bytes(50), "Picture 1, 52 bytes, is no PNG"),  # JPEG XL
+        (hostile.gif(10, 10, 1), "Picture 1, 35 bytes, is no PNG"),
+        (hostile.animated_webp(60, 60, 2), "Picture 1, .* is no PNG, JPEG, BMP or still WebP"),
+        (hostile.png(100_000, 10), "Picture 1 has 100000 by 10 pixels; expected 1 to 50,000,000"),
+        (hostile.png(10_000, 5001), "Picture 1 has 10000 by 5001 pixels"),
+        (hostile.png(2**31, 0), "Picture 1 has 2147483648 by 0 pixels"),
+        (b"\x89PNG\r\n\x1a\n", "Picture 1 has 0 by 0 pixels"),
+        (b"\x89PNG\r\n\x1a\n" + b"\xff" * 60, "Picture 1 has 4294967295 by 4294967295 pixels"),
+        (hostile.bmp(7100, -7100), "Picture 1 has 7100 by 7100 pixels"),
+        (hostile.bmp(1, -(2**31)), "Picture 1 has 1 by 2147483648 pixels"),
+        (hostile.bmp(-1, 1), "Picture 1 has 4294967295 by 1 pixels"),
+        (hostile.jpeg(7000, 6000, "CMYK"), "Picture 1 has 7000 by 6000 pixels"),
+        (hostile.jpeg_with_scans(80, 60, 33), "Picture 1 has more than 32 scans. Save it again"),
+        (b"\xff\xd8\xff" + bytes(50_000_000), "Picture 1 has 50000003 bytes; expected at most"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_a_picture_beyond_a_limit_is_rejected_by_its_index(
+    picture: bytes, message: str, check: Check
+) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        check([SMALL, picture])
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ([SMALL] * 51, "Received 51 pictures, larger than maximum input batch size 50"),
+        (
+            [hostile.png(5000, 5000)] * 3,
+            "Received 75000000 pixels or the like of work, larger than maximum",
+        ),
+        ([hostile.png_with_texts(2)] * 20, "Received 60000000 pixels"),
+    ],
+    ids=["pictures", "pixels", "texts"],
+)
+def test_a_request_beyond_a_limit_is_rejected(
+    pictures: list[bytes], message: str, check: Check
+) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        check(pictures)
+
+
+def test_honest_photographs_are_within_the_limits(check: Check) -> None:
+    thumbnail = encode(np.zeros((120, 160), np.uint8), "JPEG", progressive=True)
+    photo = hostile.jpeg(8000, 6000, progressive=True, exif=b"Exif\0\0" + thumbnail)
+    assert check([photo + thumbnail]).tolist() == [[6000, 8000]]  # with a second picture after it
+    # As many bytes as a photograph of 12 megapixels has; decoders ignore what follows a picture.
+    photos = [hostile.jpeg(4000, 3000) + bytes(2_000_000)] * 8
+    assert len(check(photos)) == 8
+    assert len(check([SMALL] * MAX_PICTURES)) == MAX_PICTURES
