@@ -13,6 +13,7 @@ import click
 
 from kmnist.cli._base import INTERRUPTED, Command, interrupt_on_sigterm
 from kmnist.cli._options import (
+    is_given,
     json_option,
     models_option,
     name_option,
@@ -26,6 +27,8 @@ from kmnist.errors import InputError
 __all__ = ["command"]
 
 _BINARY: Final = "tensorflow_model_server"
+# Options of the embedded server that the binary has no flag for.
+_EMBEDDED: Final = ("max_request_mb", "accept_gzip", "allow_origins", "allow_hosts")
 
 
 @click.command("serve", cls=Command)
@@ -53,6 +56,24 @@ _BINARY: Final = "tensorflow_model_server"
     help="The size of the largest request, in MiB (embedded).",
 )
 @click.option(
+    "--accept-gzip", is_flag=True, help="Accept REST requests compressed with gzip (embedded)."
+)
+@click.option(
+    "--allow-origin",
+    "allow_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let the web pages of another origin, such as https://example.org, use the REST API "
+    "(embedded); may be repeated.",
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A further host name under which REST requests arrive (embedded); may be repeated.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     help="Refuse a version whose files differ from the checksums in its SHA256SUMS, if it has any.",
@@ -68,6 +89,9 @@ def command(
     engine: str,
     concurrency: int,
     max_request_mb: int,
+    accept_gzip: bool,
+    allow_origins: tuple[str, ...],
+    allow_hosts: tuple[str, ...],
     verify: bool,
     timeout: float,
     as_json: bool,
@@ -86,6 +110,7 @@ def command(
     if binary is not None:
         from kmnist.server.tensorflow_serving import command_line
 
+        _refuse_embedded_options(host)
         if not grpc_port or not rest_port or grpc_port == rest_port:
             raise InputError(
                 f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
@@ -99,7 +124,8 @@ def command(
             model=name or models.absolute().name,
             grpc=f"grpc://localhost:{grpc_port}",
             rest=f"http://localhost:{rest_port}",
-            note="it listens on every address of this machine, whatever --host is",
+            note="it listens on every address of this machine, and has no drawing page; "
+            "--engine embedded listens on 127.0.0.1 and has one",
         )
         arguments = command_line(
             binary,
@@ -110,6 +136,7 @@ def command(
             timeout=timeout,
             concurrency=concurrency,
         )
+        sys.stdout.flush()
         sys.stderr.flush()
         # The binary replaces this process, and so receives every signal itself.
         os.execv(binary, arguments)  # noqa: S606 - a shell would keep the signals
@@ -122,9 +149,28 @@ def command(
         rest_port=rest_port,
         concurrency=concurrency,
         max_bytes=max_request_mb * 2**20,
+        accept_gzip=accept_gzip,
+        allow_origins=allow_origins,
+        allow_hosts=allow_hosts,
         timeout=timeout,
         verify=verify,
     )
+
+
+def _refuse_embedded_options(host: str) -> None:
+    """Refuse the options on the command line that the binary could not honour.
+
+    Raises:
+        InputError: There is one.
+    """
+    given = [f"--{name.rstrip('s').replace('_', '-')}" for name in _EMBEDDED if is_given(name)]
+    if is_given("host") and host not in ("0.0.0.0", "::"):  # noqa: S104 - the binary's address
+        given.append(f"--host {host}")
+    if given:
+        raise InputError(
+            f"received {', '.join(given)}; {_BINARY} has no such setting and listens on every "
+            "address of this machine; use --engine embedded, or leave it out"
+        )
 
 
 def _verify(models: Path) -> None:
@@ -138,8 +184,11 @@ def _verify(models: Path) -> None:
 def _serve(models: Path, as_json: bool, **settings: Any) -> None:
     """Run the embedded server until it is interrupted."""
     from kmnist.server import Server
+    from kmnist.server.log_limit import LogLimit
 
-    logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(LogLimit())
+    logging.basicConfig(format="%(asctime)s %(message)s", handlers=[handler])
     logging.getLogger("kmnist").setLevel(logging.INFO)
     interrupt_on_sigterm()
     server = Server(models, **settings)
@@ -154,6 +203,7 @@ def _serve(models: Path, as_json: bool, **settings: Any) -> None:
             model=server.name,
             grpc=server.grpc_url,
             rest=server.rest_url,
+            page=f"{server.rest_url}/",
             note="Ctrl-C stops it",
         )
         server.wait()
@@ -162,7 +212,12 @@ def _serve(models: Path, as_json: bool, **settings: Any) -> None:
             signal.signal(number, _exit_at_once)
         click.echo("stopping after the running requests; Ctrl-C again stops at once", err=True)
     finally:
-        server.stop()
+        has_ended = server.stop()
+    if not has_ended:
+        click.echo("what has not finished in time is abandoned", err=True)
+        sys.stdout.flush()
+        # sys.exit would wait for the threads that run it.
+        os._exit(0)
 
 
 def _show(as_json: bool, *, note: str, **facts: str) -> None:

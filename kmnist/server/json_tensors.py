@@ -9,6 +9,7 @@ input, gets ``outputs``.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -17,14 +18,31 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.server.serving_error import invalid
+from kmnist.server.serving_error import ServingError, invalid, shortened
 
 __all__ = ["PredictBody", "encode", "parse"]
 
 _MAX_DIMENSIONS: Final = 32
+# Parsing a body holds Python's global lock, so that meanwhile no other request is answered.
+_MAX_DEPTH: Final = 64
+_MAX_CONTAINERS: Final = 200_000  # arrays and objects, which cost most; an image of 28x28 has 29
+_MAX_VALUES: Final = 5_000_000
 _BYTES_SUFFIX: Final = "_bytes"
+_BRACKETS: Final = re.compile(r"[\[\]{}]")
+# RapidJSON's words for the errors of Python's parser.
+_PARSE_ERRORS: Final = {
+    "Expecting value": "Invalid value.",
+    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
+    "Illegal trailing comma before end of object": "Missing a name for object member.",
+    "Illegal trailing comma before end of array": "Invalid value.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Unterminated string starting at": "Missing a closing quotation mark in string.",
+    "Invalid control character at": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+    "Extra data": "The document root must not be followed by other values.",
+}
 _JSON_TYPES: Final = {
-    bool: "Bool",
     int: "Number",
     float: "Number",
     str: "String",
@@ -41,7 +59,7 @@ class PredictBody:
     Attributes:
         signature_name: The name of the signature; "" for the default one.
         by_row: Whether the request is in row form.
-        value: The JSON value of ``instances`` or ``inputs``.
+        value: The JSON value of ``instances``, a list that is not empty, or of ``inputs``.
     """
 
     signature_name: str
@@ -58,16 +76,14 @@ class PredictBody:
             ServingError: Names, types or shapes do not match the signature.
         """
         if not dtypes:
-            raise invalid(f"Failed to get input map for signature: {self.signature_name}")
+            raise invalid(
+                f"Failed to get input map for signature: {shortened(self.signature_name)}"
+            )
         columns = self._rows(dtypes) if self.by_row else self._columns(dtypes)
         return {name: _array(name, columns[name], dtype) for name, dtype in dtypes.items()}
 
     def _rows(self, dtypes: Mapping[str, Any]) -> dict[str, list[Any]]:
         rows = self.value
-        if not isinstance(rows, list):
-            raise invalid(f"JSON Value: {_shown(rows)} Excepting 'instances' to be an list/array")
-        if not rows:
-            raise invalid("JSON Value: [] No values in 'instances' array")
         if not _is_named(rows[0]):
             if len(dtypes) > 1:
                 raise invalid(
@@ -99,12 +115,13 @@ class PredictBody:
         for name in self.value:
             if name not in dtypes:
                 raise invalid(
-                    f"Unknown input: {name} in 'inputs' object; expected: {','.join(sorted(dtypes))}"
+                    f"Unknown input: {shortened(name)} in 'inputs' object; "
+                    f"expected: {','.join(sorted(dtypes))}"
                 )
         return dict(self.value)
 
 
-def parse(body: bytes) -> PredictBody:
+def parse(body: bytes | bytearray) -> PredictBody:
     """Parse the body of a predict request.
 
     Raises:
@@ -112,29 +129,47 @@ def parse(body: bytes) -> PredictBody:
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
+    _check_size(body)
     try:
-        document = json.loads(body.decode("utf-8-sig"))
+        text = body.decode("utf-8-sig")
+        document = json.loads(text)
     except RecursionError:
-        raise invalid("JSON Parse error: the document is nested too deeply") from None
-    except ValueError as error:  # bad UTF-8, bad JSON, an integer of thousands of digits
+        raise _too_deep() from None
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode())
+        raise invalid(f"JSON Parse error: {_parse_error(error)} at offset: {offset}") from None
+    except UnicodeDecodeError as error:
+        raise invalid(
+            f"JSON Parse error: Invalid encoding in string. at offset: {error.start}"
+        ) from None
+    except ValueError as error:  # an integer of thousands of digits
         raise invalid(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
-        raise invalid(f"JSON Parse error: expected an object, received {_shown(document)}")
+        raise invalid(f"JSON Value: {_shown(document)} Is not object")
     signature_name = document.get("signature_name", "")
     if not isinstance(signature_name, str):
         raise invalid(
-            f"JSON Value: {_shown(signature_name)} not formatted correctly. "
+            f"JSON Value: {_shown(document)} not formatted correctly. "
             "'signature_name' key must be a string value."
         )
     match [key for key in ("instances", "inputs") if key in document]:
-        case [key]:
-            return PredictBody(signature_name, key == "instances", document[key])
+        case ["inputs"]:
+            return PredictBody(signature_name, False, document["inputs"])
+        case ["instances"]:
+            rows = document["instances"]
+            if not isinstance(rows, list):
+                raise invalid(
+                    f"JSON Value: {_shown(document)} Excepting 'instances' to be an list/array"
+                )
+            if not rows:
+                raise invalid(f"JSON Value: {_shown(document)} No values in 'instances' array")
+            return PredictBody(signature_name, True, rows)
         case []:
             raise invalid("Missing 'inputs' or 'instances' key")
         case _:
             raise invalid(
                 f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of "
-                "'inputs' or 'instances' keys to exist"
+                "'inputs' or 'instances' keys to exist "
             )
 
 
@@ -274,8 +309,7 @@ def _check_types(flat: list[Any], allowed: set[type], expected: str) -> None:
     if type(odd) is list:
         raise invalid(f"JSON Value: {_shown(odd)} Encountered list at unexpected level")
     raise invalid(
-        f"JSON Value: {_shown(odd)} Type: {_JSON_TYPES[type(odd)]} "
-        f"is not of expected type: {expected}"
+        f"JSON Value: {_shown(odd)} Type: {_json_type(odd)} is not of expected type: {expected}"
     )
 
 
@@ -299,12 +333,92 @@ def _decoded(item: dict[str, Any]) -> bytes:
         raise invalid("Unable to base64 decode") from None
 
 
+def _json_type(value: Any) -> str:
+    return str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
+
+
 def _shown(value: Any) -> str:
-    """Return the beginning of a value for a message."""
+    """Return a value for a message as TensorFlow Serving writes it, or the beginning of a long one."""
     if isinstance(value, (list, dict)) and len(value) > 8:
-        return f"{_JSON_TYPES[type(value)]} of {len(value):,}"
+        return f"{_json_type(value)} of {len(value):,}"
     try:
-        text = json.dumps(value)
+        text = json.dumps(value, indent=4)
     except RecursionError:
-        return _JSON_TYPES[type(value)]
+        return _json_type(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _check_size(body: bytes | bytearray) -> None:
+    """Refuse a document of too many values or levels before objects are created for them.
+
+    Raises:
+        ServingError: A limit is exceeded.
+    """
+    containers, values = _counted(body)
+    if containers <= _MAX_DEPTH and values <= _MAX_VALUES:
+        return
+    if values > _MAX_VALUES or containers > _MAX_CONTAINERS or _depth(body) > _MAX_DEPTH:
+        # Brackets and commas may have been those of strings.
+        body = _without_strings(body)
+        containers, values = _counted(body)
+    if values > _MAX_VALUES:
+        raise invalid(
+            f"the body has more than {_MAX_VALUES:,} JSON values; send fewer rows per request"
+        )
+    if containers > _MAX_CONTAINERS:
+        raise invalid(
+            f"the body has more than {_MAX_CONTAINERS:,} JSON arrays and objects; "
+            "send fewer rows per request"
+        )
+    if _depth(body) > _MAX_DEPTH:
+        raise _too_deep()
+
+
+def _without_strings(body: bytes | bytearray) -> bytes:
+    # A regular expression would create an object for every string.
+    body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    codes = np.frombuffer(body, np.uint8)
+    is_outside = np.logical_not(np.logical_xor.accumulate(codes == ord('"')))
+    return codes[is_outside].tobytes()
+
+
+def _counted(body: bytes | bytearray) -> tuple[int, int]:
+    """Return the number of arrays and objects, and of all values and keys, at most."""
+    containers = body.count(b"[") + body.count(b"{")
+    return containers, containers + body.count(b",") + body.count(b":")
+
+
+def _depth(body: bytes | bytearray) -> int:
+    steps = _STEP_OF_BYTE[np.frombuffer(body, np.uint8)]
+    return int(np.cumsum(steps[steps != 0], dtype=np.int64).max(initial=0))
+
+
+def _step_of_byte() -> NDArray[np.int8]:
+    steps = np.zeros(256, np.int8)
+    steps[list(b"[{")] = 1
+    steps[list(b"]}")] = -1
+    return steps
+
+
+_STEP_OF_BYTE: Final = _step_of_byte()
+
+
+def _too_deep() -> ServingError:
+    return invalid(
+        f"JSON Parse error: the document is nested too deeply; the limit is {_MAX_DEPTH}"
+    )
+
+
+def _parse_error(error: json.JSONDecodeError) -> str:
+    if error.msg == "Expecting ',' delimiter":
+        before = _without_strings(error.doc[: error.pos].encode()).decode()
+        opened: list[str] = []
+        for bracket in _BRACKETS.findall(before):
+            if bracket in "[{":
+                opened.append(bracket)
+            elif opened:
+                opened.pop()
+        if opened[-1:] == ["{"]:
+            return "Missing a comma or } after an object member."
+        return "Missing a comma or ] after an array element."
+    return _PARSE_ERRORS.get(error.msg, "Invalid value.")

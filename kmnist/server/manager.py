@@ -2,24 +2,27 @@
 
 The rules are TensorFlow Serving's. The folder is polled; a new version is loaded and warmed up
 beside the old one and replaces it in one step; the old one is freed when its last request has
-ended. As long as none of the wanted versions is available, the last available ones are kept.
+ended. As long as none of the wanted versions is available, the last available ones are kept. A load
+that hangs, on a network file system for example, delays the others only for a moment.
 """
 
+import errno
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.server.serving_error import ServingError, invalid
+from kmnist.server.serving_error import ServingError, invalid, shortened
 from kmnist.versions import (
     VersionPolicy,
     config_path,
@@ -31,10 +34,12 @@ from kmnist.versions import (
 __all__ = ["Manager"]
 
 State = pb.ModelVersionStatus.State
+# Seconds to wait for a load before the next version is loaded beside it.
+_PATIENCE: Final = 20.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Version:
     """A version in one of the states from START to END."""
 
@@ -44,6 +49,11 @@ class _Version:
     servable: Any = None
     users: int = 0
     failed_on: object = field(default=None, repr=False)
+    load: threading.Thread | None = None
+
+    @property
+    def is_loading(self) -> bool:
+        return self.load is not None and self.load.is_alive()
 
 
 class Manager:
@@ -60,6 +70,9 @@ class Manager:
         name: str,
         load: Callable[[Path], Any],
         on_load: Callable[[Path, ServingError | None, float], None] = lambda *_: None,
+        *,
+        stopping: threading.Event | None = None,
+        patience: float = _PATIENCE,
     ) -> None:
         """Create the manager; :meth:`poll` loads the versions.
 
@@ -69,23 +82,28 @@ class Manager:
             load: Returns the servable of a version folder.
             on_load: Called after every attempt to load a version, with its folder, the error if
                 any, and the duration in seconds.
+            stopping: Ends a wait for a load when it is set.
+            patience: Seconds to wait for a load before the next version is loaded beside it.
         """
         self.base = base
         self.name = name
         self._load = load
         self._on_load = on_load
+        self._stopping = stopping or threading.Event()
+        self._patience = patience
         self._lock = threading.Lock()
         self._versions: dict[int, _Version] = {}
         self._labels: Mapping[str, int] = {}
         self._policy = VersionPolicy()
         self._last_warning = ""
+        self._closed = False
 
     @contextmanager
     def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Any]:
         """Keep a servable loaded while the block uses it.
 
         Args:
-            name: The model name.
+            name: The model name; an empty one is refused as by TensorFlow Serving.
             version: The version number; None for the newest available version.
             label: The label of the version, instead of its number.
 
@@ -95,6 +113,8 @@ class Manager:
         Raises:
             ServingError: There is no such model, version or label, or it is not available.
         """
+        if not name:
+            raise invalid("ModelSpec has no name specified.")
         with self._lock:
             found = self._find(name, version, label)
             found.users += 1
@@ -115,10 +135,11 @@ class Manager:
         """
         with self._lock:
             known = self._versions if name == self.name else {}
+            shown = shortened(name)
             if version is not None and version not in known:
-                raise _not_found(f"Could not find version {version} of model {name}")
+                raise _not_found(f"Could not find version {version} of model {shown}")
             if not known:
-                raise _not_found(f"Could not find any versions of model {name}")
+                raise _not_found(f"Could not find any versions of model {shown}")
             numbers = sorted(known, reverse=True) if version is None else [version]
             return pb.GetModelStatusResponse(
                 model_version_status=[_version_status(known[number]) for number in numbers]
@@ -128,6 +149,12 @@ class Manager:
         """Return the available versions in ascending order."""
         with self._lock:
             return self._available()
+
+    def loading(self) -> bool:
+        """Return whether a load is running."""
+        with self._lock:
+            versions = list(self._versions.values())
+        return any(version.is_loading for version in versions)
 
     def failures(self) -> dict[int, str]:
         """Return the error message of each version; empty if a version may still become available."""
@@ -161,6 +188,7 @@ class Manager:
     def close(self) -> None:
         """Free every version as soon as no request uses it."""
         with self._lock:
+            self._closed = True
             versions = [self._versions[number] for number in self._available()]
             for version in versions:
                 version.state = State.UNLOADING
@@ -173,7 +201,7 @@ class Manager:
         if label is not None:
             labels = self._labels if name == self.name else {}
             if label not in labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
+                raise invalid(f"Unrecognized servable version label: {shortened(label)}")
             version = labels[label]
         if name == self.name:
             if version is None:
@@ -181,7 +209,8 @@ class Manager:
             found = self._versions.get(version) if version is not None else None
             if found is not None and found.state == State.AVAILABLE:
                 return found
-        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        shown = shortened(name)
+        wanted = f"Latest({shown})" if version is None else f"Specific({shown}, {version})"
         raise _not_found(f"Servable not found for request: {wanted}")
 
     def _available(self) -> list[int]:
@@ -211,31 +240,84 @@ class Manager:
             return
         with self._lock:
             version = self._versions.setdefault(number, _Version(number))
-            if version.state in (State.AVAILABLE, State.UNLOADING):
+            if version.state in (State.AVAILABLE, State.UNLOADING) or version.is_loading:
                 return
-        contents = _contents(folder)
+        try:
+            contents = _contents(folder)
+        except OSError as reason:
+            if version.failed_on != str(reason):
+                self._finish(
+                    version, folder, None, _unreadable(reason), str(reason), time.perf_counter()
+                )
+            return
         if version.failed_on == contents:
             return
-        version.state = State.LOADING
         if not any(name.startswith("saved_model.pb") for name, *_ in contents):
             # It is still being copied. As in TensorFlow Serving: neither loaded nor failed.
+            if version.state != State.LOADING:
+                _log.info("version %d of %s has no saved_model.pb yet", number, self.name)
+            version.state = State.LOADING
             return
+        version.state = State.LOADING
         _log.info("loading version %d of %s", number, self.name)
+        version.load = threading.Thread(
+            target=self._load_version,
+            args=(version, folder, contents),
+            name="kmnist-load",
+            daemon=True,
+        )
+        version.load.start()
+        self._wait_for(version)
+
+    def _wait_for(self, version: _Version) -> None:
+        """Wait until a load has ended, for as long as the patience lasts."""
+        end = time.monotonic() + self._patience
+        while version.load and version.is_loading and not self._stopping.is_set():
+            if time.monotonic() > end:
+                _log.warning(
+                    "version %d of %s is still loading after %.0f s",
+                    version.number,
+                    self.name,
+                    self._patience,
+                )
+                return
+            version.load.join(0.1)
+
+    def _load_version(self, version: _Version, folder: Path, contents: object) -> None:
         started = time.perf_counter()
         servable, error = None, None
         try:
             servable = self._load(folder)
         except Exception as reason:  # noqa: BLE001 - a broken model must not stop the server
             error = reason if isinstance(reason, ServingError) else _internal(reason)
-            _log.error("version %d of %s cannot be loaded: %s", number, self.name, error)
+        self._finish(version, folder, servable, error, contents, started)
+
+    def _finish(
+        self,
+        version: _Version,
+        folder: Path,
+        servable: Any,
+        error: ServingError | None,
+        contents: object,
+        started: float,
+    ) -> None:
+        """Record the result of an attempt to load a version whose folder had these contents."""
+        seconds = time.perf_counter() - started
+        if error:
+            _log.error("version %d of %s cannot be loaded: %s", version.number, self.name, error)
         with self._lock:
             version.servable, version.error = servable, error
             version.failed_on = contents if error else None
             version.state = State.END if error else State.AVAILABLE
-        seconds = time.perf_counter() - started
+            is_late = self._closed and servable is not None
+        if is_late:
+            self._free(version)
+            return
         self._on_load(folder, error, seconds)
         if not error:
-            _log.info("version %d of %s is available after %.1f s", number, self.name, seconds)
+            _log.info(
+                "version %d of %s is available after %.1f s", version.number, self.name, seconds
+            )
 
     def _free(self, version: _Version) -> None:
         servable, version.servable = version.servable, None
@@ -264,15 +346,36 @@ def _version_status(version: _Version) -> pb.ModelVersionStatus:
     )
 
 
+def _unreadable(reason: OSError) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.PERMISSION_DENIED
+        if isinstance(reason, PermissionError)
+        else grpc.StatusCode.INTERNAL,
+        f"{reason.filename} cannot be read: {reason.strerror}",
+    )
+
+
 def _contents(folder: Path) -> list[tuple[str, int, int]]:
-    """Return name, size and time of every file; a failed load is retried after they change."""
+    """Return name, size and time of every file; a failed load is retried after they change.
+
+    Raises:
+        OSError: A folder or a file cannot be read. A pipe or a device, whose content may never
+            come, counts as such.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
     found = []
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=fail):
         for name in names:
             path = os.path.join(parent, name)
             try:
-                stat = os.stat(path)
-            except OSError:  # deleted in the meantime
+                status = os.stat(path)
+            except FileNotFoundError:  # deleted in the meantime
                 continue
-            found.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file", path)
+            found.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
     return sorted(found)

@@ -73,10 +73,15 @@ class Metrics:
         self._runtime_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
 
     def load(self, folder: Path, error: Exception | None, seconds: float) -> None:
-        """Count an attempt to load a version and its duration in seconds."""
-        self._loads.labels(str(folder), "fail" if error else "success").inc()
+        """Count an attempt to load a version and its duration in seconds.
+
+        The label is not the whole path, which names users and disks, but ``/models/kmnist/1``: the
+        last three names, as in a container.
+        """
+        path = "/" + "/".join(name for name in folder.parts[-3:] if name != folder.anchor)
+        self._loads.labels(path, "fail" if error else "success").inc()
         if not error:
-            self._load_latency.labels(str(folder)).inc(seconds * 1e6)
+            self._load_latency.labels(path).inc(seconds * 1e6)
 
     def page(self) -> bytes:
         """Return the page in Prometheus's text format."""

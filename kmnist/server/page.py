@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-__all__ = ["PAGE_HEADERS", "read_page_file"]
+__all__ = ["MODEL_PATH", "PAGE_HEADERS", "read_page_file"]
+
+# Contains the name of the model. The file of this name has the default, for other web servers.
+MODEL_PATH: Final = "/model.json"
 
 _FOLDER: Final = Path(__file__).parent / "web"
 

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -11,15 +13,17 @@ import grpc
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.server.http_server import error_response, json_response, read_body
+from kmnist.server.access import Access
+from kmnist.server.http_server import error_response, inflate, json_response, read_body
 from kmnist.server.json_tensors import encode, parse
 from kmnist.server.monitoring import METRICS_PATH
-from kmnist.server.page import PAGE_HEADERS, read_page_file
+from kmnist.server.page import MODEL_PATH, PAGE_HEADERS, read_page_file
 from kmnist.server.servable import Servable, SignatureRunner
 from kmnist.server.service import Service
-from kmnist.server.serving_error import ServingError, invalid, one_line
+from kmnist.server.serving_error import ServingError, invalid, one_line, shortened
 
 __all__ = ["RestApi"]
 
@@ -40,18 +44,29 @@ class RestApi:
     """The responses to HTTP requests."""
 
     def __init__(
-        self, service: Service, *, concurrency: int, max_bytes: int, timeout: float
+        self,
+        service: Service,
+        access: Access,
+        *,
+        concurrency: int,
+        max_bytes: int,
+        accept_gzip: bool,
+        timeout: float,
     ) -> None:
         """Create the API.
 
         Args:
             service: The model.
+            access: The web pages that may use the API.
             concurrency: The number of predictions that run at a time.
-            max_bytes: The size limit of a body after decompression.
+            max_bytes: The size limit of a body, before and after decompression.
+            accept_gzip: Whether a body may be compressed.
             timeout: Seconds after which a prediction is abandoned with status 504.
         """
         self._service = service
+        self._access = access
         self._max_bytes = max_bytes
+        self._accept_gzip = accept_gzip
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="kmnist-rest")
 
@@ -60,23 +75,48 @@ class RestApi:
         # Not decoded: TensorFlow Serving takes a query string as a part of the model's name.
         path = request.raw_path
         try:
-            if path.lower().startswith("/v1/"):
-                return await self._api(request, path)
+            self._access.check(request.headers)
+            response = await self._routed(request, path)
         except ServingError as error:
             _log.info(
                 "%s %s %d: %s",
                 request.method,
-                one_line(path),
+                one_line(shortened(path)),
                 error.http_status,
                 one_line(error.message),
             )
-            return error_response(error.http_status, error.message)
+            response = error_response(error.http_status, error.message)
         except Exception as error:  # noqa: BLE001 - logged; the server continues
-            _log.exception("%s %s failed", request.method, one_line(path))
-            return error_response(500, f"{type(error).__name__}: {error}")
+            _log.exception("%s %s failed", request.method, one_line(shortened(path)))
+            response = error_response(500, f"{type(error).__name__}: {error}")
+        origin = request.headers.get("Origin")
+        if self._access.is_allowed(origin):
+            response.headers.update(
+                {
+                    "Access-Control-Allow-Origin": origin or "",
+                    "Access-Control-Allow-Methods": "GET, POST",
+                    "Access-Control-Allow-Headers": "Content-Type",
+                    "Vary": "Origin",
+                }
+            )
+        return response
+
+    def close(self) -> None:
+        """Cancel the predictions that have not started."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _routed(self, request: web.BaseRequest, path: str) -> web.Response:
+        if request.method == "OPTIONS" and self._access.is_allowed(request.headers.get("Origin")):
+            return web.Response(status=204)  # a browser asks before it lets a page send JSON
+        if path.lower().startswith("/v1/"):
+            return await self._api(request, path)
         if request.method in ("GET", "HEAD"):
             if path == METRICS_PATH:
                 return web.Response(body=self._service.metrics.page(), content_type="text/plain")
+            if path == MODEL_PATH:
+                response = json_response({"model": self._service.manager.name})
+                response.headers.update(PAGE_HEADERS)
+                return response
             found = await asyncio.to_thread(read_page_file, path)
             if found is not None:
                 body, media_type = found
@@ -85,10 +125,6 @@ class RestApi:
             status=404, text=_NOT_FOUND_PAGE, content_type="text/html", headers=PAGE_HEADERS
         )
 
-    def close(self) -> None:
-        """Cancel the predictions that have not started."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     async def _api(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method == "POST" and (match := _PREDICT_PATH.fullmatch(path)):
             return await self._predict(request, match)
@@ -96,7 +132,7 @@ class RestApi:
             return self._metadata(match) if match["metadata"] else self._status(match)
         if request.method == "GET" and path.lower() == "/v1/models":
             raise invalid("Missing model name in request.")
-        raise invalid(f"Malformed request: {request.method} {path}")
+        raise invalid(f"Malformed request: {request.method} {shortened(path)}")
 
     async def _predict(self, request: web.BaseRequest, match: re.Match[str]) -> web.Response:
         name, version, label = _target(match)
@@ -105,42 +141,89 @@ class RestApi:
                 grpc.StatusCode.UNIMPLEMENTED,
                 f"{match['verb']} is not supported; expected predict",
             )
-        body = await read_body(request, self._max_bytes)
+        is_compressed = self._is_compressed(request)
+        with ExitStack() as held:
+            share = held.enter_context(self._service.bodies.share())
+            body = await read_body(request, self._max_bytes, share)
 
-        def predict() -> bytes:
-            with self._service.manager.use(name, version, label) as servable:
-                parsed = parse(body)
-                signature = _signature(servable, parsed.signature_name)
-                inputs = parsed.inputs(signature.inputs)
-                outputs = self._service.run(signature, inputs)
-            return encode(outputs, by_row=parsed.by_row)
+            def predict() -> bytes:
+                with self._service.manager.use(name, version, label) as servable:
+                    with self._service.decoding(len(body), is_compressed=is_compressed):
+                        content = inflate(body, self._max_bytes, share) if is_compressed else body
+                        parsed = parse(content)
+                        signature = _signature(servable, parsed.signature_name)
+                        inputs = parsed.inputs(signature.inputs)
+                        by_row = parsed.by_row
+                        del content, parsed
+                    outputs = self._service.run(signature, inputs)
+                return encode(outputs, by_row=by_row)
 
-        with self._service.request(name, "REST"):
-            loop = asyncio.get_running_loop()
-            try:
-                async with asyncio.timeout(self._timeout):
-                    response = await loop.run_in_executor(self._threads, predict)
-            except TimeoutError:
-                raise ServingError(
-                    grpc.StatusCode.DEADLINE_EXCEEDED,
-                    f"Timed out after {self._timeout:g} seconds",
-                ) from None
+            with self._service.counted(name, "REST"):
+                held.enter_context(self._service.slot())
+                return await self._run(predict, held)
+
+    async def _run(self, predict: Callable[[], bytes], held: ExitStack) -> web.Response:
+        """Run ``predict`` in a thread; ``held`` is closed when it ends, after a timeout too."""
+        work = self._threads.submit(_without_traceback, predict)
+        held = held.pop_all()
+        work.add_done_callback(lambda _: held.close())
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await asyncio.wrap_future(work)
+        except TimeoutError:
+            raise ServingError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"Timed out after {self._timeout:g} seconds",
+            ) from None
         return web.Response(body=response, content_type="application/json")
+
+    def _is_compressed(self, request: web.BaseRequest) -> bool:
+        """Return whether the body is a gzip stream.
+
+        Raises:
+            ServingError: It is, and that is not accepted; or it is in another encoding.
+        """
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding == "identity":
+            return False
+        if encoding in ("gzip", "x-gzip") and self._accept_gzip:
+            return True
+        accepted = "gzip or no encoding" if self._accept_gzip else "no encoding"
+        raise ServingError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"received a body with Content-Encoding {shortened(encoding)}; expected {accepted}",
+            http_status=415,
+        )
 
     def _metadata(self, match: re.Match[str]) -> web.Response:
         name, version, label = _target(match)
         with self._service.manager.use(name, version, label) as servable:
             spec = pb.ModelSpec(name=name)
             spec.version.value = servable.version
-            signatures = pb.SignatureDefMap.FromString(servable.metadata)
+            definitions = pb.SignatureDefMap.FromString(servable.metadata).signature_def
+        # With TensorFlow's own message, which has fields that this project's leaves out.
+        signatures = {
+            signature: _dict(SignatureDef.FromString(definition.SerializeToString()))
+            for signature, definition in definitions.items()
+        }
+        signature_def = {"signature_def": signatures}
         return json_response(
-            {"model_spec": _dict(spec), "metadata": {"signature_def": _dict(signatures)}}
+            {"model_spec": _dict(spec), "metadata": {"signature_def": signature_def}}
         )
 
     def _status(self, match: re.Match[str]) -> web.Response:
         # As in TensorFlow Serving, a label is ignored here: all versions are listed.
         name, version, _ = _target(match)
         return json_response(_dict(self._service.manager.status(name, version)))
+
+
+def _without_traceback(predict: Callable[[], bytes]) -> bytes:
+    """Call ``predict``; an error keeps no frame, and so no body, in memory."""
+    try:
+        return predict()
+    except ServingError as error:
+        code, message, status = error.code, error.message, error.http_status
+    raise ServingError(code, message, http_status=status)
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str | None]:
@@ -160,7 +243,7 @@ def _signature(servable: Servable, name: str) -> SignatureRunner:
     try:
         return servable.signature(name)
     except ServingError:
-        shown = name or "serving_default"
+        shown = shortened(name) or "serving_default"
         raise invalid(f'Serving signature name: "{shown}" not found in signature def') from None
 
 

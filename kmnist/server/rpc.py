@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
@@ -20,12 +21,16 @@ from kmnist.protocol.methods import (
 )
 from kmnist.protocol.tensors import TensorError, from_array, to_array
 from kmnist.server.service import Service
-from kmnist.server.serving_error import ServingError, invalid, one_line
+from kmnist.server.serving_error import ServingError, invalid, one_line, shortened
 
 __all__ = ["GrpcServer"]
 
-# Threads beyond the limit of the service, for refusals, states and health checks under load.
+# Threads beyond the limit of the service, for refusals under load.
 _SPARE_THREADS: Final = 4
+# Threads for states, signatures and health checks, which slow callers of Predict do not occupy.
+_STATUS_THREADS: Final = 4
+# Calls at a time, for each place of the service. Further ones are refused without a thread.
+_CALLS_PER_PLACE: Final = 16
 _log = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 
@@ -50,13 +55,16 @@ class GrpcServer:
         self._threads = ThreadPoolExecutor(
             concurrency + _SPARE_THREADS, thread_name_prefix="kmnist-grpc"
         )
+        self._status_threads = ThreadPoolExecutor(
+            _STATUS_THREADS, thread_name_prefix="kmnist-grpc-status"
+        )
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._server = grpc.server(
-            self._threads,
+            self._status_threads,
             handlers=[
-                _handler(PREDICT, self._predict, pb.PredictRequest),
-                _handler(GET_MODEL_METADATA, self._metadata, pb.GetModelMetadataRequest),
-                _handler(GET_MODEL_STATUS, self._status, pb.GetModelStatusRequest),
+                self._handler(PREDICT, self._predict, self._threads),
+                self._handler(GET_MODEL_METADATA, self._metadata),
+                self._handler(GET_MODEL_STATUS, self._status),
             ],
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
@@ -64,7 +72,7 @@ class GrpcServer:
                 # A second server on the same port must fail instead of taking half of the requests.
                 ("grpc.so_reuseport", 0),
             ],
-            maximum_concurrent_rpcs=4 * (concurrency + _SPARE_THREADS),
+            maximum_concurrent_rpcs=_CALLS_PER_PLACE * (concurrency + _SPARE_THREADS),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
@@ -82,30 +90,35 @@ class GrpcServer:
         """Refuse new requests, and cancel those in progress after ``grace`` seconds."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace).wait()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._status_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
-        spec = request.model_spec
-        with (
-            self._service.request(spec.name, "GRPC"),
-            self._service.manager.use(spec.name, *_version(request)) as servable,
-        ):
-            signature = servable.signature(spec.signature_name)
-            inputs = _arrays(request.inputs, self._max_bytes)
+    def _predict(self, data: bytes) -> pb.PredictResponse:
+        with ExitStack() as held:
+            with self._service.decoding(len(data)):
+                request = _parsed(data, pb.PredictRequest)
+                name = request.model_spec.name
+                held.enter_context(self._service.counted(name, "GRPC"))
+                held.enter_context(self._service.slot())
+                servable = held.enter_context(self._service.manager.use(name, *_version(request)))
+                signature = servable.signature(request.model_spec.signature_name)
+                signature.check_names(request.inputs.keys())
+                inputs = _arrays(request.inputs, self._max_bytes)
+                output_filter = list(request.output_filter)
+                del request
             outputs = self._service.run(signature, inputs)
-            response = pb.PredictResponse(
-                model_spec=_spec(spec.name, servable.version, signature.name)
-            )
-            for name in _wanted(request.output_filter, signature.outputs):
-                _write(outputs[name], response.outputs[name])
+            response = pb.PredictResponse(model_spec=_spec(name, servable.version, signature.name))
+            for output in _wanted(output_filter, signature.outputs):
+                _write(outputs[output], response.outputs[output])
             return response
 
-    def _metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
+    def _metadata(self, data: bytes) -> pb.GetModelMetadataResponse:
+        request = _parsed(data, pb.GetModelMetadataRequest)
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != "signature_def":
-                raise invalid(f"Metadata field {field} is not supported")
+                raise invalid(f"Metadata field {shortened(field)} is not supported")
         name = request.model_spec.name
         with self._service.manager.use(name, *_version(request)) as servable:
             return pb.GetModelMetadataResponse(
@@ -117,32 +130,57 @@ class GrpcServer:
                 },
             )
 
-    def _status(self, request: pb.GetModelStatusRequest) -> pb.GetModelStatusResponse:
+    def _status(self, data: bytes) -> pb.GetModelStatusResponse:
+        request = _parsed(data, pb.GetModelStatusRequest)
         # As in TensorFlow Serving, a label is ignored here: all versions are listed.
         version, _ = _version(request)
         return self._service.manager.status(request.model_spec.name, version)
 
+    def _handler(
+        self,
+        path: str,
+        answer: Callable[[bytes], Message],
+        threads: ThreadPoolExecutor | None = None,
+    ) -> Any:
+        """Return the handler of the method at ``path``, which is ``/service/method``.
 
-def _handler(path: str, answer: Callable[[_Request], Message], request_type: type[_Request]) -> Any:
-    """Return the handler of the method at ``path``, which is ``/service/method``."""
-    _, service, method = path.split("/")
+        Args:
+            path: The path of the method.
+            answer: Returns the response to a serialized request.
+            threads: The threads that run it; None for those of the server.
+        """
+        _, service, method = path.split("/")
 
-    def handle(request: _Request, context: grpc.ServicerContext) -> Message:
-        try:
-            return answer(request)
-        except ServingError as error:
-            _log.info("gRPC %s %s: %s", method, error.code.name, one_line(error.message))
-            _abort(context, error.code, error.message)
-        except Exception as error:  # noqa: BLE001 - logged; the server continues
-            _log.exception("gRPC %s failed", method)
-            _abort(context, grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+        def handle(data: bytes, context: grpc.ServicerContext) -> Message:
+            try:
+                with self._service.bodies.share() as share:
+                    share.grow(len(data))
+                    return answer(data)
+            except ServingError as error:
+                _log.info("gRPC %s %s: %s", method, error.code.name, one_line(error.message))
+                _abort(context, error.code, error.message)
+            except Exception as error:  # noqa: BLE001 - logged; the server continues
+                _log.exception("gRPC %s failed", method)
+                failure = ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                _abort(context, failure.code, failure.message)
 
-    unary = grpc.unary_unary_rpc_method_handler(
-        handle,
-        request_deserializer=request_type.FromString,
-        response_serializer=lambda response: response.SerializeToString(),
-    )
-    return grpc.method_handlers_generic_handler(service, {method: unary})
+        handle.experimental_thread_pool = threads  # type: ignore[attr-defined]
+        unary = grpc.unary_unary_rpc_method_handler(
+            handle,
+            # Parsed by the method: gRPC would log a traceback for each message that is garbage.
+            request_deserializer=None,
+            response_serializer=lambda response: response.SerializeToString(),
+        )
+        return grpc.method_handlers_generic_handler(service, {method: unary})
+
+
+def _parsed(data: bytes, message: type[_Request]) -> _Request:
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        raise ServingError(
+            grpc.StatusCode.INTERNAL, f"the request is not a {message.__name__}"
+        ) from None
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
@@ -196,11 +234,11 @@ def _wanted(output_filter: Any, outputs: tuple[str, ...]) -> list[str]:
     for name in wanted:
         if name not in outputs:
             raise invalid(
-                f"output tensor alias not found in signature: {name} "
+                f"output tensor alias not found in signature: {shortened(name)} "
                 f"Outputs expected to be in the set {{{','.join(sorted(outputs))}}}."
             )
     if len(set(wanted)) < len(wanted):
-        raise invalid(f"duplicate output tensor alias in {wanted}")
+        raise invalid(f"duplicate output tensor alias in {shortened(str(wanted))}")
     return wanted or list(outputs)
 
 

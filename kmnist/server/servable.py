@@ -10,6 +10,7 @@ created.
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.metadata import Signature, TensorSpec
 from kmnist.protocol.tensors import dtype_name, shape_of
 from kmnist.protocol.warmup import read_warmup
-from kmnist.server.serving_error import ServingError, from_tensorflow, invalid
+from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, shortened
 from kmnist.versions import verify_version
 
 __all__ = ["Servable", "SignatureRunner"]
@@ -65,8 +66,7 @@ class SignatureRunner:
         Raises:
             ServingError: Names or dtypes differ from the signature's, or the model failed.
         """
-        if inputs.keys() != self.inputs.keys():
-            raise invalid(_wrong_names(set(inputs), set(self.inputs)))
+        self.check_names(inputs.keys())
         for name, dtype in self.inputs.items():
             if inputs[name].dtype != dtype:
                 raise invalid(
@@ -80,6 +80,15 @@ class SignatureRunner:
         except (TypeError, ValueError) as error:  # a string tensor with elements other than bytes
             raise invalid(str(error)) from None
         return dict(zip(self.outputs, results, strict=True))
+
+    def check_names(self, names: AbstractSet[str]) -> None:
+        """Compare the names of the inputs of a request with those of the signature.
+
+        Raises:
+            ServingError: They differ.
+        """
+        if names != self.inputs.keys():
+            raise invalid(_wrong_names(set(names), set(self.inputs)))
 
 
 class Servable:
@@ -137,7 +146,7 @@ class Servable:
         except KeyError:
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f'Serving signature key "{name}" not found.',
+                f'Serving signature key "{shortened(name)}" not found.',
             ) from None
 
     def close(self) -> None:
@@ -236,7 +245,7 @@ def _is_callable(definition: Any) -> bool:
 
 def _wrong_names(received: set[str], expected: set[str]) -> str:
     def listed(names: set[str]) -> str:
-        return "{" + ",".join(sorted(names)) + "}"
+        return "{" + shortened(",".join(sorted(names))) + "}"
 
     return (
         f"input size does not match signature: {len(received)}!={len(expected)} "

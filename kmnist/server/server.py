@@ -5,13 +5,15 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.server.access import Access
 from kmnist.server.base_folder import require_base_folder
 from kmnist.server.sockets import authority, bind, listening_on
 from kmnist.versions import list_versions
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
     from kmnist.server.http_server import HttpServer
     from kmnist.server.manager import Manager
     from kmnist.server.rpc import GrpcServer
+    from kmnist.server.service import Service
 
 __all__ = ["Server"]
 
+# The bytes of all requests together, as a multiple of the limit of one.
+_BODIES: Final = 4
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +59,9 @@ class Server:
         grpc_port: int = 8500,
         concurrency: int = 64,
         max_bytes: int = 64 * 2**20,
+        accept_gzip: bool = False,
+        allow_origins: Iterable[str] = (),
+        allow_hosts: Iterable[str] = (),
         timeout: float = 30.0,
         grace: float = 30.0,
         poll_seconds: float = 1.0,
@@ -69,9 +77,15 @@ class Server:
             grpc_port: The port of the gRPC API; 0 for any free port.
             concurrency: The number of requests that are processed at a time, over both
                 transports; further ones are refused.
-            max_bytes: The size limit of a request.
-            timeout: Seconds after which a REST request is abandoned. Over gRPC, the caller sets a
-                deadline.
+            max_bytes: The size limit of a request. All requests together may have four times as
+                many bytes.
+            accept_gzip: Whether the body of a REST request may be compressed.
+            allow_origins: Origins of other web pages that may use the REST API, such as
+                ``https://example.org``. The requests of other pages are refused.
+            allow_hosts: Further host names of this server, without a port. REST requests for other
+                names are refused if ``host`` is a loopback address or this is not empty.
+            timeout: Seconds after which a REST request is answered with an error; it occupies its
+                place until its computation ends. Over gRPC, the caller sets a deadline.
             grace: Seconds for the requests in progress to finish when the server stops.
             poll_seconds: The interval at which the folder and ``models.config`` are read.
             verify: Refuse to load a version that differs from its manifest; see
@@ -93,6 +107,7 @@ class Server:
                 f"received port {rest_port} for both REST and gRPC; expected two different ports"
             )
         self.host = host
+        self._accept_gzip = accept_gzip
         self._concurrency = concurrency
         self._max_bytes = max_bytes
         self._timeout = timeout
@@ -100,11 +115,15 @@ class Server:
         self._poll_seconds = poll_seconds
         self._verify = verify
         self._stopping = threading.Event()
+        self._manager: Manager | None = None
+        self._service: Service | None = None
         # Bound but not listening: the ports are reserved, and connections are refused until a
         # version is available. Clients of TensorFlow Serving take that as a sign of loading.
         with ExitStack() as cleanup:
             self._rest_socket = cleanup.enter_context(bind(host, rest_port))
             self._grpc_socket = cleanup.enter_context(bind(host, grpc_port))
+            address = self._rest_socket.getsockname()[0]
+            self._access = Access(host, address, allow_origins, allow_hosts)
             self._cleanup = cleanup.pop_all()
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
@@ -161,28 +180,28 @@ class Server:
         try:
             metrics = Metrics()
             load = partial(Servable, verify=self._verify)
-            manager = Manager(self.base, self.name, load, on_load=metrics.load)
+            manager = self._manager = Manager(
+                self.base, self.name, load, on_load=metrics.load, stopping=self._stopping
+            )
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)
             self._run_poller(manager)
-            service = Service(manager, metrics, self._concurrency)
+            service = self._service = Service(
+                manager, metrics, self._concurrency, _BODIES * self._max_bytes
+            )
             self._grpc_socket.close()
             with listening_on(self.host, self.grpc_port) as address:
                 grpc_server = GrpcServer(service, address, self._concurrency, self._max_bytes)
             api = RestApi(
                 service,
+                self._access,
                 concurrency=self._concurrency,
                 max_bytes=self._max_bytes,
+                accept_gzip=self._accept_gzip,
                 timeout=self._timeout,
             )
             self._cleanup.callback(api.close)
-            http_server = HttpServer(
-                api.respond,
-                self._rest_socket,
-                concurrency=self._concurrency,
-                max_bytes=self._max_bytes,
-                grace=self._grace,
-            )
+            http_server = HttpServer(api.respond, self._rest_socket, grace=self._grace)
             loop = self._run_loop()
             self._cleanup.callback(self._stop_transports, loop, http_server, grpc_server)
             with listening_on(self.host, self.rest_port):
@@ -196,10 +215,18 @@ class Server:
         """Block until another thread calls ``stop``."""
         self._stopping.wait()
 
-    def stop(self) -> None:
-        """Refuse new requests, wait until those in progress have finished, and free the model."""
+    def stop(self) -> bool:
+        """Refuse new requests, wait until those in progress have finished, and free the model.
+
+        Returns:
+            Whether nothing of the server runs any more. Not so if a computation or a load has
+            outlasted the grace, which cannot be interrupted: Python waits for it when the process
+            ends, unless that is done by ``os._exit``.
+        """
         self._stopping.set()
         self._cleanup.close()
+        is_loading = self._manager is not None and self._manager.loading()
+        return not is_loading and not (self._service and self._service.in_progress)
 
     def _wait_for_version(self, manager: "Manager") -> None:
         while True:
@@ -238,7 +265,7 @@ class Server:
 
         thread = threading.Thread(target=poll, name="kmnist-poll", daemon=True)
         thread.start()
-        self._cleanup.callback(thread.join)
+        self._cleanup.callback(thread.join, self._grace)
 
     def _stop_transports(
         self, loop: asyncio.AbstractEventLoop, http_server: "HttpServer", grpc_server: "GrpcServer"

@@ -1,20 +1,26 @@
-"""Prediction, as both transports use it: limited in number and counted."""
+"""Prediction, as both transports use it: limited in number and in bytes, and counted."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from numpy.typing import NDArray
 
+from kmnist.server.bodies import ByteBudget
 from kmnist.server.manager import Manager
 from kmnist.server.monitoring import Metrics
 from kmnist.server.servable import SignatureRunner
 from kmnist.server.serving_error import ServingError
 
 __all__ = ["Service"]
+
+# A request of more bytes is decoded alone: its objects in memory are many times its size. Nothing
+# is lost by that, because they are created while Python's global lock is held.
+_LARGE: Final = 2**20
 
 
 class Service:
@@ -23,9 +29,12 @@ class Service:
     Attributes:
         manager: The versions of the model.
         metrics: The counters of the metrics page.
+        bodies: The limit of the bytes of all requests together.
     """
 
-    def __init__(self, manager: Manager, metrics: Metrics, concurrency: int) -> None:
+    def __init__(
+        self, manager: Manager, metrics: Metrics, concurrency: int, body_bytes: int
+    ) -> None:
         """Create the service.
 
         Args:
@@ -33,46 +42,79 @@ class Service:
             metrics: The counters of the metrics page.
             concurrency: The number of requests that are processed at a time. Further ones are
                 refused at once: a caller can retry elsewhere, but cannot leave a queue.
+            body_bytes: The limit of the bytes of all requests together.
         """
         self.manager = manager
         self.metrics = metrics
-        self._slots = threading.BoundedSemaphore(concurrency)
+        self.bodies = ByteBudget(body_bytes)
+        self._concurrency = concurrency
+        self._lock = threading.Lock()
+        self._in_progress = 0
+        self._decoding = threading.Lock()
+
+    @property
+    def in_progress(self) -> int:
+        """The number of requests that are being processed, abandoned ones included."""
+        return self._in_progress
 
     @contextmanager
-    def request(self, model: str, entrypoint: str) -> Iterator[None]:
-        """Occupy a slot while the block processes a request, and count its result.
+    def counted(self, model: str, entrypoint: str) -> Iterator[None]:
+        """Count a request, its result and its duration.
 
         Args:
             model: The model name of the request.
             entrypoint: GRPC or REST.
-
-        Raises:
-            ServingError: All slots are occupied.
         """
         # Names of other models do not become labels: callers could create any number of them.
-        counted = model if model == self.manager.name else "(unknown)"
+        label = model if model == self.manager.name else "(unknown)"
         status = grpc.StatusCode.INTERNAL
         started = time.perf_counter()
         try:
-            with self._slot():
-                yield
+            yield
             status = grpc.StatusCode.OK
         except ServingError as error:
             status = error.code
             raise
         finally:
-            self.metrics.request(counted, entrypoint, status, time.perf_counter() - started)
+            self.metrics.request(label, entrypoint, status, time.perf_counter() - started)
 
     @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(blocking=False):
-            raise ServingError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted", http_status=503
-            )
+    def slot(self) -> Iterator[None]:
+        """Occupy one of the places of concurrent requests.
+
+        Raises:
+            ServingError: All of them are occupied.
+        """
+        with self._lock:
+            if self._in_progress >= self._concurrency:
+                raise ServingError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    "Server Threadpool Exhausted",
+                    http_status=503,
+                )
+            self._in_progress += 1
         try:
             yield
         finally:
-            self._slots.release()
+            with self._lock:
+                self._in_progress -= 1
+
+    @contextmanager
+    def decoding(self, size: int, *, is_compressed: bool = False) -> Iterator[None]:
+        """Decode a request of ``size`` bytes in the block, if it is large while no other one is."""
+        if size <= _LARGE and not is_compressed:
+            yield
+            return
+        with self._decoding:
+            collects = gc.isenabled()
+            # The objects of a document are no cycles, but so many that Python would search all
+            # objects of TensorFlow for cycles again and again.
+            gc.disable()
+            try:
+                yield
+            finally:
+                if collects:
+                    gc.enable()
 
     def run(
         self, signature: SignatureRunner, inputs: Mapping[str, NDArray[Any]]

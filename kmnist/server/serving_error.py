@@ -12,8 +12,11 @@ import grpc
 from kmnist.errors import KmnistError
 from kmnist.protocol.codes import HTTP_STATUS_OF_CODE
 
-__all__ = ["ServingError", "from_tensorflow", "invalid", "one_line"]
+__all__ = ["ServingError", "from_tensorflow", "invalid", "one_line", "shortened"]
 
+# gRPC sends a message as a header, of which a client accepts 8 KiB; a byte may become three.
+_MAX_MESSAGE_BYTES: Final = 2048
+_MAX_NAME: Final = 100
 _CODE_OF_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -33,9 +36,12 @@ class ServingError(KmnistError):
 
         Args:
             code: The gRPC status code.
-            message: The message for the caller.
+            message: The message for the caller; the end of a long one is cut off.
             http_status: The HTTP status if it differs from the usual one of ``code``.
         """
+        encoded = message.encode(errors="replace")
+        if len(encoded) > _MAX_MESSAGE_BYTES:
+            message = encoded[:_MAX_MESSAGE_BYTES].decode(errors="ignore") + "..."
         super().__init__(message)
         self.code = code
         self.message = message
@@ -56,3 +62,8 @@ def from_tensorflow(error: Any) -> ServingError:
 def one_line(text: str) -> str:
     """Replace unprintable characters, so that a caller cannot forge lines or colours in the log."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def shortened(name: str) -> str:
+    """Return a name of a caller for a message, cut off if it is long."""
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."

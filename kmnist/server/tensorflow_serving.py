@@ -1,12 +1,22 @@
-"""The command line of TensorFlow Serving's binary for a folder of versions on this machine."""
+"""The command line of TensorFlow Serving's binary for a folder of versions on this machine.
 
+Run as a module, it keeps the configuration of a running binary in step with ``models.config``.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
 from google.protobuf import text_format
 
-from kmnist.errors import MissingError
+from kmnist.atomic import replacing
+from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol.models_config_pb2 import ModelServerConfig
 from kmnist.server.monitoring import METRICS_PATH
 from kmnist.versions import config_path, read_model_config
@@ -14,6 +24,10 @@ from kmnist.versions import config_path, read_model_config
 __all__ = ["command_line"]
 
 _MONITORING: Final = f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
+# How often models.config is read here, and its copy by the binary, which logs a line each time.
+_SECONDS: Final = 1.0
+_BINARY_SECONDS: Final = 10
+_log = logging.getLogger(__name__)
 
 
 def command_line(
@@ -28,9 +42,9 @@ def command_line(
 ) -> list[str]:
     """Return the command line that serves the model as the embedded server does.
 
-    The configuration files are written to a new temporary folder, which is not deleted: the server
-    re-reads them. ``models.config`` contains the path of the model in a container; the copy
-    contains its path on this machine.
+    ``models.config`` contains the path of the model in a container, so the binary gets a copy with
+    the path on this machine, in a temporary folder. For as long as this process runs, whose place
+    the binary is to take by ``exec``, another one updates the copy; then it deletes the folder.
 
     Args:
         binary: The path of ``tensorflow_model_server``.
@@ -48,15 +62,23 @@ def command_line(
         InputError: The ``models.config`` beside ``base`` is invalid.
     """
     base = base.absolute()
-    config = _models_config(base, name or base.name)
+    name = name or base.name
+    config = _models_config(base, name)
     folder = Path(tempfile.mkdtemp(prefix="kmnist-serve-"))
     models = folder / "models.config"
     models.write_text(config, encoding="utf-8")
     monitoring = folder / "monitoring.config"
     monitoring.write_text(_MONITORING, encoding="utf-8")
+    subprocess.Popen(  # noqa: S603 - this module
+        [sys.executable, "-m", __name__, str(folder), str(base), name, str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C ends the binary first
+    )
     return [
         binary,
         f"--model_config_file={models}",
+        f"--model_config_file_poll_wait_seconds={_BINARY_SECONDS}",
         f"--monitoring_config_file={monitoring}",
         # A label is checked before its version is loaded; without this flag the start fails.
         "--allow_version_labels_for_unavailable_models=true",
@@ -72,10 +94,30 @@ def command_line(
     ]
 
 
+def _keep_in_step(folder: Path, base: Path, name: str, server: int) -> None:
+    """Update the copy of ``models.config`` while its parent ``server`` runs, then delete it."""
+    copy = folder / "models.config"
+    written = copy.read_text(encoding="utf-8")
+    warned = ""
+    while os.getppid() == server:
+        time.sleep(_SECONDS)
+        try:
+            config = _models_config(base, name)
+            if config != written:
+                with replacing(copy) as file:
+                    file.write(config.encode())
+                written, warned = config, ""
+        except (KmnistError, OSError) as error:
+            if str(error) != warned:
+                _log.warning("%s; the previous configuration stays in effect", error)
+                warned = str(error)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _models_config(base: Path, name: str) -> str:
     config = ModelServerConfig()
     entry = config.model_config_list.config.add(
-        name=name, base_path=str(base), model_platform="tensorflow"
+        name=name, base_path=os.fspath(base), model_platform="tensorflow"
     )
     try:
         known = read_model_config(config_path(base), base.name)
@@ -90,3 +132,7 @@ def _models_config(base: Path, name: str) -> str:
         else:
             entry.model_version_policy.all.SetInParent()
     return text_format.MessageToString(config, as_utf8=True)
+
+
+if __name__ == "__main__":
+    _keep_in_step(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

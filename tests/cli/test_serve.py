@@ -89,7 +89,7 @@ def test_sigterm_lets_a_running_request_finish(
 ) -> None:
     process = start("--models", base, "--engine", "embedded", "--json", *PORTS, **binary)
     facts = json.loads(next_line(process.stdout))
-    assert facts.keys() == {"engine", "model", "grpc", "rest"}
+    assert facts.keys() == {"engine", "model", "grpc", "rest", "page"}
     assert (facts["engine"], facts["model"]) == ("embedded", "double")
     with urllib.request.urlopen(f"{facts['rest']}/v1/models/double") as response:
         assert b'"state": "AVAILABLE"' in response.read()
@@ -97,7 +97,7 @@ def test_sigterm_lets_a_running_request_finish(
     body = b'{"instances": [1, 2]}'
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(
-            b"POST /v1/models/double:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            b"POST /v1/models/double:predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 100")  # the request is running
@@ -109,6 +109,54 @@ def test_sigterm_lets_a_running_request_finish(
         connection.sendall(body)
         assert b'{"predictions": [2.0, 4.0]}' in connection.recv(1000)
     assert process.wait(30) == 0
+
+
+def test_sigterm_ends_the_command_although_a_call_does_not_end(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.forever = tf.function(
+        lambda x: {"y": tf.while_loop(lambda y: tf.greater(y, 0.0), lambda y: y + 1.0, [x])[0]},
+        input_signature=[tf.TensorSpec((), tf.float32, name="x")],
+    )
+    tf.saved_model.save(module, str(tmp_path / "forever" / "1"), signatures=module.forever)
+    script = (
+        "from kmnist.server import Server; from kmnist.cli.serve import command\n"
+        "Server.__init__.__kwdefaults__['grace'] = 0.1\n"
+        "command.main()"
+    )
+    arguments = ["--models", str(tmp_path / "forever"), "--engine", "embedded", "--json", *PORTS]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        port = int(json.loads(next_line(process.stdout))["rest"].rpartition(":")[2])
+        body = b'{"inputs": 1}'
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(
+                b"POST /v1/models/forever:predict HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(body) + body
+            )
+            status = f"http://127.0.0.1:{port}/v1/models/forever"
+            with urllib.request.urlopen(status) as response:  # the call before it is running
+                assert response.status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read().endswith("what has not finished in time is abandoned\n")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_address_of_the_page_is_printed(start: Start, base: Path) -> None:
+    process = start("--models", base, "--engine", "embedded", *PORTS)
+    lines = [next_line(process.stdout) for _ in range(6)]
+    [rest, page] = [line.split()[1] for line in lines if line.split()[0] in ("rest", "page")]
+    assert page == f"{rest}/"
+    with urllib.request.urlopen(f"{page}model.json") as response:
+        assert json.load(response) == {"model": "double"}
 
 
 def test_ctrl_c_ends_the_wait_for_a_first_version(start: Start, tmp_path: Path) -> None:
@@ -217,6 +265,36 @@ def test_tensorflow_serving_replaces_the_command(
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 7
     assert next_line(process.stdout) == "terminated\n"
+    while list(Path(binary["TMPDIR"]).glob("kmnist-serve-*")):
+        """The end of the binary is noticed within a second."""
+
+
+def test_the_note_says_what_tensorflow_serving_lacks(
+    start: Start, base: Path, binary: dict[str, str]
+) -> None:
+    process = start("--models", base, **binary)
+    lines = [next_line(process.stdout) for _ in range(5)]
+    assert lines[-1].startswith("note   it listens on every address of this machine, and has no ")
+    flags_of(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--host", "127.0.0.1"], "--host 127.0.0.1"),
+        (["--max-request-mb", "1"], "--max-request-mb"),
+        (["--accept-gzip"], "--accept-gzip"),
+        (["--allow-origin", "https://a", "--allow-host", "b"], "--allow-origin, --allow-host"),
+    ],
+)
+def test_options_that_tensorflow_serving_lacks_are_refused(
+    base: Path, binary: dict[str, str], arguments: list[str], named: str
+) -> None:
+    result = run("--models", base, *arguments, **binary)
+    assert result.returncode == 2
+    assert f"received {named}; tensorflow_model_server has no such setting" in result.stderr
 
 
 def test_tensorflow_serving_gets_policy_and_labels(

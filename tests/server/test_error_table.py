@@ -185,14 +185,20 @@ def test_too_many_concurrent_requests(base: Path, stubs: Connect, stuck: Stuck) 
         assert ask(server, PREDICT, BODY).status == 200
 
 
-def test_a_request_that_exceeds_the_timeout(base: Path, stubs: Connect, stuck: Stuck) -> None:
-    with Server(base, rest_port=0, grpc_port=0, timeout=0.1) as server:
+def test_a_request_that_exceeds_the_timeout_occupies_its_place_until_it_ends(
+    base: Path, stubs: Connect, stuck: Stuck
+) -> None:
+    with Server(base, rest_port=0, grpc_port=0, timeout=0.1, concurrency=2) as server:
         over_rest = ask(server, PREDICT, BODY)
         assert (over_rest.status, over_rest.body) == (504, {"error": "Timed out after 0.1 seconds"})
         code, _ = grpc_error(stubs(server).predict, predict_request(), timeout=0.1)
         assert code == Code.DEADLINE_EXCEEDED
-        stuck.release.set()
+        assert ask(server, PREDICT, BODY).status == 503
         assert ask(server, "/v1/models/kmnist").status == 200
+        stuck.release.set()
+        while ask(server, PREDICT, BODY).status == 503:
+            """The two computations have not ended yet."""
+        assert ask(server, PREDICT, BODY).status == 200
 
 
 @pytest.mark.parametrize(

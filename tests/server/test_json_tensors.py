@@ -64,7 +64,7 @@ def test_a_byte_order_mark_is_ignored() -> None:
     ("body", "dtype", "message"),
     [
         ({"inputs": [1.0]}, "int32", "Type: Number is not of expected type: int32"),
-        ({"inputs": [True]}, "uint8", "Type: Bool is not of expected type: uint8"),
+        ({"inputs": [True]}, "uint8", "Type: True is not of expected type: uint8"),
         ({"inputs": ["1"]}, "float32", "Type: String is not of expected type: float32"),
         ({"inputs": [None]}, "float32", "Type: Null is not of expected type: float32"),
         ({"inputs": [1]}, "bool", "Type: Number is not of expected type: bool"),
@@ -88,12 +88,13 @@ def test_a_byte_order_mark_is_ignored() -> None:
         ({"instances": [{"x": 1}, 2]}, "int32", "Expecting object but got list at item 1"),
         ({"instances": [1, {"x": 2}]}, "int32", "Type: Object is not of expected type: int32"),
         ({"instances": 1}, "int32", "Excepting 'instances' to be an list/array"),
+        ({"instances": []}, "int32", "No values in 'instances' array"),
         ({"instances": [1], "inputs": [1]}, "int32", "expecting only one of"),
         ({"signature_name": 1, "inputs": [1]}, "int32", "key must be a string value"),
         (b'{"inputs": [1', "int32", "JSON Parse error"),
         (b'{"inputs": "\xff"}', STRING, "JSON Parse error"),
         (b'{"inputs": ' + b"9" * 5000 + b"}", "int64", "JSON Parse error"),
-        (b'{"inputs": ' + b"[" * 100 + b"]" * 100 + b"}", "int64", "more than 32 dimensions"),
+        (b'{"inputs": ' + b"[" * 40 + b"]" * 40 + b"}", "int64", "more than 32 dimensions"),
         (b'{"inputs": ' + b"[" * 100_000, "int64", "nested too deeply"),
         (b'{"a":' * 100_000, "int64", "nested too deeply"),
     ],
@@ -103,6 +104,49 @@ def test_invalid_input_is_refused(body: Any, dtype: Any, message: str) -> None:
         read(body, x=dtype)
     assert message in caught.value.message
     assert caught.value.http_status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"images", "Invalid value. at offset: 0"),
+        (b"{", "Missing a name for object member. at offset: 1"),
+        (b'{"a" 1}', "Missing a colon after a name of object member. at offset: 5"),
+        (b'{"a": 1', "Missing a comma or } after an object member. at offset: 7"),
+        (b'{"a": [1', "Missing a comma or ] after an array element. at offset: 8"),
+        (b'{"[\xc3\xa9": 1', "Missing a comma or } after an object member. at offset: 9"),
+        (b'{"a": 1} 2', "The document root must not be followed by other values. at offset: 9"),
+        (b'{"a": "\\x"}', "Invalid escape character in string."),
+        (b'{"a": "\xff"}', "Invalid encoding in string. at offset: 7"),
+        (b'{"a": "', "Missing a closing quotation mark in string."),
+    ],
+)
+def test_a_parse_error_has_the_words_of_tensorflow_serving(body: bytes, message: str) -> None:
+    with pytest.raises(ServingError) as caught:
+        parse(body)
+    assert caught.value.message.startswith(f"JSON Parse error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"instances": [' + b"1," * 5_000_000 + b"1]}", "more than 5,000,000 JSON values"),
+        (b'{"instances": [' + b"[]," * 200_000 + b"1]}", "more than 200,000 JSON arrays"),
+        (b'{"x": {"a":' + b"[" * 65 + b"]" * 65 + b'}, "inputs": 1}', "the limit is 64"),
+    ],
+    ids=["values", "arrays", "levels"],
+)
+def test_a_document_of_too_many_values_is_refused_before_it_is_parsed(
+    body: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("parsed"))
+    with pytest.raises(ServingError, match=message):
+        parse(body)
+
+
+def test_brackets_and_commas_in_strings_are_no_values() -> None:
+    text = '[{,:\\"' * 1_300_000
+    assert read({"inputs": [text]}, x=STRING)["x"].tolist() == [text.encode()]
 
 
 @pytest.mark.parametrize("body", [{"inputs": [1]}, {"instances": [1]}])

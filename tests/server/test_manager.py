@@ -1,6 +1,8 @@
 """Which versions are loaded, and which one answers a request; the servables are stand-ins."""
 
+import errno
 import os
+import threading
 from pathlib import Path
 from typing import Never
 
@@ -135,6 +137,105 @@ def test_a_version_that_is_still_being_copied_is_loading(base: Path, manager: Ma
     publish(base, 3)
     manager.poll()
     assert states(manager) == {3: "AVAILABLE"}
+
+
+def test_a_version_that_cannot_be_read_has_failed_until_it_can(
+    base: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == str(base / "2"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    publish(base, 1, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        for _ in range(3):
+            manager.poll()
+    # The folder of versions itself is listed, so that a version is known.
+    assert states(manager)[2] == "END"
+    status = manager.status("kmnist", 2).model_version_status[0].status
+    assert (status.error_code, status.error_message) == (
+        7,
+        f"{base / '2'} cannot be read: Permission denied",
+    )
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    manager.poll()
+    assert manager.available() == [2]
+
+
+def test_a_pipe_in_a_version_is_refused(base: Path, manager: Manager) -> None:
+    publish(base, 1)
+    (base / "2").mkdir()
+    os.mkfifo(base / "2" / "saved_model.pb")
+    configure(base, "model_version_policy { all {} }")
+    manager.poll()
+    assert states(manager) == {2: "END", 1: "AVAILABLE"}
+    status = manager.status("kmnist", 2).model_version_status[0].status
+    assert "saved_model.pb cannot be read: it is not a regular file" in status.error_message
+
+
+def test_a_link_to_nothing_in_a_version_is_ignored(base: Path, manager: Manager) -> None:
+    publish(base, 1)
+    (base / "1" / "notes").symlink_to(base / "nothing")
+    manager.poll()
+    assert manager.available() == [1]
+
+
+def test_a_load_that_hangs_does_not_stop_other_versions(base: Path) -> None:
+    release, stopping = threading.Event(), threading.Event()
+
+    def load(folder: Path) -> Stub:
+        if folder.name == "2":
+            assert release.wait(30)
+        return Stub(folder)
+
+    manager = Manager(base, "kmnist", load, stopping=stopping, patience=0.01)
+    publish(base, 1, 2)
+    configure(base, "model_version_policy { all {} }")
+    for _ in range(2):
+        manager.poll()
+    assert states(manager) == {2: "LOADING", 1: "AVAILABLE"}
+    assert manager.loading()
+    publish(base, 3)
+    manager.poll()
+    assert manager.available() == [1, 3]
+    release.set()
+    while manager.loading():
+        """The load ends."""
+    assert manager.available() == [1, 2, 3]
+
+
+def test_a_stop_ends_the_wait_for_a_load(base: Path) -> None:
+    release, stopping = threading.Event(), threading.Event()
+
+    def load(folder: Path) -> Stub:
+        stopping.set()
+        assert release.wait(30)
+        return Stub(folder)
+
+    manager = Manager(base, "kmnist", load, stopping=stopping, patience=30)
+    publish(base, 1)
+    manager.poll()
+    manager.close()
+    assert manager.loading()
+    release.set()
+    while manager.loading():
+        """The load ends."""
+    assert states(manager) == {1: "END"}
+
+
+def test_the_wait_for_a_copy_is_logged_once(
+    base: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (base / "3").mkdir()
+    for _ in range(3):
+        manager.poll()
+    assert caplog.messages == ["version 3 of kmnist has no saved_model.pb yet"]
 
 
 def test_folders_whose_names_are_not_numbers_are_ignored(base: Path, manager: Manager) -> None:

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kmnist.server import Server
-from kmnist.server.monitoring import METRICS_PATH
+from kmnist.server.monitoring import METRICS_PATH, Metrics
 from tests.server.calls import BODY, PREDICT, Stubs, ask, predict_request
 
 
@@ -58,6 +58,16 @@ def test_runs_are_measured(metrics: str) -> None:
     assert value(metrics, ":tensorflow:serving:runtime_latency_count", **labels) == 2
 
 
-def test_loads_are_counted(metrics: str, base: Path) -> None:
+def test_loads_are_counted_without_the_path_of_this_machine(metrics: str, base: Path) -> None:
     name = ":tensorflow:cc:saved_model:load_attempt_count"
-    assert f'{name}{{model_path="{base}/1",status="success"}} 1.0\n' in metrics
+    assert f'{name}{{model_path="/models/kmnist/1",status="success"}} 1.0\n' in metrics
+    assert str(base.parent.parent) not in metrics
+
+
+@pytest.mark.parametrize(
+    ("folder", "label"), [("/data/models/kmnist/1", "/models/kmnist/1"), ("/m/1", "/m/1")]
+)
+def test_the_label_of_a_folder_has_its_last_names(folder: str, label: str) -> None:
+    metrics = Metrics()
+    metrics.load(Path(folder), None, 1.0)
+    assert f'model_path="{label}"' in metrics.page().decode()

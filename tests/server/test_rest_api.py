@@ -50,9 +50,12 @@ def test_an_invalid_body_is_refused_and_logged(
     [
         (b"", "JSON Parse error: The document is empty"),
         (b"images", "JSON Parse error"),
-        (b"[1]", "JSON Parse error"),
+        (b"[1]", "JSON Value: [\n    1\n] Is not object"),
         (b"{}", "Missing 'inputs' or 'instances' key"),
-        (b'{"instances": []}', "JSON Value: []"),
+        (
+            b'{"instances": []}',
+            "JSON Value: {\n    \"instances\": []\n} No values in 'instances' array",
+        ),
         (b'{"instances": [[[1, 2], [3]]]}', "Encountered list at unexpected size"),
     ],
     ids=["empty", "not JSON", "not an object", "neither key", "no values", "ragged"],
@@ -132,12 +135,40 @@ def test_metadata(mixed_server: Server) -> None:
     body = ask(mixed_server, "/v1/models/mixed/metadata").body
     assert body["model_spec"] == {"name": "mixed", "signature_name": "", "version": "1"}
     add = body["metadata"]["signature_def"]["signature_def"]["add"]
+    assert add.keys() == {"inputs", "outputs", "method_name", "defaults"}
     assert add["method_name"] == "tensorflow/serving/predict"
+    assert add["defaults"] == {}
     assert add["inputs"]["a"] == {
         "dtype": "DT_INT64",
         "name": "add_a:0",
         "tensor_shape": {"dim": [{"name": "", "size": "-1"}], "unknown_rank": False},
     }
+
+
+def test_the_page_learns_the_name_of_the_model(mixed_server: Server) -> None:
+    answer = ask(mixed_server, "/model.json")
+    assert (answer.status, answer.body) == (200, {"model": "mixed"})
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/models/{}:predict", "Latest({})"),
+        ("/v1/models/kmnist/labels/{}:predict", "label: {}"),
+        ("/v1/models/{}", "of model {}"),
+        ("/v1/{}", "Malformed request: POST /v1/{}"),
+    ],
+)
+def test_a_long_name_is_cut_off_in_messages_and_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture, path: str, name: str
+) -> None:
+    answer = ask(server, path.format("n" * 5000), BODY)
+    assert (
+        name.partition("{")[0][:10] in answer.body["error"] or "Malformed" in answer.body["error"]
+    )
+    assert len(answer.body["error"]) < 300
+    assert len(caplog.text) < 1000
 
 
 def test_the_status_of_a_label_lists_all_versions(server: Server) -> None:

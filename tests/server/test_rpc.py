@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from kmnist.server import Server
-from tests.server.calls import Stubs, grpc_error, predict_request
+from kmnist.server import Server, rpc
+from tests.server.calls import IMAGES, Stubs, grpc_error, predict_request
 
 Connect = Callable[[Server], Stubs]
 Code = grpc.StatusCode
@@ -95,15 +96,92 @@ def test_other_protocols_on_the_port_do_no_harm(server: Server) -> None:
                 pass
 
 
-def test_an_invalid_message_is_an_internal_error(server: Server, stubs: Connect) -> None:
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("PredictionService/Predict", "PredictRequest"),
+        ("PredictionService/GetModelMetadata", "GetModelMetadataRequest"),
+        ("ModelService/GetModelStatus", "GetModelStatusRequest"),
+    ],
+)
+def test_an_invalid_message_costs_one_log_line(
+    server: Server, stubs: Connect, caplog: pytest.LogCaptureFixture, path: str, message: str
+) -> None:
+    caplog.set_level(logging.INFO)
     call = stubs(server).channel.unary_unary(
-        "/tensorflow.serving.PredictionService/Predict",
-        request_serializer=bytes,
-        response_deserializer=bytes,
+        f"/tensorflow.serving.{path}", request_serializer=bytes, response_deserializer=bytes
     )
     with pytest.raises(grpc.RpcError) as caught:
         call(b"\xff\xff\xff", timeout=30)
     assert caught.value.code() == Code.INTERNAL
+    assert caught.value.details() == f"the request is not a {message}"
+    [record] = caplog.records
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("request_of_long_name", "code"),
+    [
+        (predict_request, Code.NOT_FOUND),
+        (lambda name: predict_request(label=name), Code.INVALID_ARGUMENT),
+        (lambda name: predict_request(signature=name), Code.FAILED_PRECONDITION),
+        (lambda name: predict_request(inputs={name: IMAGES}), Code.INVALID_ARGUMENT),
+        (lambda name: predict_request(output_filter=[name]), Code.INVALID_ARGUMENT),
+        (lambda name: predict_request(output_filter=[name] * 2), Code.INVALID_ARGUMENT),
+    ],
+    ids=["model", "label", "signature", "input", "output", "outputs"],
+)
+def test_a_long_name_does_not_change_the_code(
+    server: Server, stubs: Connect, request_of_long_name: Callable[[str], Any], code: Any
+) -> None:
+    """A message above 8 KiB would become RESOURCE_EXHAUSTED, which clients retry."""
+    for name in ("n" * 20_000, "é" * 20_000):
+        found, message = grpc_error(stubs(server).predict, request_of_long_name(name))
+        assert found == code
+        assert len(message) < 1000
+
+
+def test_many_unknown_inputs_are_refused_before_they_are_decoded(
+    server: Server, stubs: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc, "to_array", lambda *_, **__: pytest.fail("decoded"))
+    request = predict_request(inputs={f"x{number}": IMAGES for number in range(1000)})
+    code, message = grpc_error(stubs(server).predict, request)
+    assert code == Code.INVALID_ARGUMENT
+    assert "input size does not match signature: 1000!=1" in message
+
+
+def test_an_empty_name_is_refused_as_by_tensorflow_serving(server: Server, stubs: Connect) -> None:
+    refusal = (Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+    assert grpc_error(stubs(server).predict, predict_request("")) == refusal
+    metadata = GetModelMetadataRequest(metadata_field=["signature_def"])
+    metadata.model_spec.SetInParent()
+    assert grpc_error(stubs(server).metadata, metadata) == refusal
+
+
+def test_calls_without_a_message_delay_neither_states_nor_health_checks(
+    saved: Path, stubs: Connect
+) -> None:
+    def never() -> Iterator[bytes]:
+        released.wait(30)
+        yield b""
+
+    released = threading.Event()
+    with Server(saved, rest_port=0, grpc_port=0, concurrency=1, grace=0) as server:
+        channel = stubs(server).channel
+        slow = channel.stream_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            request_serializer=bytes,
+            response_deserializer=bytes,
+        )
+        calls = [slow.future(never(), timeout=30) for _ in range(30)]
+        status = GetModelStatusRequest()
+        status.model_spec.name = "kmnist"
+        assert stubs(server).status(status, timeout=10).model_version_status
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+        released.set()
+        assert all(call.exception() for call in calls)
 
 
 def test_a_request_without_a_model_is_refused(server: Server, stubs: Connect) -> None:

@@ -1,9 +1,14 @@
 """The server from start to stop."""
 
+import http.client
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Never
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +16,9 @@ import tensorflow as tf
 from kmnist import Client, Dataset
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server import Server
-from tests.server.calls import PREDICT, Stubs, ask, predict_request
+from kmnist.server.servable import Servable, SignatureRunner
+from kmnist.server.serving_error import ServingError
+from tests.server.calls import BODY, PREDICT, Stubs, ask, predict_request
 
 
 def test_both_transports_return_the_same(server: Server, stubs: Callable[[Server], Stubs]) -> None:
@@ -84,6 +91,39 @@ def test_a_port_may_be_taken_while_the_model_loads(saved: Path) -> None:
 
 def test_stop_may_be_called_twice_or_before_the_start(saved: Path) -> None:
     server = Server(saved, rest_port=0, grpc_port=0)
-    server.stop()
-    server.stop()
+    assert server.stop()
+    assert server.stop()
     server.wait()
+
+
+def test_stop_reports_a_computation_that_outlasts_the_grace(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, stubs: Callable[[Server], Stubs]
+) -> None:
+    reached, release = threading.Semaphore(0), threading.Event()
+
+    def wait(signature: SignatureRunner, inputs: object) -> Never:
+        reached.release()
+        release.wait(30)
+        raise ServingError(grpc.StatusCode.ABORTED, "released")
+
+    monkeypatch.setattr(SignatureRunner, "__call__", wait)
+    monkeypatch.setattr(Servable, "_warm_up", lambda *_: None)
+    server = Server(saved, rest_port=0, grpc_port=0, grace=0.1)
+    server.start()
+    over_grpc = stubs(server).predict.future(predict_request(), timeout=30)
+    over_rest = threading.Thread(target=failing, args=(server,))
+    over_rest.start()
+    assert reached.acquire(timeout=30)
+    assert reached.acquire(timeout=30)
+    assert not server.stop()
+    release.set()
+    over_rest.join()
+    assert over_grpc.exception() is not None
+    while not server.stop():
+        """The computations have not ended yet."""
+
+
+def failing(server: Server) -> None:
+    """Send a request that the end of the server breaks off."""
+    with suppress(OSError, http.client.HTTPException):
+        ask(server, PREDICT, BODY)

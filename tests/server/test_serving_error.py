@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kmnist.errors import KmnistError
-from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, one_line
+from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, one_line, shortened
 
 
 def test_a_serving_error_is_an_error_of_the_package() -> None:
@@ -44,3 +44,17 @@ def test_codes_of_tensorflow_are_those_of_grpc(
 
 def test_one_line_replaces_control_characters() -> None:
     assert one_line("a\nb\x1b[31m\tc é") == "a b [31m c é"
+
+
+@pytest.mark.parametrize("character", ["a", "é", "\ud800"])
+def test_a_long_message_fits_into_a_header(character: str) -> None:
+    """gRPC writes each byte that is no ASCII as three, and clients accept 8 KiB."""
+    message = invalid(character * 10_000).message
+    assert message.endswith("...")
+    assert len(message.encode()) <= 2051
+    assert 3 * len(message.encode()) < 8192
+
+
+def test_a_long_name_is_cut_off() -> None:
+    assert shortened("n" * 100) == "n" * 100
+    assert shortened("n" * 101) == "n" * 100 + "..."

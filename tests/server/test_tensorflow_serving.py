@@ -1,5 +1,9 @@
 """The command line of TensorFlow Serving's binary."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,13 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from kmnist.errors import InputError
 from kmnist.server.monitoring import METRICS_PATH
 from kmnist.server.tensorflow_serving import command_line
+from kmnist.versions import label
+
+
+@pytest.fixture(autouse=True)
+def no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not start the process that keeps the configuration in step: the binary does not run."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: None)
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +59,10 @@ def test_arguments_become_flags(tmp_path: Path) -> None:
     assert flags["rest_api_timeout_in_ms"] == "1500"
     assert flags["rest_api_num_threads"] == flags["grpc_max_threads"] == "9"
     assert flags["allow_version_labels_for_unavailable_models"] == "true"
+    assert int(flags["model_config_file_poll_wait_seconds"]) > 0
+    # A broken version must not end the start of the good ones.
+    assert flags["max_num_load_retries"] == "1"
+    assert flags["load_retry_interval_micros"] == "5000000"
     assert METRICS_PATH in Path(flags["monitoring_config_file"]).read_text()
 
 
@@ -96,4 +111,42 @@ def test_an_invalid_models_config_is_an_error_and_nothing_is_written(tmp_path: P
     (tmp_path / "models.config").write_text("models: [digits]")
     with pytest.raises(InputError, match="cannot be read"):
         flags_of(tmp_path / "digits")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_label_moves_while_the_binary_runs_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    base = tmp_path / "models" / "digits"
+    for version in ("1", "2"):
+        (base / version).mkdir(parents=True)
+        (base / version / "saved_model.pb").touch()
+    label(base, {"stable": 1})
+    script = (
+        "import sys, pathlib, time; from kmnist.server.tensorflow_serving import command_line\n"
+        "flags = command_line('x', pathlib.Path(sys.argv[1]), name=None, grpc_port=1, rest_port=2, "
+        "timeout=1, concurrency=1)\n"
+        "print(flags[1].partition('=')[2], flush=True)\n"
+        "time.sleep(100)"
+    )
+    monkeypatch.undo()
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(base)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+    ) as process:
+        assert process.stdout is not None
+        config = {"model_config_file": process.stdout.readline().strip()}
+        try:
+            assert dict(entry_of(config).version_labels) == {"stable": 1}
+            label(base, {"stable": 2})
+            while (labels := dict(entry_of(config).version_labels)) == {"stable": 1}:
+                """The file is read once a second."""
+            assert labels == {"stable": 2}
+        finally:
+            process.send_signal(number)
+    while Path(config["model_config_file"]).parent.exists():
+        """The end of the process is noticed within a second."""
     assert list((tmp_path / "temporary").iterdir()) == []

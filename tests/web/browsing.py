@@ -35,8 +35,13 @@ Pointer = Literal["mouse", "touch", "pen"]
 
 
 @contextmanager
-def open_page(url: str) -> Iterator["Page"]:
-    """Open ``url`` in a new browser with an empty profile; skip the test without Chromium."""
+def open_page(url: str, *flags: str) -> Iterator["Page"]:
+    """Open ``url`` in a new browser with an empty profile; skip the test without Chromium.
+
+    Args:
+        url: The address of the page.
+        flags: Further flags of the browser.
+    """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("chromium and chromedriver are not installed")
@@ -44,7 +49,7 @@ def open_page(url: str) -> Iterator["Page"]:
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
         try:

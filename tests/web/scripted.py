@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from kmnist.server.page import PAGE_HEADERS, read_page_file
+from kmnist.server.page import MODEL_PATH, PAGE_HEADERS, read_page_file
 
 __all__ = ["Answer", "ScriptedServer", "available", "predicts"]
 
@@ -31,6 +31,7 @@ class ScriptedServer:
         status: The response to a status request.
         signatures: The signatures in the response to a metadata request.
         predict: Returns the response to a predict request; runs in its own thread, so it may block.
+        model: The name of the model in ``model.json``; None for no such file.
         csp: The Content-Security-Policy of the page.
     """
 
@@ -38,6 +39,7 @@ class ScriptedServer:
         self.status: Answer = (200, {"model_version_status": [available(1)]})
         self.signatures: dict[str, Any] = {"pictures": {}}
         self.predict: Callable[[Any], Answer] = predicts("7", [0.0] * 7 + [1.0, 0.0, 0.0])
+        self.model: str | None = "kmnist"
         self.csp = PAGE_HEADERS["Content-Security-Policy"]
         self._port = 0
         self._http: ThreadingHTTPServer | None = None
@@ -70,6 +72,9 @@ class ScriptedServer:
                 elif self.path == f"{_MODEL}/metadata":
                     signatures = {"signature_def": script.signatures}
                     self._json(200, {"metadata": {"signature_def": signatures}})
+                elif self.path == MODEL_PATH:
+                    name = script.model
+                    self._json(*(200, {"model": name}) if name else (404, {"error": "not found"}))
                 elif file := read_page_file(self.path):
                     self._send(200, *file)
                 else:

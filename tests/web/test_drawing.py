@@ -162,13 +162,14 @@ def test_the_keyboard_alone_suffices_to_draw(page: Page) -> None:
 
 def test_every_control_is_reachable_by_keyboard(page: Page) -> None:
     page.browser.refresh()
+    page.wait_for("state", "Ready")
     reached = []
-    for _ in range(5):
+    for _ in range(15):
         page.press(Keys.TAB)
         reached.append(
             page.run("return document.activeElement.id || document.activeElement.tagName")
         )
-    assert reached == ["sheet", "undo", "clear", "open", "SUMMARY"]
+    assert reached == ["sheet", "undo", "clear", "open", *["CANVAS"] * 10, "SUMMARY"]
 
 
 def test_a_picture_can_be_chosen(page: Page, seven: Path) -> None:
@@ -242,6 +243,18 @@ def test_no_request_goes_to_another_host(page: Page, server: Server) -> None:
     """)
         == []
     )
+
+
+@pytest.mark.parametrize("size", [(1366, 757), (1280, 757), (1024, 700)])
+def test_a_desktop_window_shows_the_whole_page(page: Page, size: tuple[int, int]) -> None:
+    page.look(*size)
+    page.draw(5)
+    page.prediction()
+    shown = page.run(
+        "return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    )
+    page.look(1280, 800)
+    assert shown == [*size]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,9 @@ import pytest
 
 pytest.importorskip("selenium", reason="needs selenium")
 
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.web.browsing import Page, open_page
 from tests.web.scripted import Answer, ScriptedServer, available, predicts
@@ -41,6 +43,31 @@ def page(browser: Page, server: ScriptedServer) -> Page:
     browser.browser.get(server.url)
     browser.wait_for("state", "Ready")
     return browser
+
+
+WEIGHTS_WIDTH = "return document.querySelectorAll('.weights')[9].getBoundingClientRect().width"
+
+
+def show_classes(server: ScriptedServer, names: list[str], predicted: int = 0) -> None:
+    """Let the model have these classes, and predict one of them for every picture."""
+    size = {"tensor_shape": {"dim": [{"size": "-1"}, {"size": str(len(names))}]}}
+    server.signatures = {
+        "serving_default": {"outputs": {"probabilities": size}},
+        "classes": {},
+        "explain": {},
+    }
+    shares = [0.1 / len(names)] * len(names)
+    shares[predicted] += 0.9
+
+    def predict(request: Any) -> Answer:
+        if request["signature_name"] == "classes":
+            assert request["inputs"] == {"class_ids": list(range(len(names)))}
+            weights = [[[0.5, -1.0], [0.0, 2.0]]] * len(names)
+            return 200, {"outputs": {"class_names": names, "weights": weights}}
+        assert request["signature_name"] == "explain"
+        return predicts(names[predicted], shares, images=[[[0, 255], [128, 0]]])(request)
+
+    server.predict = predict
 
 
 def _statuses(*versions: Any) -> Answer:
@@ -183,23 +210,7 @@ def test_names_of_classes_are_learned_from_predictions(page: Page, server: Scrip
 
 def test_long_names_of_classes_fit_a_phone(browser: Page, server: ScriptedServer) -> None:
     names = ["T-shirt/top", "Trouser", "Pullover", "Ankle boot"]
-    size = {"tensor_shape": {"dim": [{"size": "-1"}, {"size": "4"}]}}
-    server.signatures = {
-        "serving_default": {"outputs": {"probabilities": size}},
-        "classes": {},
-        "explain": {},
-    }
-    image = [[0, 255], [128, 0]]
-
-    def predict(request: Any) -> Answer:
-        if request["signature_name"] == "classes":
-            assert request["inputs"] == {"class_ids": [0, 1, 2, 3]}
-            weights = [[[0.5, -1.0], [0.0, 2.0]]] * 4
-            return 200, {"outputs": {"class_names": names, "weights": weights}}
-        assert request["signature_name"] == "explain"
-        return predicts(names[3], [0.05, 0.05, 0.1, 0.8], images=[image])(request)
-
-    server.predict = predict
+    show_classes(server, names, 3)
     browser.look(320, 568)
     browser.browser.get(server.url)
     browser.wait_for("hint", "Draw here")
@@ -209,6 +220,78 @@ def test_long_names_of_classes_fit_a_phone(browser: Page, server: ScriptedServer
     assert browser.prediction() == "Ankle boot"
     assert browser.run("return document.documentElement.scrollWidth") == 320
     browser.look(1280, 800)
+
+
+@pytest.mark.parametrize("size", [(320, 568), (720, 600), (1280, 757)])
+def test_a_class_of_one_word_is_in_one_line(
+    browser: Page, server: ScriptedServer, size: tuple[int, int]
+) -> None:
+    names = ["T-shirt/top", "Sandal", "Sneaker", "Trouser"]
+    show_classes(server, names)
+    browser.look(*size)
+    for number, name in enumerate(names):
+        show_classes(server, names, number)
+        browser.browser.get(server.url)
+        browser.wait_for("state", "Ready")
+        browser.stroke(LINE)
+        assert browser.prediction() == name
+        lines = browser.run("""
+            const range = document.createRange();
+            range.selectNodeContents(document.getElementById("winner"));
+            return range.getClientRects().length;
+        """)
+        assert lines == 1
+    browser.look(1280, 800)
+
+
+@pytest.mark.parametrize("way", ["hover", "focus", "tap"])
+def test_the_weights_of_a_class_are_enlarged(
+    browser: Page, server: ScriptedServer, way: str
+) -> None:
+    show_classes(server, list("0123456789"))
+    browser.browser.get(server.url)
+    browser.wait_for("state", "Ready")
+    small = browser.run(WEIGHTS_WIDTH)
+    canvas = browser.browser.find_elements("css selector", ".weights")[9]
+    assert canvas.accessible_name == "Weights of 9"
+    if way == "hover":
+        ActionChains(browser.browser).move_to_element(canvas).perform()
+    elif way == "focus":
+        browser.run("document.querySelectorAll('.weights')[9].focus()")
+    else:
+        box = canvas.rect
+        for kind, points in (
+            ("touchStart", [{"x": box["x"] + 5, "y": box["y"] + 5}]),
+            ("touchEnd", []),
+        ):
+            browser.command("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    WebDriverWait(browser.browser, 30).until(
+        lambda _: browser.run(WEIGHTS_WIDTH) == pytest.approx(5 * small)
+    )
+    assert small < 40
+    width, height = browser.run(
+        "return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    )
+    assert width == 1280
+    assert height <= 800
+
+
+def test_the_page_uses_the_model_of_its_server(browser: Page, server: ScriptedServer) -> None:
+    server.model = "fashion"
+    browser.browser.get(server.url)
+    browser.wait_for("state", lambda text: text.startswith("The server has no model “fashion”"))
+    server.model = "kmnist"
+    browser.browser.get(server.url)
+    browser.wait_for("state", "Ready")
+
+
+def test_without_a_file_with_the_name_the_model_is_kmnist(
+    browser: Page, server: ScriptedServer
+) -> None:
+    server.model = None
+    browser.browser.get(server.url)
+    browser.wait_for("state", "Ready")
+    browser.logged_errors()
 
 
 def test_the_address_may_contain_the_name_of_another_model(

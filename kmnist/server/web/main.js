@@ -1,16 +1,16 @@
 /** Connects the parts of the page: sends the drawing to the model and shows the prediction. */
 
-import { Model, Trouble } from "./model.js";
+import { Model, modelName, Trouble } from "./model.js";
 import { newest, sleep } from "./newest.js";
 import { Paper } from "./paper.js";
 import { repaint, showClasses, showNothing, showPrediction, showWaiting } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 
-const model = new Model(new URLSearchParams(location.search).get("model") ?? "kmnist");
 const paper = new Paper(byId("sheet"), byId("nib"), drawn);
 const requests = newest(predict, { pause: 120, patience: 1000 });
 
+let model = null; // once its name is known
 let version = null; // of the model, once its classes have been loaded
 let classes = { names: [], weights: [] };
 let revision = 0; // of the drawing and the version
@@ -27,6 +27,7 @@ async function watch() {
 
 async function check() {
   try {
+    model ??= new Model(await modelName());
     const newestVersion = await model.version();
     const isNew = newestVersion !== version;
     if (isNew) {

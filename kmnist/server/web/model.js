@@ -10,6 +10,25 @@ export class Trouble extends Error {
   }
 }
 
+const DEFAULT_NAME = "kmnist";
+
+/**
+ * Returns the name of the model: from the address of the page, or from the server of the page, or the
+ * default name if a server of files only has none.
+ */
+export async function modelName() {
+  const named = new URLSearchParams(location.search).get("model");
+  if (named) return named;
+  let response;
+  try {
+    response = await fetch("model.json", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
+  } catch {
+    throw new Trouble("The server cannot be reached.");
+  }
+  const { model } = response.ok ? await response.json().catch(() => ({})) : {};
+  return model || DEFAULT_NAME;
+}
+
 export class Model {
   #name;
   #signature = "pictures";

@@ -14,6 +14,9 @@ export function showClasses({ names, weights }) {
     const row = { item, paint() {} };
     if (weights[id]) {
       const canvas = part(item, "canvas", "weights");
+      canvas.tabIndex = 0; // so that a key or a tap enlarges it
+      canvas.role = "img";
+      canvas.ariaLabel = `Weights of ${name}`;
       row.paint = () => paintWeights(canvas, weights[id], largest);
     }
     part(item, "span", "name").textContent = name;
