@@ -26,7 +26,6 @@ import trustme
 from kmnist.cli import main
 
 if TYPE_CHECKING:
-    from kmnist import Dataset
     from kmnist.server import Server
 
 ROOT: Final = Path(__file__).parent.parent
@@ -98,19 +97,16 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.M
 def test_the_python_of_a_page_runs(
     page: str,
     tiny: Path,
-    tiny_dataset: "Dataset",
     models: Path,
     served: "Server",
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import tensorflow as tf
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "mlflow", MagicMock())  # the recipe needs no more of it
     shutil.copytree(models, tmp_path / "models" / "kmnist")
-    seven = tf.io.encode_png(tiny_dataset.test.images[0][..., None]).numpy()
-    (tmp_path / "seven.png").write_bytes(seven)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copy(ROOT / "examples" / "seven.png", tmp_path)
     trustme.CA().cert_pem.write_to_path("ca.pem")
     names: dict[str, Any] = {}
     printed = io.StringIO()
