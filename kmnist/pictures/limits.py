@@ -23,15 +23,16 @@ MAX_SCANS: Final = 32
 # The longest side of a JPEG. The time of a PNG depends on its rows too.
 _MAX_SIDE: Final = 65_535
 
-# The pictures of one request may have MAX_PIXELS and this many more for each byte; photographs have
-# one to six.
+# The pictures of one request may have this many pixels, and more for each byte; photographs have one
+# to six.
+_REQUEST_PIXELS: Final = 56_000_000
 _PIXELS_PER_BYTE: Final = 8
 
-# The ink of a small picture may take as long to find as a megapixel to decode: 50 ms. So does a
-# compressed text in a PNG, which may inflate to 8 MB.
-_LEAST_PIXELS: Final = 1_000_000
+# Finding the ink of a picture of any size, 50 ms at worst, counts as this many pixels more. So does
+# inflating a compressed text in a PNG, of 8 MB at most.
+_EXTRA: Final = 1_000_000
 
-MAX_PICTURES: Final = MAX_PIXELS // _LEAST_PIXELS
+MAX_PICTURES: Final = 50
 
 # The beginning of a file that has the sizes of all formats but JPEG.
 _HEADER: Final = 32
@@ -86,12 +87,14 @@ def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     sides = [" has ", tf.strings.as_string(width), " by ", tf.strings.as_string(height)]
     large = f" pixels; expected 1 to {MAX_PIXELS:,}, at most {_MAX_SIDE:,} along a side."
     damaged = " is a PNG whose chunks do not fit into it, or are too many. Save it again."
-    total = tf.reduce_sum(tf.maximum(pixels, _LEAST_PIXELS) + _LEAST_PIXELS * texts)
-    most = MAX_PIXELS + _PIXELS_PER_BYTE * tf.reduce_sum(tf.cast(length, tf.int64))
+    total = tf.reduce_sum(pixels + _EXTRA * (1 + texts))
+    most = _REQUEST_PIXELS + _PIXELS_PER_BYTE * tf.reduce_sum(tf.cast(length, tf.int64))
     checks = [
         _check(fits & (pixels <= MAX_PIXELS), [*sides, large, " Send a smaller picture."]),
         _check(texts >= 0, [damaged]),
-        _check_request(total, most, " pixels or the like of work, larger than maximum "),
+        _check_request(
+            total, most, " pixels, with a million more for each picture, larger than maximum "
+        ),
     ]
     with tf.control_dependencies(checks):
         return tf.identity(jpeg), tf.identity(shapes)

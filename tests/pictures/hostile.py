@@ -135,14 +135,16 @@ def noise(side: int, seed: int) -> bytes:
     return encode(values.astype(np.uint8))
 
 
-def maze(turns: int = 32) -> bytes:
-    """One winding line, along which the search for connected parts takes longest."""
+def maze(side: int = 128) -> bytes:
+    """One winding line, along which the search for connected parts takes longest. RGBA."""
+    turns = 32
     line = np.full((128, 128), 255, np.uint8)
     step = 128 // turns
     for turn in range(turns):
         line[step * turn] = 0
         line[step * turn : step * (turn + 1) + 1, -1 if turn % 2 == 0 else 0] = 0
-    return encode(line)
+    grey = np.asarray(Image.fromarray(line).resize((side, side), Image.Resampling.NEAREST))
+    return encode(np.dstack([grey, grey, grey, np.full_like(grey, 255)]))
 
 
 # Requests of up to about 1 MB, each a list of pictures; made when they are called.
@@ -158,7 +160,7 @@ REQUESTS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "PNG, RGBA of 2047 pixels, 11": lambda: [png(2047, 2047)] * 11,
     "PNG, RGBA of 2047 pixels, 30": lambda: [png(2047, 2047)] * 30,
     "PNG, 120 compressed texts": lambda: [png_with_texts(120)],
-    "PNG, compressed text each, 50": lambda: [png_with_texts(1)] * 50,
+    "PNG, compressed text each, 28": lambda: [png_with_texts(1)] * 28,
     "PNG, compressed text each, 120": lambda: [png_with_texts(1)] * 120,
     "PNG, a chunk that claims 700 MB": lambda: [png_with_a_long_chunk(b"tEXt")],
     "PNG, the same after the pixels": lambda: [png_with_a_long_chunk(b"zTXt", last=True)],
@@ -168,13 +170,14 @@ REQUESTS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "PNG, noise, 50": lambda: [noise(28, seed) for seed in range(50)],
     "PNG, noise, 1,000": lambda: [noise(28, seed) for seed in range(1000)],
     "PNG, maze, 50": lambda: [maze()] * 50,
+    "PNG, maze of a megapixel, 30": lambda: [maze(1000) + bytes(20_000)] * 30,
     "JPEG, 48 megapixels": lambda: [jpeg(8000, 6000)],
     "JPEG, progressive, 48 megapixels": lambda: [jpeg(8000, 6000, progressive=True, subsampling=0)],
     "JPEG, progressive, CMYK, 48 megapixels": lambda: [jpeg(8000, 6000, "CMYK", progressive=True)],
     "JPEG, progressive, CMYK, 37 megapixels": lambda: [jpeg(7000, 5350, "CMYK", progressive=True)],
     "JPEG, 32 scans, 50 megapixels": lambda: [jpeg_with_scans(8000, 6250, 32)],
     "JPEG, 1,000 scans, 50 megapixels": lambda: [jpeg_with_scans(8000, 6250, 1000)],
-    "JPEG, 32 scans of a megapixel, 50": lambda: [jpeg_with_scans(1000, 1000, 32)] * 50,
+    "JPEG, 32 scans of a megapixel, 28": lambda: [jpeg_with_scans(1000, 1000, 32)] * 28,
     "GIF, 1,000 frames": lambda: [gif(1400, 1400, 1000)],
     "WebP, lossless, 50 megapixels": lambda: [webp(7000, 7140)],
     "WebP, lossy with opacity, 50 megapixels": lambda: [webp(7000, 7140, lossless=False)],

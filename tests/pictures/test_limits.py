@@ -85,7 +85,7 @@ def test_a_picture_beyond_a_limit_is_rejected_by_its_index(
         ([SMALL] * 51, "Received 51 pictures, larger than maximum input batch size 50"),
         (
             [hostile.png(5000, 5000)] * 3,
-            "Received 75000000 pixels or the like of work, larger than maximum",
+            "Received 78000000 pixels, with a million more for each picture, larger than maximum",
         ),
         ([hostile.png_with_texts(2)] * 20, "Received 60000000 pixels"),
     ],
