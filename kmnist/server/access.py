@@ -70,7 +70,7 @@ class Access:
             self._any_host
             or name in self._hosts
             or name.endswith(".localhost")
-            or _is_loopback(name.strip("[]"))
+            or _is_address(name.strip("[]"))
         )
 
 
@@ -89,6 +89,15 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def _is_address(name: str) -> bool:
+    """Return whether it is an IP address, which no DNS server can let point to this machine."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _bracketed(host: str) -> str:
