@@ -20,7 +20,7 @@ __all__ = ["Service"]
 
 # A request of more bytes is decoded alone: its objects in memory are many times its size. Nothing
 # is lost by that, because they are created while Python's global lock is held.
-_LARGE: Final = 2**20
+_LARGE: Final = 2**18
 
 
 class Service:
