@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Predict the classes of pictures.
 
-    Each PICTURE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or - for one on
+    Each PICTURE is a PNG, JPEG, BMP or WebP file of any size and colour, or - for one on
     standard input, with dark ink on light paper or the reverse. With --random, an image of the
     test split of --dataset is predicted instead.
     """
