@@ -128,7 +128,10 @@ def command(
             run = train(
                 model, data, seed=seed, on_block=progress.block, on_epoch=progress.epoch, **settings
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # While TensorFlow traces the step, it raises a RuntimeError about the interrupt instead.
+        if "KeyboardInterrupt" not in repr(error):
+            raise
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
     evaluation = evaluate(model, data.test)
     progress.evaluated(run, evaluation)
