@@ -57,6 +57,7 @@ class _OneLineErrors(click.Command):
         )
         if handles_interrupt:
             signal.signal(signal.SIGINT, _interrupt)
+            sys.unraisablehook = _repeat_interrupt
         try:
             code = super().main(*args, **extra | {"standalone_mode": False})
             sys.stdout.flush()
@@ -75,6 +76,7 @@ class _OneLineErrors(click.Command):
             close_stdout()
             if handles_interrupt:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+                sys.unraisablehook = sys.__unraisablehook__
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -118,6 +120,15 @@ def interrupt_on_sigterm() -> None:
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def _repeat_interrupt(ignored: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again where Python ignores an interrupt and goes on: in a ``__del__`` method."""
+    if ignored.exc_type is KeyboardInterrupt:
+        # Not at once, which would be within the hook.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _message(error: Exception) -> str:
