@@ -17,7 +17,7 @@ import click
 from kmnist.cli._streams import close_stdout, open_streams
 from kmnist.errors import KmnistError
 
-__all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm"]
+__all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm", "was_interrupted"]
 
 INTERRUPTED: Final = 130
 
@@ -41,7 +41,7 @@ class _OneLineErrors(click.Command):
             if ctx.meta.get(_DEBUG):
                 raise
             # AutoGraph turns a KeyboardInterrupt into a TypeError; a child process may fail of it.
-            if _interrupted.is_set():
+            if was_interrupted():
                 _exit("interrupted", INTERRUPTED)
             _exit(_message(error), error.exit_code if isinstance(error, KmnistError) else 1)
 
@@ -115,6 +115,11 @@ class Group(_OneLineErrors, click.Group):
 def interrupt_on_sigterm() -> None:
     """Let SIGTERM, which ``kill`` and supervisors send, interrupt the command as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
+
+
+def was_interrupted() -> bool:
+    """Return whether the command got an interrupt, whatever became of the exception."""
+    return _interrupted.is_set()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,5 +1,6 @@
 """``kmnist train``: its output, the exported version, bad usage and interruptions."""
 
+import contextlib
 import json
 import os
 import signal
@@ -222,6 +223,8 @@ def test_an_interrupt_that_tensorflow_replaced_is_one(
     import kmnist.training.loop
 
     def fail(*_: Any, **__: Any) -> Never:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
         raise RuntimeError("ORIGINAL InvalidArgumentError REPLACED BY KeyboardInterrupt: <EMPTY>")
 
     monkeypatch.setattr(kmnist.training.loop, "train", fail)
