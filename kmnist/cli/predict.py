@@ -54,9 +54,11 @@ def command(
 ) -> None:
     """Predict the classes of pictures.
 
-    Each PICTURE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or - for one on
-    standard input, with dark ink on light paper or the reverse. With --random, an image of the
-    test split of --dataset is predicted instead.
+    Each PICTURE is a PNG, JPEG, BMP or WebP file of any colour and up to 50 million pixels, or -
+    for one on standard input, with dark ink on light paper or the reverse. Of a model of other
+    images, such as clothes, the background along the rim is matched to that of its data; whether
+    an object cut out on a transparent canvas is lighter or darker than it should be cannot be
+    told. With --random, an image of the test split of --dataset is predicted instead.
     """
     refuse_both_sources()
     if at_random == bool(pictures):

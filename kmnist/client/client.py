@@ -111,7 +111,7 @@ class Client:
     def predict_pictures(
         self, pictures: PicturesLike, *, timeout: float | None = None
     ) -> Predictions:
-        """Classify pictures of any size and colour: PNG, JPEG, GIF, BMP or WebP.
+        """Classify pictures of any colour: PNG, JPEG, BMP or WebP of up to 50 million pixels.
 
         Args:
             pictures: The path of a file or the bytes of one, or several of these.
