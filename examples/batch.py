@@ -19,7 +19,7 @@ from typing import Final
 from kmnist.client import AsyncClient, InvalidInputError
 
 CONCURRENCY: Final = 8
-SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
+SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
 async def classify(client: AsyncClient, picture: Path, limit: asyncio.Semaphore) -> list[str]:

@@ -17,7 +17,7 @@ import click
 from kmnist.cli._streams import close_stdout, open_streams
 from kmnist.errors import KmnistError
 
-__all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm"]
+__all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm", "was_interrupted"]
 
 INTERRUPTED: Final = 130
 
@@ -41,7 +41,7 @@ class _OneLineErrors(click.Command):
             if ctx.meta.get(_DEBUG):
                 raise
             # AutoGraph turns a KeyboardInterrupt into a TypeError; a child process may fail of it.
-            if _interrupted.is_set():
+            if was_interrupted():
                 _exit("interrupted", INTERRUPTED)
             _exit(_message(error), error.exit_code if isinstance(error, KmnistError) else 1)
 
@@ -57,6 +57,7 @@ class _OneLineErrors(click.Command):
         )
         if handles_interrupt:
             signal.signal(signal.SIGINT, _interrupt)
+            sys.unraisablehook = _repeat_interrupt
         try:
             code = super().main(*args, **extra | {"standalone_mode": False})
             sys.stdout.flush()
@@ -75,6 +76,7 @@ class _OneLineErrors(click.Command):
             close_stdout()
             if handles_interrupt:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+                sys.unraisablehook = sys.__unraisablehook__
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -115,9 +117,23 @@ def interrupt_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
 
 
+def was_interrupted() -> bool:
+    """Return whether the command got an interrupt, whatever became of the exception."""
+    return _interrupted.is_set()
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+def _repeat_interrupt(ignored: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again where Python ignores an interrupt and goes on: in a ``__del__`` method."""
+    if ignored.exc_type is KeyboardInterrupt:
+        # Not at once, which would be within the hook.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _message(error: Exception) -> str:

@@ -52,9 +52,11 @@ def command(
 ) -> None:
     """Predict the classes of pictures.
 
-    Each PICTURE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or - for one on
-    standard input, with dark ink on light paper or the reverse. With --random, an image of the
-    test split of --dataset is predicted instead.
+    Each PICTURE is a PNG, JPEG, BMP or WebP file of any colour and up to 50 million pixels, or -
+    for one on standard input, with dark ink on light paper or the reverse. For models of other
+    images, such as clothes, the picture gets the background of their data; whether an object on a
+    transparent canvas should be lighter or darker cannot be determined. With --random, an image of
+    the test split of --dataset is predicted instead.
     """
     refuse_both_sources()
     if at_random == bool(pictures):

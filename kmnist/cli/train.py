@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmnist.cli._base import Command, interrupt_on_sigterm
+from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
 from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
@@ -128,7 +128,10 @@ def command(
             run = train(
                 model, data, seed=seed, on_block=progress.block, on_epoch=progress.epoch, **settings
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        # While TensorFlow traces the step, it replaces the interrupt by an error of its own.
+        if not (isinstance(error, KeyboardInterrupt) or was_interrupted()):
+            raise
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
     evaluation = evaluate(model, data.test)
     progress.evaluated(run, evaluation)

@@ -67,7 +67,7 @@ class Client(BaseClient[Transport]):
     def predict_pictures(
         self, pictures: PicturesLike, *, timeout: float | None = None
     ) -> Predictions:
-        """Classify picture files: PNG, JPEG, GIF, BMP or WebP, of any size and color.
+        """Classify pictures of any colour: PNG, JPEG, BMP or WebP of up to 50 million pixels.
 
         ::
 

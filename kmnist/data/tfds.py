@@ -112,8 +112,8 @@ def _check_features(features: Any, name: str) -> None:
     shape = image.shape
     if len(shape) != 3 or shape[-1] != 1 or None in shape or image.np_dtype != np.uint8:
         raise InputError(
-            f"the TFDS data set {name!r} has images of {image.np_dtype} {shape}; expected "
-            f"grey images of one size, uint8 (height, width, 1); use another one, {_INSTEAD}"
+            f"the TFDS data set {name!r} has images of {np.dtype(image.np_dtype)} {shape}; "
+            f"expected grey images of one size, uint8 (height, width, 1); use another one, {_INSTEAD}"
         )
     if not isinstance(label, tfds.features.ClassLabel):
         raise InputError(

@@ -22,6 +22,9 @@ T = TypeVar("T")
 # Longer than the load of a large model takes, warm-up included.
 _LOAD_SECONDS: Final = 300.0
 
+# For the load of a small model to end after Ctrl-C.
+_GRACE_SECONDS: Final = 10.0
+
 # An error message of a load → why and do of the finding; the first match applies.
 _EXPLANATIONS: Final = (
     (
@@ -166,16 +169,24 @@ def _within(seconds: float, load: Callable[[Path], T], folder: Path) -> T:
     """
     results: list[T] = []
     errors: list[Exception] = []
+    ended = threading.Event()
 
     def run() -> None:
         try:
             results.append(load(folder))
         except Exception as error:  # noqa: BLE001 - raised in the calling thread
             errors.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
+    # Not join: an interrupt during it makes Python take the thread for ended.
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        ended.wait(seconds)
+    except KeyboardInterrupt:
+        # Python aborts if a thread returns from TensorFlow while it ends.
+        ended.wait(_GRACE_SECONDS)
+        raise
     if errors:
         raise errors[0]
     if not results:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Never
 
 import click
@@ -112,6 +113,20 @@ def test_an_error_that_an_interrupt_causes_is_an_interrupt() -> None:
     done = CliRunner().invoke(Command("command", callback=callback), [])
     assert (done.exit_code, done.stderr) == (130, "Error: interrupted\n")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_in_a_destructor_is_not_ignored() -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def callback() -> Never:
+        Interrupted()
+        time.sleep(10)
+        raise AssertionError("the interrupt was ignored")
+
+    done = CliRunner().invoke(Command("command", callback=callback), [])
+    assert (done.exit_code, done.stderr) == (130, "Error: interrupted\n")
 
 
 def test_sigterm_interrupts() -> None:

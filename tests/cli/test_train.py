@@ -1,5 +1,6 @@
 """``kmnist train``: its output, the exported version, bad usage and interruptions."""
 
+import contextlib
 import json
 import os
 import signal
@@ -214,6 +215,22 @@ def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
     resumed = run_train(*arguments, "--resume")
     assert resumed.exit_code == 0, resumed.stderr
     assert json.loads(resumed.stdout)["weights_sha256"] == uninterrupted
+
+
+def test_an_interrupt_that_tensorflow_replaced_is_one(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kmnist.training.loop
+
+    def fail(*_: Any, **__: Any) -> Never:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("ORIGINAL InvalidArgumentError REPLACED BY KeyboardInterrupt: <EMPTY>")
+
+    monkeypatch.setattr(kmnist.training.loop, "train", fail)
+    done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist")
+    assert done.exit_code == 130
+    assert "interrupted" in done.stderr
 
 
 def test_two_simultaneous_trainings_export_two_versions(tiny: Path, tmp_path: Path) -> None:

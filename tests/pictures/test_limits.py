@@ -87,7 +87,7 @@ def test_a_picture_beyond_a_limit_is_rejected_by_its_index(
             [hostile.png(5000, 5000)] * 3,
             "Received 78000000 pixels, with a million more for each picture, larger than maximum",
         ),
-        ([hostile.png_with_texts(2)] * 20, "Received 60000000 pixels"),
+        ([hostile.png_with_texts(2)] * 20, r"Received 600\d{5} pixels"),
     ],
     ids=["pictures", "pixels", "texts"],
 )

@@ -68,7 +68,7 @@ export class Model {
   /**
    * Predicts the class of a picture.
    *
-   * @param {Blob} picture a PNG, JPEG, GIF, BMP or WebP file
+   * @param {Blob} picture a PNG, JPEG, BMP or WebP file
    * @param {AbortSignal} signal aborts the request
    * @returns { probabilities, id, name, milliseconds, image }: a probability for each class; the
    *   number and the name of the most probable class; the duration of the request; the image that
