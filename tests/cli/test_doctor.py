@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -91,30 +90,6 @@ def test_the_environment_supplies_the_folder_but_does_not_add_it(
     assert targets(doctor("--server", served.grpc_url, "--json", **environment)) == [
         served.grpc_url
     ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ({"server": "u"}, "kmnist"),
-        ({"server": "u", "models": "a/digits"}, "digits"),
-        ({"server": "u", "models": "a/digits", "name": "other"}, "other"),
-    ],
-)
-def test_the_name_of_the_model_is_that_of_the_folder(
-    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], name: str
-) -> None:
-    import kmnist.doctor
-
-    examined: list[str] = []
-
-    def examine_server(_url: str, *, model: str, **_: Any) -> Any:
-        examined.append(model)
-        return kmnist.doctor.Report("u", ())
-
-    monkeypatch.setattr(kmnist.doctor, "examine_server", examine_server)
-    doctor(*(part for key, value in arguments.items() for part in (f"--{key}", value)))
-    assert examined == [name]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from kmnist.doctor import Report, examine_server
-from kmnist.errors import InvalidInputError
+from kmnist.client import Client
+from kmnist.doctor import Report, examine_server, server_checks
+from kmnist.errors import InvalidInputError, ModelNotFoundError
+from kmnist.protocol.metadata import VersionStatus
 from kmnist.server import Server
 from kmnist.versions import config_path, ensure_model_config, label, list_versions
 from tests.doctor.conftest import OnlyFinding
@@ -161,6 +163,25 @@ class TestStates:
         assert finding.do == "use the name from there, or change it there"
         finding = only_finding(examine(states, model="mnist", base=tmp_path / "kmnist"))
         assert finding.do == "use kmnist, the name of the folder"
+
+    def test_the_only_model_is_examined_if_no_name_is_given(
+        self, examine: Examine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        asked: list[str] = []
+
+        def status(client: Client, **_: Any) -> list[VersionStatus]:
+            asked.append(client.model)
+            if client.model != "fashion":
+                raise ModelNotFoundError(f"no model {client.model}")
+            return []
+
+        monkeypatch.setattr(Client, "status", status)
+        monkeypatch.setattr(server_checks, "find_models", lambda *_: ["fashion"])
+        assert "model name" not in [c.title for c in examine({}).checks if c.findings]
+        assert asked == ["kmnist", "fashion"]
+        (finding,) = examine({}, base=tmp_path / "digits").findings
+        assert finding.what.startswith("the server has no model digits")
+        assert finding.do.startswith("use the name of a model that it has: fashion")
 
     def test_no_version_is_available(self, examine: Examine) -> None:
         findings = examine({1: ("END", ""), 2: ("LOADING", "")}).findings
