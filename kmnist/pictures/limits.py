@@ -85,12 +85,15 @@ def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     pixels = height * width * tf.maximum(channels, 3) // 3
     fits = (tf.minimum(height, width) > 0) & (tf.maximum(height, width) <= _MAX_SIDE)
     sides = [" has ", tf.strings.as_string(width), " by ", tf.strings.as_string(height)]
-    large = f" pixels; expected 1 to {MAX_PIXELS:,}, at most {_MAX_SIDE:,} along a side."
+    large = (
+        f" pixels; expected 1 to {MAX_PIXELS:,}, in CMYK three quarters of it, and a side"
+        f" of at most {_MAX_SIDE:,}. Send a smaller picture."
+    )
     damaged = " is a PNG whose chunks do not fit into it, or are too many. Save it again."
     total = tf.reduce_sum(pixels + _EXTRA * (1 + texts))
     most = _REQUEST_PIXELS + _PIXELS_PER_BYTE * tf.reduce_sum(tf.cast(length, tf.int64))
     checks = [
-        _check(fits & (pixels <= MAX_PIXELS), [*sides, large, " Send a smaller picture."]),
+        _check(fits & (pixels <= MAX_PIXELS), [*sides, large]),
         _check(texts >= 0, [damaged]),
         _check_request(
             total, most, " pixels, with a million more for each picture, larger than maximum "
