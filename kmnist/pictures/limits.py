@@ -162,7 +162,7 @@ def _texts(picture: tf.Tensor) -> tf.Tensor:
     at, texts, ended = tf.while_loop(
         lambda at, _, ended: (at + 12 <= long) & ~ended,
         step,
-        (tf.constant(8, tf.int64), tf.constant(0, tf.int64), False),
+        (tf.constant(8, tf.int64), tf.constant(0, tf.int64), tf.constant(False)),
         maximum_iterations=_CHUNKS + size // _CHUNK,
     )
     return tf.where(ended & (at <= long), texts, -1)

@@ -89,7 +89,7 @@ def test_other_image_shapes_and_class_counts_are_exported(tmp_path: Path) -> Non
     answer = loaded["pixels"](pixels=tf.constant([image.tobytes() for image in images]))
     assert np.allclose(answer["probabilities"], expected, atol=1e-6)
     card = json.loads((folder / "model_card.json").read_text())
-    assert card["pictures"].startswith("grey, resized to fit")
+    assert "not drawn in ink on black: grey, resized to fit" in card["pictures"]
     assert card["training"]["history"][0]["validation_accuracy"] is None
 
 
