@@ -236,9 +236,12 @@ def mounted() -> Iterator[Path]:
         yield Path(folder, "models")
 
 
-def _as_owner_of(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _as_owner_of(
+    folder: Path, cwd: Path = Path("/"), **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(SERVING / "train" / "as-owner-of"), folder, "id", "-u"],
+        cwd=cwd,
         check=False,
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
@@ -260,11 +263,12 @@ class TestAsOwnerOf:
 
     @pytest.mark.parametrize("closed", [".", "kmnist", "kmnist/1", "kmnist/1/saved_model.pb"])
     def test_a_folder_that_the_server_cannot_read_is_named(
-        self, mounted: Path, closed: str
+        self, mounted: Path, tmp_path: Path, closed: str
     ) -> None:
         os.chown(mounted, 1234, 4321)
         (mounted / closed).chmod(0o700)
-        run = _as_owner_of(mounted, READER="1000:1000")
+        tmp_path.chmod(0o700)
+        run = _as_owner_of(mounted, cwd=tmp_path, READER="1000:1000")
         assert (run.returncode, run.stdout) == (1, "")
         [line] = run.stderr.splitlines()
         assert line.startswith(f"{mounted / closed} is closed to user 1000")
@@ -273,7 +277,8 @@ class TestAsOwnerOf:
     def test_a_closed_folder_of_the_server_is_readable(self, mounted: Path) -> None:
         os.chown(mounted, 1234, 4321)
         mounted.chmod(0o700)
-        assert _as_owner_of(mounted, READER="1234:4321").returncode == 0
+        run = _as_owner_of(mounted, READER="1234:4321")
+        assert (run.returncode, run.stderr) == (0, "")
 
     def test_a_version_that_is_being_written_may_be_closed(self, mounted: Path) -> None:
         (mounted / "kmnist" / ".staging").mkdir(mode=0o700)
