@@ -1,5 +1,6 @@
 """Checkpoints: the state of a run after an epoch, on disk."""
 
+import io
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -68,8 +69,12 @@ class Checkpoint:
         entries = [asdict(epoch) for epoch in history]
         state = {"identity": self.identity, "history": entries, "epochs": epochs}
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # In memory first: interrupted while it writes to a file that is then closed, zipfile prints
+        # an error of its own.
+        buffer = io.BytesIO()
+        np.savez(buffer, *weights, state=np.array(json.dumps(state)))
         with replacing(self.path) as file:
-            np.savez(file, *weights, state=np.array(json.dumps(state)))
+            file.write(buffer.getbuffer())
 
     def load(self, model_weights: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[Epoch]]:
         """Return the weights and the finished epochs.

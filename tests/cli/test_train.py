@@ -186,10 +186,10 @@ def test_a_file_instead_of_a_folder_is_refused(tiny: Path, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Path) -> str:
-    """The digest of 150 epochs without an interruption."""
+    """The digest of 300 epochs without an interruption."""
     from kmnist import build_model, load_dataset, train
 
-    return train(build_model(), load_dataset(tiny, validation_size=0), epochs=150).weights_digest
+    return train(build_model(), load_dataset(tiny, validation_size=0), epochs=300).weights_digest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -197,7 +197,7 @@ def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
     tiny: Path, tmp_path: Path, number: int, uninterrupted: str
 ) -> None:
     state = tmp_path / "state"
-    arguments: list[str | Path] = ["--dataset", tiny, "--validation-size", "0", "--epochs", "150"]
+    arguments: list[str | Path] = ["--dataset", tiny, "--validation-size", "0", "--epochs", "300"]
     arguments += ["--checkpoint", state, "--models", tmp_path / "kmnist", "--json"]
     stopped = start_train(*arguments)
     while not (state / "checkpoint.npz").exists() and stopped.poll() is None:
@@ -209,7 +209,7 @@ def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
         assert stopped.returncode == -signal.SIGKILL
     else:
         assert stopped.returncode == 130, error
-        assert f"of 150; continue with: --checkpoint {state} --resume" in error
+        assert f"of 300; continue with: --checkpoint {state} --resume" in error
         assert error.count("\n") == 1
     assert not (tmp_path / "kmnist" / "1").exists()
     resumed = run_train(*arguments, "--resume")
