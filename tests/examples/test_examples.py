@@ -102,6 +102,22 @@ def test_batch_without_a_folder_prints_its_usage() -> None:
     assert done.stderr == "usage: python examples/batch.py FOLDER\n"
 
 
+def test_fit_trains_logs_and_exports(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mlflow = MagicMock()  # which is not installed
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setattr(sys, "argv", ["fit.py", str(tiny)])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "fit.py"))
+    mlflow.keras.autolog.assert_called_once()
+    mlflow.set_tag.assert_called_once_with("version", "1")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
+    assert printed[-1] == "models/fit/1"
+    assert (tmp_path / "models" / "fit" / "1" / "saved_model.pb").exists()
+
+
 @pytest.fixture
 def service(served: "Server") -> Iterator[str]:
     """The address of a running service.py."""
@@ -138,19 +154,3 @@ def test_service_classifies_a_picture_and_refuses_other_bytes(service: str, pict
     with info.value as refused:
         assert refused.code == 400
         assert "PNG" in json.load(refused)["error"]
-
-
-def test_fit_trains_logs_and_exports(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mlflow = MagicMock()  # which is not installed
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    monkeypatch.setattr(sys, "argv", ["fit.py", str(tiny)])
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(EXAMPLES / "fit.py"))
-    mlflow.keras.autolog.assert_called_once()
-    mlflow.set_tag.assert_called_once_with("version", "1")
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
-    assert printed[-1] == "models/fit/1"
-    assert (tmp_path / "models" / "fit" / "1" / "saved_model.pb").exists()
