@@ -15,6 +15,8 @@ EXAMPLES = {
     "train": kmnist.train,
     "evaluate": kmnist.evaluate,
     "Evaluation.of": kmnist.Evaluation.of,
+    "Dataset.from_arrays": kmnist.Dataset.from_arrays,
+    "Split.batches": kmnist.Split.batches,
 }
 
 
