@@ -1,5 +1,6 @@
 """The Kubernetes manifests conform to the schemas of Kubernetes and fit each other."""
 
+import copy
 import re
 import shutil
 import subprocess
@@ -189,6 +190,17 @@ def test_kserve_serves_the_same_volume() -> None:
     claim = OBJECTS["PersistentVolumeClaim kmnist-models"]["metadata"]["name"]
     assert model["storageUri"] == f"pvc://{claim}/kmnist"
     assert set(model["args"]) <= set(_container("serving")["args"])
+
+
+def test_an_image_can_take_the_place_of_the_volume() -> None:
+    recipes = (FOLDER.parents[1] / "docs" / "recipes.md").read_text("utf-8")
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
+    [volume] = yaml.safe_load(block)
+    deployment = copy.deepcopy(OBJECTS["Deployment kmnist"])
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    [place] = [n for n, old in enumerate(volumes) if old["name"] == volume["name"]]
+    volumes[place] = volume
+    validator.validate(deployment, "1.35", strict=True)
 
 
 @pytest.mark.docker
