@@ -44,13 +44,15 @@ class TrainingProgress:
         self._failure: OSError | None = None
 
     def begin(self, dataset: "Dataset", device: str) -> None:
-        """Print the sizes of the data set, and the device."""
+        """Print the sizes of the data set, the device, and what was decided about the data."""
         height, width = dataset.image_shape
         self._print(
             f"{dataset.name}: {len(dataset.train)} training, {len(dataset.validation)} validation "
             f"and {len(dataset.test)} test images of {height}×{width}, "
             f"{len(dataset.class_names)} classes; on {device}"
         )
+        for note in dataset.notes:
+            self._print(f"  {note}")
 
     @contextmanager
     def training(self) -> Iterator[None]:

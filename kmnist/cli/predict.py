@@ -47,6 +47,7 @@ def command(
     models: Path | None,
     dataset: str,
     data_dir: Path | None,
+    grey: bool,
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
@@ -65,7 +66,7 @@ def command(
             "one or more pictures, or --random"
         )
     if at_random:
-        image, result = _random_image(dataset, data_dir)
+        image, result = _random_image(dataset, data_dir, grey=grey)
         predictions = ask(
             models or server, lambda client: client.predict(image), **client_arguments
         )
@@ -100,14 +101,14 @@ def _predict_pictures(
 
 
 def _random_image(
-    dataset: str, data_dir: Path | None
+    dataset: str, data_dir: Path | None, *, grey: bool
 ) -> tuple["NDArray[np.uint8]", dict[str, Any]]:
     """Return a test image, and where it is from."""
     import random
 
-    from kmnist.data import load_dataset
+    from kmnist.cli._data import load_data
 
-    data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
+    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
     index = random.randrange(len(data.test))  # noqa: S311 - not for cryptography
     label = data.class_names[int(data.test.labels[index])]
     return data.test.images[index], {"dataset": data.name, "index": index, "label": label}

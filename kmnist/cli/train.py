@@ -17,7 +17,7 @@ from kmnist.defaults import (
     EPOCHS,
     INITS,
     LEARNING_RATE,
-    VALIDATION_SIZE,
+    MAX_VALIDATION_SIZE,
 )
 from kmnist.errors import InputError, MissingError
 
@@ -32,7 +32,8 @@ __all__ = ["command"]
 @click.option(
     "--validation-size",
     type=click.IntRange(0, MAX_COUNT),
-    default=VALIDATION_SIZE,
+    default=None,
+    show_default=f"a tenth, at most {MAX_VALIDATION_SIZE}",
     help="The number of training images, from the first on, that are held out for validation.",
 )
 @models_option()
@@ -89,7 +90,8 @@ __all__ = ["command"]
 def command(
     dataset: str,
     data_dir: Path | None,
-    validation_size: int,
+    grey: bool,
+    validation_size: int | None,
     models: Path,
     init: str,
     seed: int,
@@ -112,7 +114,7 @@ def command(
     check_writable(models)
     if settings["tensorboard"] is not None:
         settings["tensorboard"].mkdir(parents=True, exist_ok=True)
-    data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
+    data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device
 
@@ -151,13 +153,14 @@ def _refuse_other_encodings(**folders: Path | None) -> None:
 
 
 def _load_while_tensorflow_starts(
-    dataset: str, validation_size: int, data_dir: Path | None
+    dataset: str, validation_size: int | None, data_dir: Path | None, *, grey: bool
 ) -> "Dataset":
     """Load the data set in a thread while TensorFlow is imported, which takes seconds."""
-    from kmnist.data.sources import find_folder, load_dataset
+    from kmnist.cli._data import load_data
+    from kmnist.data.sources import needs_tensorflow
 
-    load = partial(load_dataset, dataset, validation_size=validation_size, data_dir=data_dir)
-    if find_folder(dataset) is None:
+    load = partial(load_data, dataset, data_dir, grey=grey, validation_size=validation_size)
+    if needs_tensorflow(dataset):
         _start_tensorflow()
         return load()  # TFDS breaks the imports of other threads
     with ThreadPoolExecutor(1) as pool:

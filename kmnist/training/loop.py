@@ -55,6 +55,14 @@ class Run:
     settings: dict[str, Any]
     weights_digest: str
 
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else None
+        figures = f"cost {last.cost:.4f}, " if last else ""
+        if last and last.validation_accuracy is not None:
+            figures += f"validation accuracy {last.validation_accuracy:.4f}, "
+        epochs = f"{len(self.history)} epoch{'s' * (len(self.history) != 1)}"
+        return f"Run({self.dataset.name}: {epochs}, {figures}weights {self.weights_digest[:12]})"
+
 
 def train(
     model: keras.Sequential,

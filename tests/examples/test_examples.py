@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -136,3 +138,19 @@ def test_service_classifies_a_picture_and_refuses_other_bytes(service: str, pict
     with info.value as refused:
         assert refused.code == 400
         assert "PNG" in json.load(refused)["error"]
+
+
+def test_fit_trains_logs_and_exports(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mlflow = MagicMock()  # which is not installed
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setattr(sys, "argv", ["fit.py", str(tiny)])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "fit.py"))
+    mlflow.keras.autolog.assert_called_once()
+    mlflow.set_tag.assert_called_once_with("version", "1")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
+    assert printed[-1] == "models/fit/1"
+    assert (tmp_path / "models" / "fit" / "1" / "saved_model.pb").exists()
