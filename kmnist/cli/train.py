@@ -135,7 +135,7 @@ def command(
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
     evaluation = evaluate(model, data.test)
     progress.evaluated(run, evaluation)
-    folder = export_model(run, evaluation, models)
+    folder = export_model(model, data, models, run=run)
     progress.exported(run, evaluation, folder)
 
 

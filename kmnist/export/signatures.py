@@ -12,7 +12,7 @@ signature                  input                             purpose
 ``classes``                ``class_ids`` int64 (n,)          the drawing page
 ========================== ================================= ======================================
 
-All but ``classes`` return ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and
+A version has ``classes`` if its model is one Dense layer on the pixels. All others return ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and
 ``class_names`` string (n,). ``explain`` also returns ``images`` uint8 (n, height, width), the
 pictures as the model sees them. ``classes`` returns ``class_names`` string (n,) and ``weights``
 float32 (n, height, width), the contribution of each white pixel to the logit of the class; it takes
@@ -63,10 +63,11 @@ class ServingSignature:
 
 
 def serving_signatures(
-    model: keras.Sequential,
+    model: keras.Model,
     class_names: Sequence[str],
     samples: NDArray[np.uint8],
     *,
+    kernel: keras.Variable | None,
     extent: float | None,
     background: float | None,
 ) -> tuple[ServingSignature, ...]:
@@ -76,6 +77,8 @@ def serving_signatures(
         model: Maps uint8 (n, height, width) to probabilities float32 (n, classes).
         class_names: The name of each class.
         samples: uint8 (n, height, width), n ≥ 1, the images that the samples are made of.
+        kernel: float32 (height * width, classes), the weights of the pixels; None if the model is
+            not one Dense layer on them.
         extent: How large the data set draws its ink, for reading pictures; see
             :func:`kmnist.pictures.ink_extent`.
         background: The tone of its background, likewise; see
@@ -86,7 +89,6 @@ def serving_signatures(
     """
     height, width = model.input_shape[1:]
     names = tf.constant(list(class_names))
-    kernel = model.layers[-1].kernel  # (height * width, classes)
 
     def images(images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.ensure_shape(images, (None, height, width))
@@ -160,10 +162,15 @@ def serving_signatures(
     images_spec = tf.TensorSpec((None, height, width), tf.uint8, "images")
     class_ids_spec = tf.TensorSpec((None,), tf.int64, "class_ids")
     row = ServingSignature
-    return (
+    signatures = (
         row("serving_default", images_spec, images, samples, expected_of_images),
         row("pixels", strings("pixels"), pixels, raw, expected_of_images),
         row("pictures", strings("pictures"), pictures, png, expected_of_pictures),
         row("explain", strings("pictures"), explain, png, expected_of_pictures),
+    )
+    if kernel is None:
+        return signatures
+    return (
+        *signatures,
         row("classes", class_ids_spec, classes, all_classes, expected_of_classes),
     )
