@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.data import Split
+from kmnist.defaults import FORMATS
 from kmnist.errors import ExportError, InputError, MissingError
 from kmnist.training.classifier import as_classifier
 from kmnist.versions import verify_version
@@ -20,8 +21,6 @@ __all__ = ["KERAS_FILE", "TFLITE_FILE", "check_formats", "load", "write_keras", 
 
 KERAS_FILE: Final = "model.keras"
 TFLITE_FILE: Final = "model.tflite"
-
-_FORMATS: Final = ("tflite",)
 
 # Without the delegate, which prints a line when it is created.
 _PLAIN: Final = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -73,9 +72,9 @@ def check_formats(formats: Collection[str]) -> None:
     Raises:
         InputError: One of them is unknown.
     """
-    if isinstance(formats, str) or not set(formats) <= set(_FORMATS):
+    if isinstance(formats, str) or not set(formats) <= set(FORMATS):
         raise InputError(
-            f"received formats {formats!r}; expected a list of {', '.join(_FORMATS)}, or none"
+            f"received formats {formats!r}; expected a list of {', '.join(FORMATS)}, or none"
         )
 
 

@@ -69,7 +69,7 @@ def drawing_plots(
         PlotError: The plots could not be drawn.
     """
     chosen = _choose(evaluation, test)
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "confusion": evaluation.confusion,
         "images": test.images[chosen],
         "labels": test.labels[chosen],

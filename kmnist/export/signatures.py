@@ -126,23 +126,6 @@ def serving_signatures(
         seen = read(tf.ensure_shape(pictures, (None,)))
         return {**images(seen), "images": seen}
 
-    def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        class_ids = tf.ensure_shape(class_ids, (None,))
-        # Each id of a few bytes is answered with the weights of a whole image.
-        asked = tf.size(class_ids)
-        tf.debugging.Assert(
-            asked <= len(class_names),
-            [
-                tf.strings.join(["received ", tf.strings.as_string(asked), " class ids"]),
-                f"expected at most {len(class_names)}, the number of classes",
-            ],
-        )
-        weights = tf.reshape(tf.transpose(kernel), (-1, height, width))
-        return {
-            "class_names": tf.gather(names, class_ids),
-            "weights": tf.gather(weights, class_ids),
-        }
-
     def expected_of_images(_: Answers) -> dict[str, Any]:
         return {"probabilities": model(samples, training=False)}
 
@@ -150,17 +133,12 @@ def serving_signatures(
         # Reading a picture of an image centres it again, so the model may see another image.
         return {"probabilities": model(answers["explain"]["images"], training=False)}
 
-    def expected_of_classes(_: Answers) -> dict[str, Any]:
-        return {"weights": np.transpose(kernel).reshape(-1, height, width)}
-
     def strings(name: str) -> tf.TensorSpec:
         return tf.TensorSpec((None,), tf.string, name)
 
     raw = np.array([image.tobytes() for image in samples], object)
     png = np.array([tf.io.encode_png(image[..., None]).numpy() for image in samples], object)
-    all_classes = np.arange(len(class_names))
     images_spec = tf.TensorSpec((None, height, width), tf.uint8, "images")
-    class_ids_spec = tf.TensorSpec((None,), tf.int64, "class_ids")
     row = ServingSignature
     signatures = (
         row("serving_default", images_spec, images, samples, expected_of_images),
@@ -170,7 +148,33 @@ def serving_signatures(
     )
     if kernel is None:
         return signatures
-    return (
-        *signatures,
-        row("classes", class_ids_spec, classes, all_classes, expected_of_classes),
-    )
+    return (*signatures, _classes_signature(kernel, names, (height, width)))
+
+
+def _classes_signature(
+    kernel: keras.Variable, names: tf.Tensor, image_shape: tuple[int, int]
+) -> ServingSignature:
+    count = len(names)
+
+    def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        class_ids = tf.ensure_shape(class_ids, (None,))
+        # Each id of a few bytes is answered with the weights of a whole image.
+        asked = tf.size(class_ids)
+        tf.debugging.Assert(
+            asked <= count,
+            [
+                tf.strings.join(["received ", tf.strings.as_string(asked), " class ids"]),
+                f"expected at most {count}, the number of classes",
+            ],
+        )
+        weights = tf.reshape(tf.transpose(kernel), (-1, *image_shape))
+        return {
+            "class_names": tf.gather(names, class_ids),
+            "weights": tf.gather(weights, class_ids),
+        }
+
+    def expected(_: Answers) -> dict[str, Any]:
+        return {"weights": kernel.numpy().T.reshape(-1, *image_shape)}
+
+    spec = tf.TensorSpec((None,), tf.int64, "class_ids")
+    return ServingSignature("classes", spec, classes, np.arange(count), expected)
