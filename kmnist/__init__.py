@@ -2,8 +2,8 @@
 
 Public names are imported on first use, so ``import kmnist`` itself loads nothing:
 
-* ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model`` and ``Server`` import
-  TensorFlow when they are called for the first time;
+* ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model``, ``load`` and
+  ``Server`` import TensorFlow when they are called for the first time;
 * ``Client`` and ``AsyncClient`` import numpy, and grpcio, urllib3 or aiohttp as the server's
   address requires.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kmnist.errors import InputError as InputError
     from kmnist.errors import KmnistError as KmnistError
     from kmnist.errors import MissingError as MissingError
+    from kmnist.export.formats import load as load
     from kmnist.export.saved_model import export_model as export_model
     from kmnist.metrics import Epoch as Epoch
     from kmnist.metrics import Evaluation as Evaluation
@@ -48,6 +49,7 @@ _MODULES = {
     "build_model": "kmnist.training.model",
     "evaluate": "kmnist.training.evaluation",
     "export_model": "kmnist.export.saved_model",
+    "load": "kmnist.export.formats",
     "load_dataset": "kmnist.data",
     "train": "kmnist.training.loop",
 }

@@ -99,6 +99,7 @@ class TrainingProgress:
 
         names, test = run.dataset.class_names, run.dataset.test
         chosen = random.randrange(len(test))  # noqa: S311 - not for cryptography
+        self._print_kept(run)
         self._print(
             f"\ntest accuracy {evaluation.accuracy:.4f}, cost {evaluation.cost:.4f}, "
             f"on {evaluation.examples} images\n"
@@ -108,19 +109,33 @@ class TrainingProgress:
             f"predicted {names[evaluation.class_ids[chosen]]}\n"
         )
 
-    def exported(self, run: "Run", evaluation: "Evaluation", folder: Path) -> None:
+    def _print_kept(self, run: "Run") -> None:
+        """Print the epoch whose weights were kept, and by how much it was better than the last."""
+        if (kept := run.settings.get("kept_epoch")) is None:
+            return
+        best, last = (run.history[i].validation_accuracy or 0 for i in (kept - 1, -1))
+        better = "the last" if kept == len(run.history) else f"{best - last:.4f} above the last"
+        self._print(f"\nkept epoch {kept}: validation accuracy {best:.4f}, {better}")
+
+    def exported(
+        self, run: "Run", evaluation: "Evaluation", folder: Path, label: str | None = None
+    ) -> None:
         """Print the version folder, or the JSON object.
 
         Raises:
             KmnistError: This, or an earlier line, could not be written.
         """
+        labelled = f" with the label {label}" if label else ""
         self._print(
-            f"exported {folder}; serve it with: kmnist serve{models_argument(folder.parent)}"
+            f"exported {folder}{labelled}; serve it with: kmnist serve"
+            f"{models_argument(folder.parent)}"
         )
         if self._quiet:
             result = {
                 "version": int(folder.name),
                 "path": str(folder),
+                "label": label,
+                "kept_epoch": run.settings.get("kept_epoch"),
                 "test": {"accuracy": evaluation.accuracy, "cost": evaluation.cost},
                 "weights_sha256": run.weights_digest,
                 "history": [asdict(epoch) for epoch in run.history],

@@ -15,11 +15,12 @@ from kmnist.defaults import (
     BATCH_SIZE,
     DEVICES,
     EPOCHS,
+    FORMATS,
     INITS,
     LEARNING_RATE,
     MAX_VALIDATION_SIZE,
 )
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import InputError, KmnistError, MissingError
 
 if TYPE_CHECKING:
     from kmnist.data import Dataset
@@ -81,6 +82,26 @@ __all__ = ["command"]
 )
 @click.option("--resume", is_flag=True, help="Continue from the state in --checkpoint.")
 @click.option(
+    "--keep-best",
+    is_flag=True,
+    help="Export the weights of the epoch with the best validation accuracy, not of the last.",
+)
+@click.option(
+    "--min-accuracy",
+    metavar="X",
+    type=FiniteRange(0, 1),
+    default=0.0,
+    help="Publish nothing, and exit with 1, if the test accuracy is lower.",
+)
+@click.option("--label", metavar="NAME", help="Point this label at the published version.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="Add this format of the model to the version.",
+)
+@click.option(
     "--tensorboard",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -96,6 +117,9 @@ def command(
     init: str,
     seed: int,
     device: str,
+    min_accuracy: float,
+    label: str | None,
+    formats: tuple[str, ...],
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -108,8 +132,10 @@ def command(
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
-    from kmnist.versions import check_writable
+    from kmnist.versions import check_label, check_writable
 
+    if label is not None:
+        check_label(label)
     _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
     check_writable(models)
     if settings["tensorboard"] is not None:
@@ -137,8 +163,24 @@ def command(
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
     evaluation = evaluate(model, data.test)
     progress.evaluated(run, evaluation)
-    folder = export_model(run, evaluation, models)
-    progress.exported(run, evaluation, folder)
+    if evaluation.accuracy < min_accuracy:
+        raise KmnistError(
+            f"received a test accuracy of {evaluation.accuracy:.4f}; expected at least {min_accuracy} "
+            "(--min-accuracy); nothing was published; train longer, or correct the data"
+        )
+    folder = export_model(model, data, models, run=run, formats=formats)
+    if label is not None:
+        _label(folder, label)
+    progress.exported(run, evaluation, folder, label)
+
+
+def _label(folder: Path, name: str) -> None:
+    from kmnist.versions import label
+
+    try:
+        label(folder.parent, {name: int(folder.name)})
+    except (KmnistError, OSError) as error:
+        raise KmnistError(f"published {folder}, but without the label {name}: {error}") from None
 
 
 def _refuse_other_encodings(**folders: Path | None) -> None:

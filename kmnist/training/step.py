@@ -10,8 +10,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from numpy.typing import NDArray
 
-__all__ = ["TrainingStep", "copy_weights", "transposed"]
+from kmnist.errors import InputError
+
+__all__ = ["TrainingStep", "copy_weights", "read_state", "transposed", "write_state"]
 
 
 class TrainingStep:
@@ -23,7 +26,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: keras.Sequential,
+        model: keras.Model,
         learning_rate: float,
         devices: Sequence[str],
         *,
@@ -70,7 +73,7 @@ class TrainingStep:
         cost, hits = (self._compiled if usual else self._traced)(images, labels)
         return cost, hits
 
-    def copy_weights_to(self, model: keras.Sequential) -> None:
+    def copy_weights_to(self, model: keras.Model) -> None:
         """Copy the trained weights to the model that the step started from."""
         copy_weights(self._model, model)
 
@@ -97,6 +100,8 @@ class TrainingStep:
             one_hot = tf.one_hot(labels, probabilities.shape[-1])
             cost = tf.reduce_sum(keras.losses.categorical_crossentropy(one_hot, probabilities))
             mean = cost / size
+            if self._model.losses:  # of regularizers
+                mean += sum(self._model.losses) / replica.num_replicas_in_sync
         variables = self._model.trainable_variables
         self._optimizer.apply(tape.gradient(mean, variables), variables)
         predicted = tf.argmax(probabilities, axis=1, output_type=tf.int32)
@@ -107,7 +112,7 @@ class _TransposedDense(keras.layers.Layer):  # type: ignore[misc]
     """``Dense`` with a kernel (units, inputs), from float32 (n, inputs) to (n, units)."""
 
     def __init__(self, dense: keras.layers.Dense) -> None:
-        super().__init__(trainable=dense.trainable)
+        super().__init__(trainable=dense.trainable, dtype=dense.dtype_policy)
         self._dense = dense.get_config()
         self._activation = dense.activation
         self._bias: Any = 0.0
@@ -123,23 +128,50 @@ class _TransposedDense(keras.layers.Layer):  # type: ignore[misc]
         return self._activation(products + self._bias)
 
 
-def transposed(model: keras.Sequential) -> keras.Sequential:
+def transposed(model: keras.Model) -> keras.Model:
     """Return a copy of a model, with its weights, whose Dense kernels are (units, inputs)."""
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.layers.Dense):
+        if _is_plain(layer):
             return _TransposedDense(layer)
         return type(layer).from_config(layer.get_config())
 
-    result: keras.Sequential = keras.models.clone_model(model, clone_function=copy)
-    copy_weights(model, result)
+    try:
+        result: keras.Model = keras.models.clone_model(model, clone_function=copy)
+        copy_weights(model, result)
+    except Exception as error:  # whatever the code of a layer raises
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"received a model that cannot be copied ({type(error).__name__}: {reason}); expected "
+            "layers with get_config, and no subclass of keras.Model; train it with its method fit"
+        ) from error
     return result
 
 
-def copy_weights(source: keras.Sequential, target: keras.Sequential) -> None:
-    """Copy the weights of a model to its transposed copy, or back."""
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copy the state of a model to its transposed copy, or back."""
     for source_layer, target_layer in zip(source.layers, target.layers, strict=True):
-        weights = source_layer.get_weights()
+        state = read_state(source_layer)
         if isinstance(source_layer, _TransposedDense) != isinstance(target_layer, _TransposedDense):
-            weights[0] = weights[0].T
-        target_layer.set_weights(weights)
+            state[0] = state[0].T
+        write_state(target_layer, state)
+
+
+def read_state(layer: keras.layers.Layer) -> list[NDArray[Any]]:
+    """Return the weights of a layer or model, and the state of its random generators."""
+    return [variable.numpy() for variable in layer.variables]
+
+
+def write_state(layer: keras.layers.Layer, state: Sequence[NDArray[Any]]) -> None:
+    """Replace what :func:`read_state` returns."""
+    for variable, values in zip(layer.variables, state, strict=True):
+        variable.assign(values)
+
+
+def _is_plain(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer is a Dense layer without regularizers and constraints."""
+    return type(layer) is keras.layers.Dense and not any(
+        value
+        for name, value in layer.get_config().items()
+        if name.endswith(("regularizer", "constraint"))
+    )

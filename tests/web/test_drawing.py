@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # the first test t
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model trained for four epochs on the bundled MNIST."""
-    from kmnist import build_model, evaluate, export_model, load_dataset, train
+    from kmnist import build_model, export_model, load_dataset, train
 
     base = tmp_path_factory.mktemp("models") / "kmnist"
     run = train(build_model(), load_dataset(), epochs=4)
-    export_model(run, evaluate(run.model, run.dataset.test), base)
+    export_model(run.model, run.dataset, base, run=run)
     return base
 
 
