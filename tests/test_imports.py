@@ -22,7 +22,7 @@ FLOORS: Final = (
     {"data", "pictures", "protocol"},
     {"training", "client", "versions"},
     {"export", "server"},
-    {"doctor"},
+    {"doctor", "streaming"},
     {"cli"},
 )
 
