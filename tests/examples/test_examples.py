@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 from unittest.mock import MagicMock
 
@@ -100,6 +102,20 @@ def test_batch_without_a_folder_prints_its_usage() -> None:
     done = run(sys.executable, EXAMPLES / "batch.py")
     assert done.returncode == 1
     assert done.stderr == "usage: python examples/batch.py FOLDER\n"
+
+
+def test_a_process_of_ray_classifies_paths(
+    models: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself is no dependency: the class that it runs is called as Ray calls it."""
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    classifier = run_path(str(EXAMPLES / "ray_batch.py"))["Classifier"](str(models / "1"))
+    paths = np.array([str(path) for path in sorted(pictures.iterdir())], object)
+    found = classifier({"path": paths})
+    assert {len(column) for column in found.values()} == {6}
+    assert [bool(error) for error in found["error"]] == [False] * 5 + [True]
+    assert all(name.isdigit() for name in found["class_name"][:5])
 
 
 @pytest.fixture
