@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import runpy
 import shutil
 import socket
 import subprocess
@@ -104,7 +103,6 @@ def test_batch_without_a_folder_prints_its_usage() -> None:
     assert done.stderr == "usage: python examples/batch.py FOLDER\n"
 
 
-<<<<<<< HEAD
 def test_a_process_of_ray_classifies_paths(
     models: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +115,8 @@ def test_a_process_of_ray_classifies_paths(
     assert {len(column) for column in found.values()} == {6}
     assert [bool(error) for error in found["error"]] == [False] * 5 + [True]
     assert all(name.isdigit() for name in found["class_name"][:5])
-=======
+
+
 def test_fit_trains_logs_and_exports(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,14 +124,13 @@ def test_fit_trains_logs_and_exports(
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     monkeypatch.setattr(sys, "argv", ["fit.py", str(tiny)])
     monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(EXAMPLES / "fit.py"))
+    run_path(str(EXAMPLES / "fit.py"))
     mlflow.keras.autolog.assert_called_once()
     mlflow.set_tag.assert_called_once_with("version", "1")
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
     assert printed[-1] == "models/fit/1"
     assert (tmp_path / "models" / "fit" / "1" / "saved_model.pb").exists()
->>>>>>> wt-data
 
 
 @pytest.fixture
