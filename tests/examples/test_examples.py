@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -169,3 +170,19 @@ def test_service_classifies_a_picture_and_refuses_other_bytes(service: str, pict
     with info.value as refused:
         assert refused.code == 400
         assert "PNG" in json.load(refused)["error"]
+
+
+def test_the_network_is_as_accurate_over_the_wire_as_here(
+    tiny_dataset: "Dataset",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kmnist.load_dataset", lambda name: tiny_dataset, raising=False)
+    runpy.run_path(str(EXAMPLES / "cnn.py"))
+    *_, exported, local, remote = capsys.readouterr().out.splitlines()
+    assert exported == f"exported {Path('models', 'cnn', '1')}"
+    assert local.startswith("accuracy here: ")
+    assert remote.startswith("accuracy over the wire: ")
+    assert local.split()[-1] == remote.split()[-1]
