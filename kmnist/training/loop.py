@@ -4,10 +4,11 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
@@ -17,12 +18,15 @@ from kmnist.arguments import integer
 from kmnist.data import Dataset
 from kmnist.defaults import BATCH_SIZE, EPOCHS, LEARNING_RATE, MAX_SEED
 from kmnist.errors import InputError
-from kmnist.metrics import Epoch
-from kmnist.training.batches import Blocks, training_blocks
+from kmnist.metrics import Epoch, Evaluation
+from kmnist.training.batches import Blocks, Share, training_blocks
 from kmnist.training.checkpoint import Checkpoint
-from kmnist.training.evaluation import evaluate
+from kmnist.training.evaluation import evaluate, evaluate_parts
 from kmnist.training.step import TrainingStep
 from kmnist.training.tensorboard import EventWriter
+
+if TYPE_CHECKING:
+    from kmnist.training.workers import Workers
 
 __all__ = ["Run", "train", "weights_digest"]
 
@@ -45,7 +49,7 @@ class Run:
         dataset: The data set that it was trained on.
         history: The metrics of each epoch.
         settings: The hyperparameters ``epochs``, ``batch_size``, ``learning_rate`` and ``seed``,
-            and the ``devices``.
+            the ``devices`` and, if there are several, the number of ``workers``.
         weights_digest: The digest of the trained weights; see :func:`weights_digest`.
     """
 
@@ -65,6 +69,7 @@ def train(
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     devices: Sequence[str] | None = None,
+    workers: "Workers | None" = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     tensorboard: str | os.PathLike[str] | None = None,
@@ -97,6 +102,10 @@ def train(
         seed: The seed of the order of the examples.
         devices: The devices that share each batch through ``tf.distribute.MirroredStrategy``; None
             for all GPUs that TensorFlow sees. With one or none, TensorFlow places the operations.
+        workers: The workers that share each batch, from :func:`kmnist.training.workers.connect`,
+            with all their GPUs; each has to call this with equal arguments. The weights are those
+            of one worker up to rounding, and bit-identical on all. The chief alone writes to
+            ``checkpoint`` and ``tensorboard``, and starts the others from its state.
         checkpoint: A folder to save the state in after each epoch; None to save nothing.
         resume: Continue from the checkpoint; the weights become those of an uninterrupted run.
         tensorboard: A folder for a TensorBoard event file of the metrics of each epoch.
@@ -112,6 +121,7 @@ def train(
             set, the cost or a weight is not finite after an epoch, or the checkpoint is damaged,
             unfinished without ``resume``, or of a different run.
         MissingError: ``resume`` is set, but there is no checkpoint.
+        KmnistError: Another worker was lost.
 
     Example:
         >>> dataset = load_dataset("digits", validation_size=100)
@@ -130,18 +140,30 @@ def train(
     }
     epochs, batch_size, learning_rate, seed = settings.values()
     devices = _check_devices(devices)
-    store, history = _open_checkpoint(checkpoint, model, dataset, settings, resume=resume)
+    share = _share_of(workers)
+    identity = {name: value for name, value in settings.items() if name != "epochs"}
+    identity |= {"training images": sum(share.sizes) if share.sizes else len(dataset.train)}
+    if workers is None or workers.is_chief:
+        folder = checkpoint
+        store, history = _open_checkpoint(folder, model, dataset, identity, epochs, resume=resume)
+    else:
+        store, history = None, []
     settings["devices"] = devices or ["cpu"]
+    if workers is not None:
+        settings["workers"] = workers.count
+        history = _start_like_chief(workers, model, identity, history, epochs)
     blocks = training_blocks(
-        dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs
+        dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
     )
     compiled = blocks.steps >= _STEPS_WORTH_COMPILING
-    step = TrainingStep(model, learning_rate, devices, compiled=compiled)
-    events = EventWriter(tensorboard) if tensorboard is not None else None
+    step = TrainingStep(model, learning_rate, devices, compiled=compiled, workers=workers)
+    writes = tensorboard is not None and (workers is None or workers.is_chief)
+    events = EventWriter(tensorboard) if writes and tensorboard is not None else None
     stream = iter(blocks.dataset)
     for number in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
-        cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
+        with workers.losing_workers() if workers is not None else nullcontext():
+            cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
         seconds = time.perf_counter() - started
         step.copy_weights_to(model)
         if not all(np.isfinite(values).all() for values in (cost, *model.get_weights())):
@@ -149,11 +171,11 @@ def train(
                 f"received learning_rate {learning_rate}; the cost or the weights were no longer "
                 f"finite in epoch {number}; train with a smaller one, such as {LEARNING_RATE}"
             )
-        validation = evaluate(model, dataset.validation) if len(dataset.validation) else None
+        validation = _validate(model, dataset, workers)
         epoch = Epoch(
             epoch=number,
-            cost=cost / len(dataset.train),
-            accuracy=hits / len(dataset.train),
+            cost=cost / blocks.examples,
+            accuracy=hits / blocks.examples,
             validation_cost=validation.cost if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             seconds=seconds,
@@ -228,7 +250,8 @@ def _open_checkpoint(
     folder: str | os.PathLike[str] | None,
     model: keras.Sequential,
     dataset: Dataset,
-    settings: dict[str, Any],
+    identity: dict[str, Any],
+    epochs: int,
     *,
     resume: bool,
 ) -> tuple[Checkpoint | None, list[Epoch]]:
@@ -239,10 +262,7 @@ def _open_checkpoint(
                 "received resume without a checkpoint folder; name the one to resume from"
             )
         return None, []
-    epochs = settings["epochs"]
-    identity = {name: value for name, value in settings.items() if name != "epochs"}
-    identity |= {"data": dataset.checksums(), "training images": len(dataset.train)}
-    store = Checkpoint(folder, identity)
+    store = Checkpoint(folder, {**identity, "data": dataset.checksums()})
     if not resume:
         store.begin(model.get_weights(), epochs)
         return store, []
@@ -256,6 +276,38 @@ def _open_checkpoint(
     return store, history
 
 
+def _share_of(workers: "Workers | None") -> Share:
+    if workers is None:
+        return Share()
+    sizes = tuple(train for train, _ in workers.parts) if workers.parts else None
+    return Share(workers.index, workers.count, sizes)
+
+
+def _start_like_chief(
+    workers: "Workers",
+    model: keras.Sequential,
+    identity: dict[str, Any],
+    history: list[Epoch],
+    epochs: int,
+) -> list[Epoch]:
+    """Load the weights of the chief into the model; return the epochs that it has finished."""
+    state = Checkpoint("", identity)
+    packed = state.pack(model.get_weights(), history, epochs) if workers.is_chief else b""
+    weights, history = state.unpack(workers.broadcast(packed), model.get_weights())
+    model.set_weights(weights)
+    return history
+
+
+def _validate(
+    model: keras.Sequential, dataset: Dataset, workers: "Workers | None"
+) -> Evaluation | None:
+    if workers is not None and workers.parts:
+        some = any(validation for _, validation in workers.parts)
+        return evaluate_parts(model, dataset.validation, workers) if some else None
+    split = dataset.validation
+    return evaluate(model, split, workers=workers) if len(split) else None
+
+
 def _run_epoch(
     step: TrainingStep,
     blocks: Blocks,
@@ -264,8 +316,9 @@ def _run_epoch(
 ) -> tuple[float, int]:
     """Return the sum of the costs of the examples, and the number classified correctly."""
     costs, hits, done = [], [], 0
-    for images, labels in islice(stream, blocks.per_epoch):
-        block_cost, block_hits = step.run(images, labels, usual=images.shape[:2] == blocks.shape)
+    for block, (images, labels) in enumerate(islice(stream, blocks.per_epoch)):
+        usual, size = images.shape[:2] == blocks.shape, blocks.batch_size(block)
+        block_cost, block_hits = step.run(images, labels, size=size, usual=usual)
         costs.append(block_cost)
         hits.append(block_hits)
         done += images.shape[0]
