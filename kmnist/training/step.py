@@ -52,9 +52,7 @@ class TrainingStep:
             self._strategy = (
                 tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
             )
-        self._local_replicas = self._strategy.num_replicas_in_sync
-        if workers is not None:
-            self._local_replicas //= workers.count
+        self._replicas = workers.devices if workers else self._strategy.num_replicas_in_sync
         self._rate = learning_rate
         with self._strategy.scope():
             self._model = transposed(model)
@@ -108,7 +106,7 @@ class TrainingStep:
 
         def pack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            share = slice(replica % self._local_replicas, None, self._local_replicas)
+            share = slice(replica % self._replicas, None, self._replicas)
             gradients, cost, hits = self._gradients(images[share], labels[share], size)
             flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
             return tf.concat([*flat, [cost, tf.cast(hits, tf.float32)]], axis=0)

@@ -52,6 +52,10 @@ class Workers:
     Attributes:
         cluster: The cluster.
         strategy: The ``tf.distribute.MultiWorkerMirroredStrategy`` over the devices of all workers.
+        index: The index of this worker.
+        count: The number of workers.
+        is_chief: Whether this worker is the chief.
+        devices: The number of devices of each worker.
         parts: The number of training and validation images of each worker, in this order, if each
             has a part of the data; None if all have the whole data.
     """
@@ -69,31 +73,31 @@ class Workers:
         self.index = cluster.index
         self.count = len(cluster.workers)
         self.is_chief = cluster.is_chief
+        self.devices = strategy.num_replicas_in_sync // self.count
+        self._sum = tf.function(self._sum_of_workers, autograph=False, reduce_retracing=True)
 
     def sum(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the sum of the arrays of all workers, which have one shape."""
-
-        def own() -> tf.Tensor:
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            first = replica == self.index * (self.strategy.num_replicas_in_sync // self.count)
-            return tf.constant(values if first else np.zeros_like(values))
-
         with self.losing_workers():
-            parts = self.strategy.run(own)
-            total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
-            result: NDArray[np.float32] = total.numpy()
-            return result
+            total: NDArray[np.float32] = self._sum(tf.constant(values)).numpy()
+            return total
 
     def broadcast(self, data: bytes) -> bytes:
         """Return the bytes that the chief passed; those of the others are not used."""
-        own = data if self.is_chief else b""
-        size = int(
-            self.sum(np.frombuffer(len(own).to_bytes(8, "little"), np.uint8).astype(np.float32))
-            .astype(np.uint8)
-            .view("<u8")[0]
-        )
-        padded = np.frombuffer(own or bytes(size), np.uint8).astype(np.float32)
-        return self.sum(padded).astype(np.uint8).tobytes()
+        own = np.frombuffer(data if self.is_chief else b"", np.uint8).astype(np.float32)
+        size = np.frombuffer(len(own).to_bytes(8, "little"), np.uint8).astype(np.float32)
+        size = self.sum(size).astype(np.uint8).view("<u8")[0]
+        shared = self.sum(own if self.is_chief else np.zeros(size, np.float32))
+        return shared.astype(np.uint8).tobytes()
+
+    def _sum_of_workers(self, values: tf.Tensor) -> tf.Tensor:
+        def own() -> tf.Tensor:
+            # The other devices of a worker add nothing.
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(tf.equal(replica % self.devices, 0), values, tf.zeros_like(values))
+
+        parts = self.strategy.run(own)
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
 
     def wait(self) -> None:
         """Wait until all workers have called this: a worker that ends earlier counts as lost."""
