@@ -57,6 +57,7 @@ class TrainingStep:
             )
         self._replicas = workers.devices if workers else self._strategy.num_replicas_in_sync
         self._rate = learning_rate
+        self._several = several
         with self._strategy.scope():
             self._model = transposed(model)
             self._optimizer = keras.optimizers.SGD(learning_rate)
@@ -143,7 +144,12 @@ class TrainingStep:
         with tf.GradientTape() as tape:
             probabilities = self._model(images, training=True)
             one_hot = tf.one_hot(labels, probabilities.shape[-1])
-            cost = tf.reduce_sum(keras.losses.categorical_crossentropy(one_hot, probabilities))
+            costs = keras.losses.categorical_crossentropy(one_hot, probabilities)
+            if self._several:
+                # Labels of -1 fill up a share. Their cost is zero, but not the gradient of it, for
+                # which TensorFlow assumes that each row of one_hot sums to 1.
+                costs *= tf.cast(labels >= 0, tf.float32)
+            cost = tf.reduce_sum(costs)
             mean = cost / size
             if self._model.losses:  # of regularizers
                 mean += sum(self._model.losses) / self._strategy.num_replicas_in_sync

@@ -150,7 +150,9 @@ def connect(
         KmnistError: A worker is missing after ``timeout`` seconds.
     """
     checksums = dataset.checksums()
-    own = {name: digest for name, digest in checksums.items() if "train" in name} if sharded else {}
+    # Files of IDX folders are named after their splits as well.
+    common = [name for name in checksums if not sharded or not re.match("train|validation", name)]
+    own = {name: digest for name, digest in checksums.items() if name not in common}
     facts = {
         "kmnist version": _version(),
         "TensorFlow version": tf.__version__,
@@ -160,7 +162,7 @@ def connect(
         "way of splitting the data": "a part each" if sharded else "the whole data each",
         "image size": list(dataset.image_shape),
         "class names": list(dataset.class_names),
-        **{f"SHA-256 of {name}": digest for name, digest in checksums.items() if name not in own},
+        **{f"SHA-256 of {name}": checksums[name] for name in common},
     }
     if not sharded:
         facts |= {"number of validation images": len(dataset.validation)}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -268,4 +269,4 @@ def test_the_shares_of_a_batch_are_the_batch(
     whole = batches(split, Share())
     assert [len(batch) for batch in whole] == [20, 20, 20, 20, 20, 1] * 2
     for batch, *pieces in zip(whole, *shares, strict=True):
-        assert sorted(sum(pieces, [])) == sorted(batch)
+        assert sorted(chain(*pieces)) == sorted(batch)
