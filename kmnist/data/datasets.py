@@ -101,9 +101,9 @@ class Split:
             InputError: The batch size or the seed is not an integer or out of range.
 
         Example:
-            >>> images, labels = next(iter(load_dataset("mnist").train.batches(100)))
-            >>> images.shape, images.dtype, labels.shape
-            (TensorShape([100, 28, 28]), tf.uint8, TensorShape([100]))
+            >>> batches = load_dataset("digits").train.batches(100)
+            >>> [len(labels) for images, labels in batches]
+            [100, 100, 100, 100, 50]
         """
         batch_size = integer("batch_size", batch_size, 1, 2**31 - 1)
         seed = integer("seed", seed, 0, MAX_SEED)

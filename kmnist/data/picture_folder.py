@@ -290,6 +290,8 @@ def _store(home: Path, fingerprint: str, dataset: Dataset) -> None:
     """Write a data set as IDX files, published by one rename; remove those of earlier states."""
     home.mkdir(parents=True, exist_ok=True)
     with locked(home / ".lock"):
+        if _load(home / fingerprint) is not None:
+            return  # another process was faster
         for earlier in home.iterdir():
             if _KEPT.fullmatch(earlier.name):
                 shutil.rmtree(earlier)
