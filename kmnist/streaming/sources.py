@@ -59,18 +59,10 @@ class Source(Protocol):
     folder: Path | None
 
     def skip(self, count: int) -> str:
-        """Skip the first images; return the fingerprint of what was skipped.
-
-        Raises:
-            InputError: There are fewer images.
-        """
+        """Skip the first images, at most all; return the fingerprint of those skipped."""
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Read the images that follow.
-
-        Raises:
-            InputError: The source is damaged, or was changed since it was opened.
-        """
+        """Read the images that follow; an InputError says that the source is damaged or changes."""
 
 
 class _Images:
@@ -92,8 +84,6 @@ class _Images:
         self._fingerprint = fingerprint
 
     def skip(self, count: int) -> str:
-        if count > self._count:
-            raise InputError(f"received {count} images to skip; expected at most {self._count}")
         self._start = count
         return self._fingerprint
 
@@ -115,12 +105,8 @@ class _Pictures:
         self._digest = hashlib.sha256()
 
     def skip(self, count: int) -> str:
-        skipped = 0
-        while skipped < count:
-            paths = self._next(min(_PICTURES, count - skipped))
-            if not paths:
-                raise InputError(f"received {count} pictures to skip; there are only {skipped}")
-            skipped += len(paths)
+        while paths := self._next(min(_PICTURES, count)):
+            count -= len(paths)
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[Chunk]:

@@ -98,6 +98,14 @@ def test_every_image_has_a_line(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_images_are_a_complete_output(suffix: str, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    predict([], path, client)
+    assert rows(path) == []
+    assert is_complete(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_broken_picture_has_a_line_with_the_reason(
     suffix: str, client: Client, folder: Path, tmp_path: Path
 ) -> None:

@@ -127,5 +127,3 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
         chunks(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"received an array float64 \(2, 28, 28\)"):
         chunks(np.zeros((2, 28, 28)))
-    with open_source(["a.png"]) as source, pytest.raises(InputError, match="there are only 1"):
-        source.skip(2)
