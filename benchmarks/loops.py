@@ -54,7 +54,7 @@ def run_kmnist(arguments: argparse.Namespace) -> Result:
     dataset = dataclasses.replace(dataset, validation=dataset.validation[:0])
     run = train(build_model(), dataset, epochs=arguments.epochs)
     evaluation = evaluate(run.model, dataset.test)
-    export = timed(lambda: export_model(run, evaluation, arguments.output))
+    export = timed(lambda: export_model(run.model, dataset, arguments.output, run=run))
     seconds = [epoch.seconds for epoch in run.history]
     result = {"epochs": seconds, "accuracy": evaluation.accuracy, "export": export}
     return {**result, "memory": memory("RssAnon")}

@@ -9,6 +9,7 @@ __all__ = [
     "BATCH_SIZE",
     "DEVICES",
     "EPOCHS",
+    "FORMATS",
     "INITS",
     "LEARNING_RATE",
     "MAX_SEED",
@@ -27,5 +28,8 @@ INITS: Final = ("glorot_uniform", "random_normal")
 
 # The seed of the weights is an int32, and the bias has the one after it.
 MAX_SEED: Final = 2**31 - 2
+
+# The formats that can be added to a version.
+FORMATS: Final = ("tflite",)
 
 DEVICES: Final = ("auto", "cpu", "gpu")

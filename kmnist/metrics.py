@@ -1,15 +1,16 @@
-"""Metrics of training and evaluation: :class:`Epoch` and :class:`Evaluation`.
+"""Metrics: :class:`Epoch` of training, :class:`Evaluation` and :class:`Comparison` of models.
 
 Needs NumPy only, so that plots and the answers of a server can be evaluated without TensorFlow.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Epoch", "Evaluation"]
+__all__ = ["Comparison", "Epoch", "Evaluation"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,70 @@ class Evaluation:
         confusion = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
         cost = -np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()
         return cls(float(cost), class_ids, confusion)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same examples.
+
+    Attributes:
+        examples: int64 (classes,), the number of examples of each class.
+        right: int64 (2, classes), how many of them the first and the second model classify
+            correctly.
+        alone: int64 (2, classes), how many of them only the first, and only the second does.
+    """
+
+    examples: NDArray[np.int64]
+    right: NDArray[np.int64]
+    alone: NDArray[np.int64]
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact p: the probability of a difference at least as large between equal models.
+
+        If two models are equally good, each example that only one of them classifies correctly is as
+        likely to be the first's as the second's. The p is that of the two-sided binomial test.
+        """
+        one, other = self.alone.sum(axis=1).tolist()
+        n = one + other
+        # The logarithm of a binomial coefficient, because the coefficient may exceed any float.
+        tail = sum(
+            math.exp(
+                math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
+            )
+            for k in range(min(one, other) + 1)
+        )
+        return min(1.0, 2 * tail)
+
+    @classmethod
+    def of(cls, labels: NDArray[Any], predicted: NDArray[np.int64], classes: int) -> "Comparison":
+        """Compare the predictions of two models.
+
+        Args:
+            labels: Integers (n,), the true classes, from 0 to ``classes`` - 1.
+            predicted: int64 (2, n), the classes that each model predicts.
+            classes: The number of classes.
+
+        Example:
+            >>> labels = np.array([0, 0, 1, 1, 1])
+            >>> predicted = np.array([[0, 0, 0, 0, 1], [0, 1, 1, 1, 1]])
+            >>> comparison = Comparison.of(labels, predicted, 2)
+            >>> comparison.alone
+            array([[1, 0],
+                   [0, 2]])
+            >>> comparison.p_value
+            1.0
+        """
+        right = predicted == labels
+
+        def count(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+            return np.bincount(labels[chosen], minlength=classes)
+
+        return cls(
+            count(np.ones(len(labels), bool)),
+            np.array([count(right[0]), count(right[1])]),
+            np.array([count(right[0] & ~right[1]), count(right[1] & ~right[0])]),
+        )
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -110,14 +110,12 @@ def evaluation(trained: "Run") -> "Evaluation":
 
 
 @pytest.fixture(scope="session")
-def models(
-    trained: "Run", evaluation: "Evaluation", tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def models(trained: "Run", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder ``…/models/kmnist`` with version 1 exported into it. Copy it to change it."""
     from kmnist import export_model
 
     base = tmp_path_factory.mktemp("exported") / "models" / "kmnist"
-    export_model(trained, evaluation, base)
+    export_model(trained.model, trained.dataset, base, run=trained)
     return base
 
 
@@ -126,11 +124,12 @@ def swapped(
     models: Path, tiny_dataset: "Dataset", tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A copy of ``models`` whose version 1 has the weights of another model."""
-    from kmnist import build_model, evaluate, export_model, train
+    from kmnist import build_model, export_model, train
 
     folder = tmp_path_factory.mktemp("swapped")
-    run = train(build_model(), tiny_dataset, epochs=1)
-    other = export_model(run, evaluate(run.model, tiny_dataset.test), folder / "other" / "kmnist")
+    model = build_model()
+    train(model, tiny_dataset, epochs=1)
+    other = export_model(model, tiny_dataset, folder / "other" / "kmnist")
     base = folder / "models" / models.name
     shutil.copytree(models.parent, base.parent)
     shutil.copytree(other / "variables", base / "1" / "variables", dirs_exist_ok=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kmnist
+import kmnist.metrics
 
 EXAMPLES = {
     "load_dataset": kmnist.load_dataset,
@@ -15,6 +16,7 @@ EXAMPLES = {
     "train": kmnist.train,
     "evaluate": kmnist.evaluate,
     "Evaluation.of": kmnist.Evaluation.of,
+    "Comparison.of": kmnist.metrics.Comparison.of,
     "Dataset.from_arrays": kmnist.Dataset.from_arrays,
     "Split.batches": kmnist.Split.batches,
 }
@@ -26,7 +28,9 @@ def test_the_example_of_a_function_runs(
 ) -> None:
     (tmp_path / "digits").symlink_to(tiny)
     monkeypatch.chdir(tmp_path)
-    names = {"np": np} | {name: getattr(kmnist, name) for name in kmnist.__all__}
+    names = {"np": np, "Comparison": kmnist.metrics.Comparison} | {
+        name: getattr(kmnist, name) for name in kmnist.__all__
+    }
     (test,) = doctest.DocTestFinder(recurse=False).find(function, name, globs=names)
     assert test.examples
     report: list[str] = []

@@ -1,9 +1,12 @@
 """Evaluation: metrics of labels and probabilities."""
 
+import math
+
 import numpy as np
 import pytest
 
 from kmnist import Evaluation
+from kmnist.metrics import Comparison
 
 LABELS = np.array([0, 0, 1, 1], np.uint8)
 PROBABILITIES = np.array(
@@ -43,3 +46,26 @@ def test_a_label_out_of_range_is_rejected() -> None:
         Evaluation.of(np.array([0, 1, 2, 3]), PROBABILITIES)
     with pytest.raises(IndexError):
         Evaluation.of(np.array([0, 1, 2, -1]), PROBABILITIES)
+
+
+def test_mcnemars_p_is_that_of_the_exact_binomial_test() -> None:
+    def p_value(one: int, other: int) -> float:
+        labels = np.zeros(one + other, np.int64)
+        first = np.array([0] * one + [1] * other)
+        return Comparison.of(labels, np.array([first, 1 - first]), 2).p_value
+
+    assert p_value(0, 0) == 1
+    assert p_value(5, 5) == 1
+    assert p_value(0, 10) == pytest.approx(2 / 2**10)
+    exact = 2 * sum(math.comb(120, k) for k in range(41)) / 2**120
+    assert p_value(40, 80) == p_value(80, 40) == pytest.approx(exact)
+    assert p_value(1000, 9000) == 0  # too small for a float, and no overflow
+
+
+def test_a_comparison_counts_what_each_model_alone_gets_right() -> None:
+    labels = np.array([0, 0, 1, 1, 2])
+    predicted = np.array([[0, 1, 1, 0, 2], [0, 0, 1, 2, 2]])
+    comparison = Comparison.of(labels, predicted, 4)
+    assert comparison.examples.tolist() == [2, 2, 1, 0]
+    assert comparison.right.tolist() == [[1, 1, 1, 0], [2, 1, 1, 0]]
+    assert comparison.alone.tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]

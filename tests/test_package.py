@@ -55,7 +55,8 @@ def test_reading_idx_files_needs_no_tensorflow(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", *COMMANDS, "versions list", "versions label", "versions prune"]
+    "command",
+    ["", *COMMANDS, "versions list", "versions compare", "versions label", "versions prune"],
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = [*command.split(), "--help"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kmnist.client import Client
     from kmnist.server.local import LocalModel
 
-__all__ = ["ask", "open_client"]
+__all__ = ["ask", "labelled_version", "open_client"]
 
 T = TypeVar("T")
 
@@ -120,14 +120,19 @@ def open_client(
 
 def _load(models: Path, version: int | None, label: str | None) -> "LocalModel":
     if label is not None:
-        version = _labelled_version(models, label)
+        version = labelled_version(models, label)
     with starting_tensorflow():
         from kmnist.server.local import LocalModel
 
     return LocalModel(models, version)
 
 
-def _labelled_version(models: Path, label: str) -> int:
+def labelled_version(models: Path, label: str) -> int:
+    """Return the version that a label of a folder of versions points at.
+
+    Raises:
+        MissingError: There is no such label.
+    """
     from kmnist.versions import read_labels
 
     labels = read_labels(models)

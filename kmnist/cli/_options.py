@@ -90,10 +90,10 @@ def server_option(*names: str, **changes: Any) -> Callable[[F], F]:
     return click.option("--server", *names, **settings | changes)
 
 
-def timeout_option(help: str) -> Callable[[F], F]:
+def timeout_option(help: str, *, default: float = 30.0) -> Callable[[F], F]:
     """Define ``--timeout``."""
     seconds = FiniteRange(0.001, 3600)
-    return click.option("--timeout", type=seconds, metavar="SECONDS", default=30.0, help=help)
+    return click.option("--timeout", type=seconds, metavar="SECONDS", default=default, help=help)
 
 
 def dataset_options(function: F) -> F:

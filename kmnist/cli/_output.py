@@ -1,8 +1,9 @@
 """Print the result of a command: one JSON object, or text."""
 
 import json
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = ["print_table", "show_result"]
+
+_UNLIMITED: Final = 10_000
 
 
 def show_result(
@@ -46,7 +49,9 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(Text(_printable(c)) if isinstance(c, str) else c for c in row))
-    Console(highlight=False).print(table)
+    # A program that reads the table expects each row on one line.
+    width = None if sys.stdout.isatty() else _UNLIMITED
+    Console(highlight=False, width=width).print(table)
 
 
 def _printable(text: str) -> str:

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,15 +11,17 @@ from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
 from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
+from kmnist.cli._workers import find_workers, run_workers, worker_options
 from kmnist.defaults import (
     BATCH_SIZE,
     DEVICES,
     EPOCHS,
+    FORMATS,
     INITS,
     LEARNING_RATE,
     MAX_VALIDATION_SIZE,
 )
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import InputError, KmnistError, MissingError
 
 if TYPE_CHECKING:
     from kmnist.data import Dataset
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("train", cls=Command)
+# Under this key a context keeps the arguments of the command line.
+_ARGUMENTS: Final = "kmnist.cli.arguments"
+
+
+class _TrainCommand(Command):
+    """The command, which keeps its arguments to start the same command as workers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command("train", cls=_TrainCommand)
 @dataset_options
 @click.option(
     "--validation-size",
@@ -81,11 +95,32 @@ __all__ = ["command"]
 )
 @click.option("--resume", is_flag=True, help="Continue from the state in --checkpoint.")
 @click.option(
+    "--keep-best",
+    is_flag=True,
+    help="Export the weights of the epoch with the best validation accuracy, not of the last.",
+)
+@click.option(
+    "--min-accuracy",
+    metavar="X",
+    type=FiniteRange(0, 1),
+    default=0.0,
+    help="Publish nothing, and exit with 1, if the test accuracy is lower.",
+)
+@click.option("--label", metavar="NAME", help="Point this label at the published version.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="Add this format of the model to the version.",
+)
+@click.option(
     "--tensorboard",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write TensorBoard's event files to this folder.",
 )
+@worker_options
 @json_option
 def command(
     dataset: str,
@@ -96,6 +131,13 @@ def command(
     init: str,
     seed: int,
     device: str,
+    min_accuracy: float,
+    label: str | None,
+    formats: tuple[str, ...],
+    workers: str | None,
+    index: int | None,
+    shard: bool,
+    timeout: float,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -104,41 +146,94 @@ def command(
     The model is softmax regression, trained with SGD and evaluated once on the test split. The
     defaults take 15 epochs on MNIST, reach a test accuracy of about 0.92, and export a version
     that `kmnist serve` and TensorFlow Serving can load.
+
+    With several workers, of which TF_CONFIG or --workers gives the addresses, each reads its share
+    of every batch, and the first of them writes.
     """
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
-    from kmnist.versions import check_writable
+    cluster, local = find_workers(workers, index, shard=shard)
+    if local > 1:
+        run_workers(local, click.get_current_context().meta[_ARGUMENTS])
+        return
+    from kmnist.versions import check_label, check_writable
 
-    _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
-    check_writable(models)
-    if settings["tensorboard"] is not None:
-        settings["tensorboard"].mkdir(parents=True, exist_ok=True)
+    if label is not None:
+        check_label(label)
+    writes = cluster is None or cluster.is_chief
+    if writes:
+        _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
+        check_writable(models)
+        if settings["tensorboard"] is not None:
+            settings["tensorboard"].mkdir(parents=True, exist_ok=True)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device
 
-    progress = TrainingProgress(settings["epochs"], quiet=as_json)
+    progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
     try:
-        progress.begin(data, choose_device(device))
+        place = choose_device(device)
     except MissingError as error:
         error.add_note("use --device cpu to train without a GPU")
         raise
+    group = None
+    if cluster is not None:
+        from kmnist.training.workers import connect
+
+        names = ("epochs", "batch_size", "learning_rate", "keep_best")
+        compared = {name: settings[name] for name in names}
+        group = connect(
+            cluster,
+            data,
+            {"seed": seed, **compared, "init": init},
+            sharded=shard,
+            timeout=timeout,
+            on_wait=partial(click.echo, err=True),
+        )
+        place += f", {group.count} workers"
+    progress.begin(data, place)
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
     try:
         with progress.training():
             run = train(
-                model, data, seed=seed, on_block=progress.block, on_epoch=progress.epoch, **settings
+                model,
+                data,
+                seed=seed,
+                workers=group,
+                on_block=progress.block,
+                on_epoch=progress.epoch,
+                **settings,
             )
     except (KeyboardInterrupt, Exception) as error:
         # While TensorFlow traces the step, it replaces the interrupt by an error of its own.
         if not (isinstance(error, KeyboardInterrupt) or was_interrupted()):
             raise
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
-    evaluation = evaluate(model, data.test)
-    progress.evaluated(run, evaluation)
-    folder = export_model(run, evaluation, models)
-    progress.exported(run, evaluation, folder)
+    evaluation = evaluate(model, data.test, workers=group)
+    if writes:
+        progress.evaluated(run, evaluation)
+    if evaluation.accuracy < min_accuracy:
+        raise KmnistError(
+            f"received a test accuracy of {evaluation.accuracy:.4f}; expected at least {min_accuracy} "
+            "(--min-accuracy); nothing was published; train longer, or correct the data"
+        )
+    if writes:
+        folder = export_model(model, data, models, run=run, formats=formats)
+        if label is not None:
+            _label(folder, label)
+        progress.exported(run, evaluation, folder, label)
+    if group is not None:
+        group.wait()  # the others are done when the version is published
+
+
+def _label(folder: Path, name: str) -> None:
+    from kmnist.versions import label
+
+    try:
+        label(folder.parent, {name: int(folder.name)})
+    except (KmnistError, OSError) as error:
+        raise KmnistError(f"published {folder}, but without the label {name}: {error}") from None
 
 
 def _refuse_other_encodings(**folders: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""``kmnist versions``: list, label and prune the version folders of a model."""
+"""``kmnist versions``: list, compare, label and prune the version folders of a model."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -6,8 +6,9 @@ from typing import Any, Final
 import click
 
 from kmnist.cli._base import Group
-from kmnist.cli._options import json_option, models_option
-from kmnist.cli._output import show_result
+from kmnist.cli._client import ask, labelled_version
+from kmnist.cli._options import dataset_options, json_option, models_option
+from kmnist.cli._output import print_table, show_result
 
 __all__ = ["command"]
 
@@ -17,9 +18,10 @@ _MAX_DIGITS: Final = 20
 
 @click.group("versions", cls=Group)
 def command() -> None:
-    """List, label and prune the exported versions.
+    """List, compare, label and prune the exported versions.
 
     \b
+    Is it better?    kmnist versions compare 3 4
     A canary:        kmnist versions label canary=4
     Promote it:      kmnist versions label stable=4 canary=
     Roll back:       kmnist versions label stable=3
@@ -31,24 +33,103 @@ def command() -> None:
 @models_option()
 @json_option
 def list_(models: Path, as_json: bool) -> None:
-    """Show the versions, newest first, with their labels."""
+    """Show the versions, newest first, with their labels.
+
+    Test accuracy, data set and epochs are those of the model cards.
+    """
+    from dataclasses import asdict
     from datetime import datetime
 
-    from kmnist.versions import list_versions, read_labels, version_folder
+    from kmnist.versions import list_versions, read_labels, read_summary, version_folder
 
     version_folder(models)  # raises if there is no version
     labels = read_labels(models)
     rows = []
     for version in reversed(list_versions(models)):
-        changed = version_folder(models, version).stat().st_mtime
+        folder = version_folder(models, version)
+        changed = folder.stat().st_mtime
         rows.append(
             {
                 "version": version,
                 "published": datetime.fromtimestamp(changed).astimezone().isoformat(" ", "seconds"),
+                **asdict(read_summary(folder)),
                 "labels": sorted(name for name, number in labels.items() if number == version),
             }
         )
     show_result({"models": str(models), "versions": rows}, as_json, _print_versions)
+
+
+@command.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@models_option()
+@dataset_options
+@json_option
+def compare(
+    first: str, second: str, models: Path, dataset: str, data_dir: Path | None, as_json: bool
+) -> None:
+    """Compare two versions on the test split, before a promotion.
+
+    A and B are version numbers or labels. The output is the accuracy of both, the number of images
+    that only one of them classifies correctly, McNemar's p, and the classes whose recall differs.
+    A p below 0.05 is commonly taken to mean that the difference is not one of chance.
+    """
+    import numpy as np
+
+    from kmnist.data import load_dataset
+    from kmnist.metrics import Comparison
+
+    versions = [_version(models, name) for name in (first, second)]
+    data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
+    names, labels = data.class_names, data.test.labels
+    if not len(labels):
+        raise click.UsageError(f"the data set {data.name} has no test images; expected some")
+    predicted = []
+    for version in versions:
+        predictions = ask(
+            models,
+            lambda client: client.predict(data.test.images),
+            name=None,
+            version=version,
+            label=None,
+            timeout=30.0,
+            headers=(),
+            ca=None,
+        )
+        if predictions.probabilities.shape[1] != len(names):
+            raise click.UsageError(
+                f"version {version} has {predictions.probabilities.shape[1]} classes, the data set "
+                f"{data.name} {len(names)}; select the data set of its training with --dataset"
+            )
+        predicted.append(predictions.class_ids)
+    comparison = Comparison.of(labels, np.array(predicted), len(names))
+    right, alone = comparison.right, comparison.alone
+    change = right[1] - right[0]
+    changed = sorted(np.flatnonzero(change).tolist(), key=lambda i: (-abs(change[i]), i))
+    result = {
+        "models": str(models),
+        "dataset": data.name,
+        "examples": len(labels),
+        "versions": [
+            {
+                "version": version,
+                "accuracy": int(right[i].sum()) / len(labels),
+                "right_alone": int(alone[i].sum()),
+            }
+            for i, version in enumerate(versions)
+        ],
+        "p_value": comparison.p_value,
+        "changed": [
+            {
+                "class_name": names[i],
+                "examples": int(comparison.examples[i]),
+                "right": right[:, i].tolist(),
+                "right_alone": alone[:, i].tolist(),
+            }
+            for i in changed
+        ],
+    }
+    show_result(result, as_json, _print_comparison)
 
 
 @command.command()
@@ -98,6 +179,15 @@ def prune(keep: int, models: Path, as_json: bool) -> None:
     show_result(result, as_json, _print_pruned)
 
 
+def _version(models: Path, name: str) -> int:
+    """Return the version of a number or a label."""
+    if name.isascii() and name.isdecimal() and len(name) < _MAX_DIGITS:
+        from kmnist.versions import version_folder
+
+        return int(version_folder(models, int(name)).name)
+    return labelled_version(models, name)
+
+
 def _change(text: str) -> tuple[str, int | None]:
     name, equals, version = text.partition("=")
     is_number = version.isascii() and version.isdecimal() and len(version) < _MAX_DIGITS
@@ -111,8 +201,55 @@ def _change(text: str) -> tuple[str, int | None]:
 
 
 def _print_versions(result: dict[str, Any]) -> None:
-    for row in result["versions"]:
-        click.echo(f"{row['version']:>6}  {row['published']}  {' '.join(row['labels'])}".rstrip())
+    header = ("version", "published", "accuracy", "epochs", "data set", "labels")
+    rows = [
+        (
+            str(row["version"]),
+            row["published"],
+            "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}",
+            "-" if row["epochs"] is None else str(row["epochs"]),
+            row["dataset"] or "-",
+            " ".join(row["labels"]),
+        )
+        for row in result["versions"]
+    ]
+    print_table(header, rows, right=("version", "accuracy", "epochs"))
+
+
+def _print_comparison(result: dict[str, Any]) -> None:
+    first, second = (str(row["version"]) for row in result["versions"])
+    click.echo(
+        f"versions {first} and {second} of {result['models']} on the {result['examples']} test images "
+        f"of {result['dataset']}:\n"
+    )
+    print_table(
+        ("version", "accuracy", "right alone"),
+        [
+            (str(row["version"]), f"{row['accuracy']:.4f}", str(row["right_alone"]))
+            for row in result["versions"]
+        ],
+        right=("version", "accuracy", "right alone"),
+    )
+    click.echo(
+        f"\nMcNemar's p {result['p_value']:.2g}: the probability of a difference at least as large "
+        "between two equally good models\n"
+    )
+    if not result["changed"]:
+        click.echo("no class has another recall")
+        return
+    columns = [f"{name} of {version}" for name in ("right", "alone") for version in (first, second)]
+    print_table(
+        ("class", "images", *columns),
+        [
+            (
+                row["class_name"],
+                str(row["examples"]),
+                *map(str, (*row["right"], *row["right_alone"])),
+            )
+            for row in result["changed"]
+        ],
+        right=("images", *columns),
+    )
 
 
 def _print_labels(result: dict[str, Any]) -> None:

@@ -6,11 +6,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from kmnist.data import Dataset
 from kmnist.metrics import Evaluation
-from kmnist.training.loop import Run
+from kmnist.training.classifier import pixel_weights
+from kmnist.training.loop import Run, weights_digest
 
 __all__ = ["model_card"]
 
@@ -18,13 +21,21 @@ _PACKAGES: Final = ("kmnist", "tensorflow", "keras", "tensorflow-datasets", "num
 
 
 def model_card(
-    run: Run, evaluation: Evaluation, *, extent: float | None, background: float | None
+    model: keras.Model,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    run: Run | None = None,
+    *,
+    extent: float | None,
+    background: float | None,
 ) -> dict[str, Any]:
     """Return the model card of a version.
 
     Args:
-        run: The training run.
-        evaluation: The evaluation of its model on the test split.
+        model: The model.
+        dataset: Its data set.
+        evaluation: The evaluation of the model on the test split.
+        run: The training run of the model, if it is known.
         extent: How large the data set draws its ink, as the exported model uses it for reading
             pictures; see :func:`kmnist.pictures.ink_extent`.
         background: The tone of its background, likewise; see
@@ -33,8 +44,6 @@ def model_card(
     Returns:
         A dict that can be written as JSON: strings, finite numbers, None, lists and dicts.
     """
-    dataset = run.dataset
-    dense = run.model.layers[-1]
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
@@ -49,13 +58,12 @@ def model_card(
             "class_names": list(dataset.class_names),
         },
         "model": {
-            "kind": "softmax regression",
-            "parameters": run.model.count_params(),
-            "kernel_initializer": _initializer(dense.kernel_initializer),
-            "bias_initializer": _initializer(dense.bias_initializer),
-            "weights_sha256": run.weights_digest,
+            **_kind(model),
+            "parameters": model.count_params(),
+            "weights_sha256": weights_digest(model),
         },
-        "training": {
+        "training": run
+        and {
             "loss": "categorical_crossentropy",
             "optimizer": "SGD",
             **run.settings,
@@ -74,6 +82,17 @@ def model_card(
             **{package: importlib.metadata.version(package) for package in _PACKAGES},
         },
         "platform": platform.platform(),
+    }
+
+
+def _kind(model: keras.Model) -> dict[str, Any]:
+    if pixel_weights(model) is None:
+        return {"kind": "Keras classifier", "name": model.name}
+    (dense,) = (layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
+    return {
+        "kind": "softmax regression",
+        "kernel_initializer": _initializer(dense.kernel_initializer),
+        "bias_initializer": _initializer(dense.bias_initializer),
     }
 
 

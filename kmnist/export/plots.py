@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -45,37 +45,45 @@ def drawing_plots(
     history: Sequence[Epoch],
     evaluation: Evaluation,
     *,
-    weights: NDArray[np.float32],
+    weights: NDArray[np.float32] | None,
     test: Split,
     class_names: Sequence[str],
-) -> Iterator[None]:
+) -> Iterator[list[str]]:
     """Draw training.png, confusion.png, weights.png and samples.png while the block runs.
 
     Leaving the block waits for the drawing to finish; an error in the block stops it.
 
     Args:
         folder: An existing folder for the plots.
-        history: The epochs of the training.
+        history: The epochs of the training; training.png is not drawn if there are none.
         evaluation: The evaluation on the test split.
-        weights: float32 (height, width, classes), the kernel of the Dense layer.
+        weights: float32 (height, width, classes), the weights of the pixels; weights.png is not
+            drawn if None.
         test: The split that was evaluated.
         class_names: The name of each class.
+
+    Yields:
+        The names of the plots.
 
     Raises:
         PlotError: The plots could not be drawn.
     """
     chosen = _choose(evaluation, test)
-    with tempfile.TemporaryFile() as data:
-        np.savez(
-            data,
-            history=np.array([list(asdict(epoch).values()) for epoch in history], np.float64),
-            confusion=evaluation.confusion,
-            weights=weights,
-            images=test.images[chosen],
-            labels=test.labels[chosen],
-            class_ids=evaluation.class_ids[chosen],
-            class_names=np.array(class_names, str),
+    arrays: dict[str, Any] = {
+        "confusion": evaluation.confusion,
+        "images": test.images[chosen],
+        "labels": test.labels[chosen],
+        "class_ids": evaluation.class_ids[chosen],
+        "class_names": np.array(class_names, str),
+    }
+    if history:
+        arrays["history"] = np.array(
+            [list(asdict(epoch).values()) for epoch in history], np.float64
         )
+    if weights is not None:
+        arrays["weights"] = weights
+    with tempfile.TemporaryFile() as data:
+        np.savez(data, **arrays)
         data.seek(0)
         process = subprocess.Popen(  # noqa: S603 - this Python, this module
             [sys.executable, "-m", "kmnist.export.plots", str(folder)],
@@ -88,7 +96,7 @@ def drawing_plots(
         )
     with process:
         try:
-            yield
+            yield [f"{name}.png" for name in _plots_of(arrays)]
         except BaseException:
             process.kill()
             raise
@@ -105,6 +113,12 @@ def _choose(evaluation: Evaluation, test: Split) -> NDArray[np.int64]:
     return np.concatenate([np.arange(min(count, len(test))), wrong[wrong >= count][:count]])
 
 
+def _plots_of(data: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Return the names of the plots that the data suffices for."""
+    needed = {"training": "history", "confusion": "confusion", "weights": "weights"}
+    return ["samples", *(name for name, array in needed.items() if array in data)]
+
+
 def _draw(folder: Path, data: dict[str, NDArray[Any]]) -> None:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -117,12 +131,15 @@ def _draw(folder: Path, data: dict[str, NDArray[Any]]) -> None:
         "text.parse_math": False,
     }
     with rc_context({**style, "font.size": 9, "axes.titlesize": 10}):
-        for name, figure in (
-            ("training", _training(data["history"])),
-            ("confusion", _confusion(data["confusion"], names)),
-            ("weights", _weights(data["weights"], names)),
-            ("samples", _samples(data["images"], data["labels"], data["class_ids"], names)),
-        ):
+        for name in _plots_of(data):
+            if name == "training":
+                figure = _training(data["history"])
+            elif name == "weights":
+                figure = _weights(data["weights"], names)
+            elif name == "confusion":
+                figure = _confusion(data["confusion"], names)
+            else:
+                figure = _samples(data["images"], data["labels"], data["class_ids"], names)
             FigureCanvasAgg(figure)
             figure.savefig(folder / f"{name}.png", dpi=110)
 

@@ -7,7 +7,7 @@ published. Until then it is in a staging folder, which servers ignore.
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -16,14 +16,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kmnist.errors import ExportError, KmnistError
+from kmnist.data import Dataset
+from kmnist.errors import ExportError, InputError, KmnistError
+from kmnist.export.formats import check_formats, write_keras, write_tflite
 from kmnist.export.model_card import model_card
 from kmnist.export.plots import drawing_plots
+from kmnist.export.readme import readme
 from kmnist.export.signatures import ServingSignature, serving_signatures
-from kmnist.metrics import Evaluation
 from kmnist.pictures import background_tone, ink_extent
 from kmnist.protocol.warmup import read_warmup, write_warmup
-from kmnist.training.loop import Run
+from kmnist.training.classifier import classifier_for, pixel_weights
+from kmnist.training.evaluation import evaluate
+from kmnist.training.loop import Run, weights_digest
 from kmnist.versions import check_writable, ensure_model_config, publish, stage, write_manifest
 
 __all__ = ["export_model"]
@@ -36,59 +40,90 @@ _TOLERANCE: Final = 1e-5
 
 
 def export_model(
-    run: Run, evaluation: Evaluation, base: str | os.PathLike[str] = "models/kmnist"
+    model: keras.Model,
+    dataset: Dataset,
+    base: str | os.PathLike[str] = "models/kmnist",
+    *,
+    run: Run | None = None,
+    formats: Collection[str] = (),
 ) -> Path:
-    """Export the model of a training run as the next version.
+    """Evaluate a model on the test split and export it as the next version.
 
     The version folder holds the SavedModel with its signatures (:mod:`kmnist.export.signatures`),
-    the warm-up requests, the manifest of these files (:mod:`kmnist.versions.manifest`),
-    ``model_card.json`` and four plots. ``models.config`` beside ``base`` gets an entry for the model
-    if it has none.
+    the warm-up requests, ``model.keras`` for :func:`kmnist.load`, the manifest of these files
+    (:mod:`kmnist.versions.manifest`), ``model_card.json``, the same as ``README.md``, and plots.
+    ``models.config`` beside ``base`` gets an entry for the model if it has none.
 
     Args:
-        run: The training run, from :func:`kmnist.train`.
-        evaluation: The evaluation of its model on the test split, from :func:`kmnist.evaluate`;
-            shown in the model card and the plots.
+        model: A Keras classifier of the images of the data set. Its one input is
+            (n, height, width), (n, height, width, 1) or (n, height * width), pixels from 0 to 255;
+            its one output (n, classes), probabilities or logits.
+        dataset: The data set that it was trained on.
         base: The folder of versions; its name is the name of the model.
+        run: The training run of the model, from :func:`kmnist.train`; its history and settings are
+            added to the card and the plots.
+        formats: Further formats to write: ``"tflite"`` for ``model.tflite``, which maps uint8
+            (n, height, width) to probabilities.
 
     Returns:
         The version folder, ``base``/N.
 
     Raises:
-        ExportError: The SavedModel, loaded again, gives other answers than the model.
+        ExportError: The SavedModel, or another format, loaded again, gives other answers than the
+            model.
         PlotError: The plots could not be drawn.
-        InputError: ``base`` is a file or has no name, or ``models.config`` cannot be edited.
+        InputError: The model is no classifier of the images, its answers to equal images differ, or
+            Keras cannot load it again; ``run`` is of another model, data set or weights; the data
+            set has no test images; ``base`` is a file or has no name; or ``models.config`` cannot
+            be edited.
         KmnistError: ``base`` or the folder of ``models.config`` cannot be written to. If the message
             begins with "published", only ``models.config`` is missing the entry.
         OSError: The version cannot be written. As after every other error, nothing is published and
             the staging folder is deleted.
 
     Example:
-        >>> export_model(run, evaluation, "models/kmnist")
+        >>> export_model(model, dataset, "models/kmnist", run=run)
         PosixPath('models/kmnist/1')
     """
     check_writable(base)
+    check_formats(formats)
     base = Path(base)
-    dataset = run.dataset
+    classifier = classifier_for(model, dataset)
+    if run is not None and not (
+        run.model is model
+        and run.dataset is dataset
+        and run.weights_digest == weights_digest(model)
+    ):
+        raise InputError(
+            "received a run of another model or data set, or of other weights of the model; expected "
+            "the run that trained it last; leave it out"
+        )
+    evaluation = evaluate(classifier, dataset.test)
+    samples = np.ascontiguousarray(dataset.train.images[:_SAMPLES])
+    kernel = pixel_weights(model)
     extent = ink_extent(dataset.train.images)
     background = background_tone(dataset.train.images)
     with stage(base) as folder:
         with drawing_plots(
             folder,
-            run.history,
+            run.history if run else (),
             evaluation,
-            weights=run.model.layers[-1].get_weights()[0].reshape(*dataset.image_shape, -1),
+            weights=None if kernel is None else kernel.numpy().reshape(*dataset.image_shape, -1),
             test=dataset.test,
             class_names=dataset.class_names,
-        ):
+        ) as plots:
+            write_keras(model, folder, classifier, dataset.train[:_SAMPLES])
             signatures = serving_signatures(
-                run.model,
+                classifier,
                 dataset.class_names,
-                dataset.train.images[:_SAMPLES],
+                samples,
+                kernel=kernel,
                 extent=extent,
                 background=background,
             )
-            _write_saved_model(run.model, folder, signatures)
+            _write_saved_model(classifier, folder, signatures)
+            if formats:
+                write_tflite(classifier, folder, samples)
             write_warmup(
                 folder, base.name, {s.name: {s.spec.name: s.sample[:1]} for s in signatures}
             )
@@ -96,8 +131,9 @@ def export_model(
             # tracing above: the option is stored in the graph and would slow down servers.
             with _without_graph_optimizer():
                 _verify(folder, signatures)
-            card = model_card(run, evaluation, extent=extent, background=background)
+            card = model_card(model, dataset, evaluation, run, extent=extent, background=background)
             (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+            (folder / "README.md").write_text(readme(card, base.name, plots), "utf-8")
         write_manifest(folder)
         published = base / str(publish(folder, base))
     try:
@@ -108,7 +144,7 @@ def export_model(
 
 
 def _write_saved_model(
-    model: keras.Sequential, folder: Path, signatures: Sequence[ServingSignature]
+    model: keras.Model, folder: Path, signatures: Sequence[ServingSignature]
 ) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)

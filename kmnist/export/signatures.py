@@ -12,7 +12,7 @@ signature                  input                             purpose
 ``classes``                ``class_ids`` int64 (n,)          the drawing page
 ========================== ================================= ======================================
 
-All but ``classes`` return ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and
+A version has ``classes`` if its model is one Dense layer on the pixels. All others return ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and
 ``class_names`` string (n,). ``explain`` also returns ``images`` uint8 (n, height, width), the
 pictures as the model sees them. ``classes`` returns ``class_names`` string (n,) and ``weights``
 float32 (n, height, width), the contribution of each white pixel to the logit of the class; it takes
@@ -63,10 +63,11 @@ class ServingSignature:
 
 
 def serving_signatures(
-    model: keras.Sequential,
+    model: keras.Model,
     class_names: Sequence[str],
     samples: NDArray[np.uint8],
     *,
+    kernel: keras.Variable | None,
     extent: float | None,
     background: float | None,
 ) -> tuple[ServingSignature, ...]:
@@ -76,6 +77,8 @@ def serving_signatures(
         model: Maps uint8 (n, height, width) to probabilities float32 (n, classes).
         class_names: The name of each class.
         samples: uint8 (n, height, width), n ≥ 1, the images that the samples are made of.
+        kernel: float32 (height * width, classes), the weights of the pixels; None if the model is
+            not one Dense layer on them.
         extent: How large the data set draws its ink, for reading pictures; see
             :func:`kmnist.pictures.ink_extent`.
         background: The tone of its background, likewise; see
@@ -86,7 +89,6 @@ def serving_signatures(
     """
     height, width = model.input_shape[1:]
     names = tf.constant(list(class_names))
-    kernel = model.layers[-1].kernel  # (height * width, classes)
 
     def images(images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.ensure_shape(images, (None, height, width))
@@ -124,23 +126,6 @@ def serving_signatures(
         seen = read(tf.ensure_shape(pictures, (None,)))
         return {**images(seen), "images": seen}
 
-    def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        class_ids = tf.ensure_shape(class_ids, (None,))
-        # Each id of a few bytes is answered with the weights of a whole image.
-        asked = tf.size(class_ids)
-        tf.debugging.Assert(
-            asked <= len(class_names),
-            [
-                tf.strings.join(["received ", tf.strings.as_string(asked), " class ids"]),
-                f"expected at most {len(class_names)}, the number of classes",
-            ],
-        )
-        weights = tf.reshape(tf.transpose(kernel), (-1, height, width))
-        return {
-            "class_names": tf.gather(names, class_ids),
-            "weights": tf.gather(weights, class_ids),
-        }
-
     def expected_of_images(_: Answers) -> dict[str, Any]:
         return {"probabilities": model(samples, training=False)}
 
@@ -148,22 +133,48 @@ def serving_signatures(
         # Reading a picture of an image centres it again, so the model may see another image.
         return {"probabilities": model(answers["explain"]["images"], training=False)}
 
-    def expected_of_classes(_: Answers) -> dict[str, Any]:
-        return {"weights": np.transpose(kernel).reshape(-1, height, width)}
-
     def strings(name: str) -> tf.TensorSpec:
         return tf.TensorSpec((None,), tf.string, name)
 
     raw = np.array([image.tobytes() for image in samples], object)
     png = np.array([tf.io.encode_png(image[..., None]).numpy() for image in samples], object)
-    all_classes = np.arange(len(class_names))
     images_spec = tf.TensorSpec((None, height, width), tf.uint8, "images")
-    class_ids_spec = tf.TensorSpec((None,), tf.int64, "class_ids")
     row = ServingSignature
-    return (
+    signatures = (
         row("serving_default", images_spec, images, samples, expected_of_images),
         row("pixels", strings("pixels"), pixels, raw, expected_of_images),
         row("pictures", strings("pictures"), pictures, png, expected_of_pictures),
         row("explain", strings("pictures"), explain, png, expected_of_pictures),
-        row("classes", class_ids_spec, classes, all_classes, expected_of_classes),
     )
+    if kernel is None:
+        return signatures
+    return (*signatures, _classes_signature(kernel, names, (height, width)))
+
+
+def _classes_signature(
+    kernel: keras.Variable, names: tf.Tensor, image_shape: tuple[int, int]
+) -> ServingSignature:
+    count = len(names)
+
+    def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        class_ids = tf.ensure_shape(class_ids, (None,))
+        # Each id of a few bytes is answered with the weights of a whole image.
+        asked = tf.size(class_ids)
+        tf.debugging.Assert(
+            asked <= count,
+            [
+                tf.strings.join(["received ", tf.strings.as_string(asked), " class ids"]),
+                f"expected at most {count}, the number of classes",
+            ],
+        )
+        weights = tf.reshape(tf.transpose(kernel), (-1, *image_shape))
+        return {
+            "class_names": tf.gather(names, class_ids),
+            "weights": tf.gather(weights, class_ids),
+        }
+
+    def expected(_: Answers) -> dict[str, Any]:
+        return {"weights": kernel.numpy().T.reshape(-1, *image_shape)}
+
+    spec = tf.TensorSpec((None,), tf.int64, "class_ids")
+    return ServingSignature("classes", spec, classes, np.arange(count), expected)

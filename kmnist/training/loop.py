@@ -4,25 +4,31 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from kmnist.arguments import integer
 from kmnist.data import Dataset
 from kmnist.defaults import BATCH_SIZE, EPOCHS, LEARNING_RATE, MAX_SEED
 from kmnist.errors import InputError
-from kmnist.metrics import Epoch
-from kmnist.training.batches import Blocks, training_blocks
+from kmnist.metrics import Epoch, Evaluation
+from kmnist.training.batches import Blocks, Share, training_blocks
 from kmnist.training.checkpoint import Checkpoint
-from kmnist.training.evaluation import evaluate
-from kmnist.training.step import TrainingStep
+from kmnist.training.classifier import classifier_for
+from kmnist.training.evaluation import measure, measure_parts
+from kmnist.training.step import TrainingStep, read_state, write_state
 from kmnist.training.tensorboard import EventWriter
+
+if TYPE_CHECKING:
+    from kmnist.training.workers import Workers
 
 __all__ = ["Run", "train", "weights_digest"]
 
@@ -45,11 +51,11 @@ class Run:
         dataset: The data set that it was trained on.
         history: The metrics of each epoch.
         settings: The hyperparameters ``epochs``, ``batch_size``, ``learning_rate`` and ``seed``,
-            and the ``devices``.
+            the ``devices`` and, if there are several, the number of ``workers``.
         weights_digest: The digest of the trained weights; see :func:`weights_digest`.
     """
 
-    model: keras.Sequential
+    model: keras.Model
     dataset: Dataset
     history: tuple[Epoch, ...]
     settings: dict[str, Any]
@@ -65,7 +71,7 @@ class Run:
 
 
 def train(
-    model: keras.Sequential,
+    model: keras.Model,
     dataset: Dataset,
     *,
     epochs: int = EPOCHS,
@@ -73,8 +79,10 @@ def train(
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     devices: Sequence[str] | None = None,
+    workers: "Workers | None" = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    keep_best: bool = False,
     tensorboard: str | os.PathLike[str] | None = None,
     on_block: Callable[[int, int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -97,7 +105,8 @@ def train(
     The test split is not used. Equal arguments give bit-identical weights on the same machine.
 
     Args:
-        model: A model of :func:`kmnist.build_model` for the data set's image shape and classes.
+        model: A model of :func:`kmnist.build_model` for the data set's image shape and classes, or
+            another Keras classifier of images that is not a subclass of ``keras.Model``.
         dataset: The data set; its validation split is evaluated after each epoch.
         epochs: The number of passes over the training split.
         batch_size: The number of examples per update.
@@ -105,8 +114,14 @@ def train(
         seed: The seed of the order of the examples.
         devices: The devices that share each batch through ``tf.distribute.MirroredStrategy``; None
             for all GPUs that TensorFlow sees. With one or none, TensorFlow places the operations.
+        workers: The workers that share each batch, from :func:`kmnist.training.workers.connect`,
+            with all their GPUs; each has to call this with equal arguments. The weights are those
+            of one worker up to rounding, and bit-identical on all. The chief alone writes to
+            ``checkpoint`` and ``tensorboard``, and starts the others from its state.
         checkpoint: A folder to save the state in after each epoch; None to save nothing.
         resume: Continue from the checkpoint; the weights become those of an uninterrupted run.
+        keep_best: Let the model have the weights of the epoch with the best validation accuracy at
+            the end, the first of several; ``settings["kept_epoch"]`` is its number.
         tensorboard: A folder for a TensorBoard event file of the metrics of each epoch.
         on_block: Called after each block of steps with the number of the epoch, the steps done in
             the epoch, and the steps per epoch.
@@ -120,6 +135,7 @@ def train(
             set, the cost or a weight is not finite after an epoch, or the checkpoint is damaged,
             unfinished without ``resume``, or of a different run.
         MissingError: ``resume`` is set, but there is no checkpoint.
+        KmnistError: Another worker was lost.
 
     Example:
         >>> dataset = load_dataset("digits", validation_size=100)
@@ -129,7 +145,12 @@ def train(
         >>> run.history[-1].cost < run.history[0].cost
         True
     """
-    _check_fit(model, dataset)
+    classifier = classifier_for(model, dataset, trained=False)
+    if keep_best and not len(dataset.validation):
+        raise InputError(
+            "received keep_best without validation images; expected some to choose the epoch by; "
+            "hold some out, as validation_size of load_dataset does"
+        )
     settings: dict[str, Any] = {
         "epochs": integer("epochs", epochs, 1, _MAX_COUNT),
         "batch_size": integer("batch_size", batch_size, 1, _MAX_COUNT),
@@ -138,42 +159,66 @@ def train(
     }
     epochs, batch_size, learning_rate, seed = settings.values()
     devices = _check_devices(devices)
-    store, history = _open_checkpoint(checkpoint, model, dataset, settings, resume=resume)
+    best = read_state(model) if keep_best else []
+    share = _share_of(workers)
+    identity = {name: value for name, value in settings.items() if name != "epochs"}
+    identity |= {"training images": sum(share.sizes) if share.sizes else len(dataset.train)}
+    identity["keep_best"] = keep_best or None  # as in the checkpoints of the time before it
+    store: Checkpoint | None = None
+    history: list[Epoch] = []
+    if workers is None or workers.is_chief:
+        store, history = _open_checkpoint(
+            checkpoint, model, best, dataset, identity, epochs, resume=resume
+        )
     settings["devices"] = devices or ["cpu"]
+    if workers is not None:
+        settings["workers"] = workers.count
+        history = _start_like_chief(workers, model, best, identity, history, epochs)
     blocks = training_blocks(
-        dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs
+        dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
     )
     compiled = blocks.steps >= _STEPS_WORTH_COMPILING
-    step = TrainingStep(model, learning_rate, devices, compiled=compiled)
-    events = EventWriter(tensorboard) if tensorboard is not None else None
+    step = TrainingStep(classifier, learning_rate, devices, compiled=compiled, workers=workers)
+    writes = tensorboard is not None and (workers is None or workers.is_chief)
+    events = EventWriter(tensorboard) if writes and tensorboard is not None else None
     stream = iter(blocks.dataset)
     for number in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
-        cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
+        with workers.losing_workers() if workers is not None else nullcontext():
+            cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
         seconds = time.perf_counter() - started
-        step.copy_weights_to(model)
+        step.copy_weights_to(classifier)
         if not all(np.isfinite(values).all() for values in (cost, *model.get_weights())):
             raise InputError(
                 f"received learning_rate {learning_rate}; the cost or the weights were no longer "
                 f"finite in epoch {number}; train with a smaller one, such as {LEARNING_RATE}"
             )
-        validation = evaluate(model, dataset.validation) if len(dataset.validation) else None
+        validation = _validate(classifier, dataset, workers)
         epoch = Epoch(
             epoch=number,
-            cost=cost / len(dataset.train),
-            accuracy=hits / len(dataset.train),
+            cost=cost / blocks.examples,
+            accuracy=hits / blocks.examples,
             validation_cost=validation.cost if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             seconds=seconds,
         )
         history.append(epoch)
+        if keep_best and epoch is _best(history):
+            best = read_state(model)
         if store:
-            store.save(model.get_weights(), history, epochs)
+            store.save([*read_state(model), *best], history, epochs)
         if events:
             events.write(epoch)
         if on_epoch:
             on_epoch(epoch)
+    if keep_best:
+        write_state(model, best)
+        settings["kept_epoch"] = _best(history).epoch
     return Run(model, dataset, tuple(history), settings, weights_digest(model))
+
+
+def _best(history: Sequence[Epoch]) -> Epoch:
+    return max(history, key=lambda epoch: epoch.validation_accuracy or 0.0)
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -217,51 +262,74 @@ def _check_devices(devices: Sequence[str] | None) -> list[str]:
     return named
 
 
-def _check_fit(model: keras.Sequential, dataset: Dataset) -> None:
-    if not isinstance(model, keras.Model) or not isinstance(dataset, Dataset):
-        raise InputError(
-            f"received {type(model).__name__} and {type(dataset).__name__}; expected a model of "
-            "build_model and a Dataset"
-        )
-    image_shape, classes = model.input_shape[1:], model.output_shape[-1]
-    if image_shape != dataset.image_shape or classes != len(dataset.class_names):
-        raise InputError(
-            f"received a model of {image_shape} pixels and {classes} classes; {dataset.name} has "
-            f"{dataset.image_shape} pixels and {len(dataset.class_names)} classes; build the model "
-            "for them"
-        )
-
-
 def _open_checkpoint(
     folder: str | os.PathLike[str] | None,
-    model: keras.Sequential,
+    model: keras.Model,
+    best: list[NDArray[Any]],
     dataset: Dataset,
-    settings: dict[str, Any],
+    identity: dict[str, Any],
+    epochs: int,
     *,
     resume: bool,
 ) -> tuple[Checkpoint | None, list[Epoch]]:
-    """Return the checkpoint and the finished epochs, whose weights are loaded into the model."""
+    """Return the checkpoint and the finished epochs.
+
+    Their state is loaded into the model, and that of the best epoch into ``best``, unless empty.
+    """
     if folder is None:
         if resume:
             raise InputError(
                 "received resume without a checkpoint folder; name the one to resume from"
             )
         return None, []
-    epochs = settings["epochs"]
-    identity = {name: value for name, value in settings.items() if name != "epochs"}
-    identity |= {"data": dataset.checksums(), "training images": len(dataset.train)}
-    store = Checkpoint(folder, identity)
+    store = Checkpoint(folder, {**identity, "data": dataset.checksums()})
+    state = read_state(model)
     if not resume:
-        store.begin(model.get_weights(), epochs)
+        store.begin([*state, *best], epochs)
         return store, []
-    weights, history = store.load(model.get_weights())
+    saved, history = store.load([*state, *best])
     if len(history) > epochs:
         raise InputError(
             f"received epochs {epochs}; expected at least {len(history)}, because {store.path} is "
             f"after epoch {len(history)}"
         )
-    model.set_weights(weights)
+    write_state(model, saved[: len(state)])
+    best[:] = saved[len(state) :]
     return store, history
+
+
+def _share_of(workers: "Workers | None") -> Share:
+    if workers is None:
+        return Share()
+    sizes = tuple(train for train, _ in workers.parts) if workers.parts else None
+    return Share(workers.index, workers.count, sizes)
+
+
+def _start_like_chief(
+    workers: "Workers",
+    model: keras.Model,
+    best: list[NDArray[Any]],
+    identity: dict[str, Any],
+    history: list[Epoch],
+    epochs: int,
+) -> list[Epoch]:
+    """Load the state of the chief into the model and ``best``; return the epochs it has finished."""
+    message, state = Checkpoint("", identity), read_state(model)
+    packed = message.pack([*state, *best], history, epochs) if workers.is_chief else b""
+    received, history = message.unpack(workers.broadcast(packed), [*state, *best])
+    write_state(model, received[: len(state)])
+    best[:] = received[len(state) :]
+    return history
+
+
+def _validate(
+    classifier: keras.Model, dataset: Dataset, workers: "Workers | None"
+) -> Evaluation | None:
+    if workers is not None and workers.parts:
+        some = any(validation for _, validation in workers.parts)
+        return measure_parts(classifier, dataset.validation, workers) if some else None
+    split = dataset.validation
+    return measure(classifier, split, workers) if len(split) else None
 
 
 def _run_epoch(
@@ -272,8 +340,9 @@ def _run_epoch(
 ) -> tuple[float, int]:
     """Return the sum of the costs of the examples, and the number classified correctly."""
     costs, hits, done = [], [], 0
-    for images, labels in islice(stream, blocks.per_epoch):
-        block_cost, block_hits = step.run(images, labels, usual=images.shape[:2] == blocks.shape)
+    for block, (images, labels) in enumerate(islice(stream, blocks.per_epoch)):
+        usual, size = images.shape[:2] == blocks.shape, blocks.batch_size(block)
+        block_cost, block_hits = step.run(images, labels, size=size, usual=usual)
         costs.append(block_cost)
         hits.append(block_hits)
         done += images.shape[0]

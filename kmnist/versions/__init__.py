@@ -8,7 +8,7 @@ from kmnist.versions.folders import (
     stage,
     version_folder,
 )
-from kmnist.versions.labels import label, read_labels
+from kmnist.versions.labels import check_label, label, read_labels
 from kmnist.versions.manifest import verify_version, write_manifest
 from kmnist.versions.models_config import (
     ModelConfig,
@@ -18,10 +18,13 @@ from kmnist.versions.models_config import (
     ensure_model_config,
     read_model_config,
 )
+from kmnist.versions.summary import Summary, read_summary
 
 __all__ = [
     "ModelConfig",
+    "Summary",
     "VersionPolicy",
+    "check_label",
     "check_writable",
     "config_path",
     "configured_models",
@@ -32,6 +35,7 @@ __all__ = [
     "publish",
     "read_labels",
     "read_model_config",
+    "read_summary",
     "stage",
     "verify_version",
     "version_folder",

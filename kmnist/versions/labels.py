@@ -10,7 +10,7 @@ from kmnist.errors import InputError, MissingError
 from kmnist.versions.folders import version_folder
 from kmnist.versions.models_config import config_path, edit_entry, read_model_config
 
-__all__ = ["label", "read_labels"]
+__all__ = ["check_label", "label", "read_labels"]
 
 # These characters need no escaping in /v1/models/MODEL/labels/LABEL.
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -32,6 +32,19 @@ def read_labels(base: str | os.PathLike[str]) -> dict[str, int]:
         return dict(read_model_config(config_path(base), Path(os.path.abspath(base)).name).labels)
     except MissingError:
         return {}
+
+
+def check_label(name: str) -> None:
+    """Check that a name can be a label.
+
+    Raises:
+        InputError: It has characters that would need escaping in a URL.
+    """
+    if not _LABEL.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot be a label; expected a letter or digit, then letters, digits, '_', '-' "
+            "or '.'"
+        )
 
 
 def label(base: str | os.PathLike[str], changes: Mapping[str, int | None]) -> dict[str, int]:
@@ -63,11 +76,7 @@ def label(base: str | os.PathLike[str], changes: Mapping[str, int | None]) -> di
     with edit_entry(base) as entry:
         labels = entry.version_labels
         for name, version in changes.items():
-            if not _LABEL.fullmatch(name):
-                raise InputError(
-                    f"{name!r} cannot be a label; expected a letter or digit, then letters, digits, "
-                    "'_', '-' or '.'"
-                )
+            check_label(name)
             if version is not None:
                 version_folder(base, version)
                 labels[name] = version

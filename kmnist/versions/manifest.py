@@ -1,4 +1,4 @@
-"""The manifest of a version: the SHA-256 of every file that a server reads.
+"""The manifest of a version: the SHA-256 of every file that a program loads as a model.
 
 It is the file ``SHA256SUMS`` in the version folder, so ``sha256sum -c SHA256SUMS`` checks it too. It
 reveals a damaged, incomplete or mixed-up version. Against someone who can write to the folder, and
@@ -17,6 +17,7 @@ __all__ = ["verify_version", "write_manifest"]
 # The model card and the plots are not among them: a note in the card must not stop a server.
 _SERVED: Final = (
     "saved_model.*",
+    "model.*",
     "fingerprint.pb",
     "variables/**/*",
     "assets/**/*",

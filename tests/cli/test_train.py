@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from kmnist import Evaluation
 from kmnist.cli.train import command
+from kmnist.versions import read_labels
 
 ON_TINY = ["--validation-size", "100", "--epochs", "3"]
 
@@ -47,6 +49,57 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
     assert "label " in done.stdout
     assert f"exported {base / '1'}; serve it with: kmnist serve --models {base}" in done.stdout
     assert (base / "1" / "saved_model.pb").exists()
+
+
+def test_the_best_epoch_is_exported_labelled_and_converted(tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "models" / "kmnist"
+    fast = ["--validation-size", "100", "--epochs", "20", "--learning-rate", "0.5"]
+    options = ["--batch-size", "20", "--keep-best", "--label", "canary", "--format", "tflite"]
+    done = run_train("--dataset", tiny, *fast, *options, "--models", base)
+    assert done.exit_code == 0, done.stderr
+    card = json.loads((base / "1" / "model_card.json").read_text())
+    history = [epoch["validation_accuracy"] for epoch in card["training"]["history"]]
+    best = max(history)
+    kept = history.index(best) + 1
+    assert best > history[-1]
+    assert card["training"]["kept_epoch"] == kept
+    above = f"{best - history[-1]:.4f} above the last"
+    assert f"kept epoch {kept}: validation accuracy {best:.4f}, {above}\n" in done.stdout
+    assert f"exported {base / '1'} with the label canary; serve it with" in done.stdout
+    assert read_labels(base) == {"canary": 1}
+    assert (base / "1" / "model.tflite").exists()
+
+
+def test_nothing_is_published_below_the_least_accuracy(tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "models" / "kmnist"
+    arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--models", base, "--json"]
+    arguments.append("--min-accuracy")
+    done = run_train(*arguments, "0.99")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert re.search(
+        r"test accuracy of 0\.\d{4}; expected at least 0\.99 .*nothing was published", done.stderr
+    )
+    assert not base.exists()
+    done = run_train(*arguments, "0.1", "--label", "stable")
+    assert json.loads(done.stdout)["label"] == "stable"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--label", "a/b"], "'a/b' cannot be a label"),
+        (["--keep-best", "--validation-size", "0"], "keep_best without validation images"),
+        (["--min-accuracy", "nan"], "nan is not a finite number"),
+        (["--format", "onnx"], "'onnx' is not 'tflite'"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_the_training(
+    options: list[str], message: str, tiny: Path, tmp_path: Path
+) -> None:
+    done = run_train("--dataset", tiny, *options, "--models", tmp_path / "kmnist")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "kmnist").exists()
 
 
 def test_a_prepared_tfds_data_set_is_trained_on(tiny_tfds: Path, tmp_path: Path) -> None:

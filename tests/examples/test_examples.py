@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 from unittest.mock import MagicMock
 
@@ -102,6 +104,20 @@ def test_batch_without_a_folder_prints_its_usage() -> None:
     assert done.stderr == "usage: python examples/batch.py FOLDER\n"
 
 
+def test_a_process_of_ray_classifies_paths(
+    models: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself is no dependency: the class that it runs is called as Ray calls it."""
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    classifier = run_path(str(EXAMPLES / "ray_batch.py"))["Classifier"](str(models / "1"))
+    paths = np.array([str(path) for path in sorted(pictures.iterdir())], object)
+    found = classifier({"path": paths})
+    assert {len(column) for column in found.values()} == {6}
+    assert [bool(error) for error in found["error"]] == [False] * 5 + [True]
+    assert all(name.isdigit() for name in found["class_name"][:5])
+
+
 def test_fit_trains_logs_and_exports(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +125,7 @@ def test_fit_trains_logs_and_exports(
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     monkeypatch.setattr(sys, "argv", ["fit.py", str(tiny)])
     monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(EXAMPLES / "fit.py"))
+    run_path(str(EXAMPLES / "fit.py"))
     mlflow.keras.autolog.assert_called_once()
     mlflow.set_tag.assert_called_once_with("version", "1")
     printed = capsys.readouterr().out.splitlines()
@@ -154,3 +170,19 @@ def test_service_classifies_a_picture_and_refuses_other_bytes(service: str, pict
     with info.value as refused:
         assert refused.code == 400
         assert "PNG" in json.load(refused)["error"]
+
+
+def test_the_network_is_as_accurate_over_the_wire_as_here(
+    tiny_dataset: "Dataset",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kmnist.load_dataset", lambda name: tiny_dataset, raising=False)
+    runpy.run_path(str(EXAMPLES / "cnn.py"))
+    *_, exported, local, remote = capsys.readouterr().out.splitlines()
+    assert exported == f"exported {Path('models', 'cnn', '1')}"
+    assert local.startswith("accuracy here: ")
+    assert remote.startswith("accuracy over the wire: ")
+    assert local.split()[-1] == remote.split()[-1]

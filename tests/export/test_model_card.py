@@ -11,6 +11,16 @@ from kmnist import Evaluation, Run
 from kmnist.export.model_card import model_card
 
 
+def card_of(
+    run: Run,
+    evaluation: Evaluation,
+    *,
+    extent: float | None = None,
+    background: float | None = None,
+) -> dict[str, Any]:
+    return model_card(run.model, run.dataset, evaluation, run, extent=extent, background=background)
+
+
 def test_the_card_describes_data_model_training_and_test(
     card: dict[str, Any], trained: Run, evaluation: Evaluation
 ) -> None:
@@ -31,18 +41,16 @@ def test_the_recall_of_a_class_without_examples_is_null(
 ) -> None:
     confusion = evaluation.confusion.copy()
     confusion[3] = 0
-    card = model_card(
-        trained, replace(evaluation, confusion=confusion), extent=None, background=None
-    )
+    card = card_of(trained, replace(evaluation, confusion=confusion))
     recall = json.loads(json.dumps(card, allow_nan=False))["test"]["recall"]
     assert recall[3] is None
     assert recall[4] == evaluation.recall[4]
 
 
 def test_the_card_describes_how_pictures_are_read(trained: Run, evaluation: Evaluation) -> None:
-    ink = model_card(trained, evaluation, extent=20 / 28, background=0.0)["pictures"]
+    ink = card_of(trained, evaluation, extent=20 / 28, background=0.0)["pictures"]
     assert "scaled to 0.714" in ink
-    other = model_card(trained, evaluation, extent=None, background=None)["pictures"]
+    other = card_of(trained, evaluation, extent=None, background=None)["pictures"]
     assert "no background in common" in other
-    light = model_card(trained, evaluation, extent=None, background=1.0)["pictures"]
+    light = card_of(trained, evaluation, extent=None, background=1.0)["pictures"]
     assert "its background of 1.00" in light

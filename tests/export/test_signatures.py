@@ -23,7 +23,12 @@ def signatures(trained: Run) -> tuple[ServingSignature, ...]:
     """The signatures of the trained model, not exported."""
     dataset = trained.dataset
     return serving_signatures(
-        trained.model, dataset.class_names, dataset.train.images[:2], extent=20 / 28, background=0.0
+        trained.model,
+        dataset.class_names,
+        dataset.train.images[:2],
+        kernel=trained.model.layers[-1].kernel,
+        extent=20 / 28,
+        background=0.0,
     )
 
 

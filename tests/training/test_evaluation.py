@@ -35,9 +35,9 @@ def test_an_empty_split_is_rejected(trained: Run) -> None:
 
 
 def test_a_split_that_does_not_fit_the_model_is_rejected(tiny_dataset: Dataset) -> None:
-    with pytest.raises(InputError, match=r"\(28, 28\) pixels with labels .*expects \(20, 20\)"):
+    with pytest.raises(InputError, match=r"input uint8 \(None, 20, 20\) for .*\(28, 28\) pixels"):
         evaluate(build_model((20, 20)), tiny_dataset.test)
-    with pytest.raises(InputError, match=r"labels from 0 to 9; the model expects .* and 0 to 3"):
+    with pytest.raises(InputError, match="labels from 0 to 9; the model expects 0 to 3"):
         evaluate(build_model(classes=4), tiny_dataset.test)
     test = tiny_dataset.test
     with pytest.raises(InputError, match="labels from -1 to 8"):

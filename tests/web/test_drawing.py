@@ -5,7 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -17,17 +17,20 @@ from selenium.webdriver.common.keys import Keys
 from kmnist.server import Server
 from tests.web.browsing import Page, Pointer, open_page
 
+if TYPE_CHECKING:
+    from kmnist import Dataset
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]  # the first test trains
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model trained for four epochs on the bundled MNIST."""
-    from kmnist import build_model, evaluate, export_model, load_dataset, train
+    from kmnist import build_model, export_model, load_dataset, train
 
     base = tmp_path_factory.mktemp("models") / "kmnist"
     run = train(build_model(), load_dataset(), epochs=4)
-    export_model(run, evaluate(run.model, run.dataset.test), base)
+    export_model(run.model, run.dataset, base, run=run)
     return base
 
 
@@ -271,3 +274,34 @@ def test_the_page_is_accessible_and_fits_the_window(
     page.look(1280, 800)
     assert violations == []
     assert width == size[0]
+
+
+def test_a_network_is_shown_without_weights(tiny_dataset: "Dataset", tmp_path: Path) -> None:
+    import keras
+
+    from kmnist import export_model, train
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 5, strides=2, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+    train(model, tiny_dataset, epochs=20, batch_size=20)
+    export_model(model, tiny_dataset, tmp_path / "cnn")
+    with (
+        Server(tmp_path / "cnn", grpc_port=0, rest_port=0) as server,
+        open_page(server.rest_url) as page,
+    ):
+        page.wait_for("state", "Ready")
+        page.draw(1)
+        assert page.prediction() == "1"
+        assert page.bars().keys() == set("0123456789")
+        assert page.browser.find_element("id", "seen").is_displayed()
+        assert not page.browser.find_element("id", "legend").is_displayed()
+        assert page.browser.find_elements("class name", "weights") == []
+        assert page.logged_errors() == []
