@@ -66,7 +66,13 @@ def list_(models: Path, as_json: bool) -> None:
 @dataset_options
 @json_option
 def compare(
-    first: str, second: str, models: Path, dataset: str, data_dir: Path | None, as_json: bool
+    first: str,
+    second: str,
+    models: Path,
+    dataset: str,
+    data_dir: Path | None,
+    grey: bool,
+    as_json: bool,
 ) -> None:
     """Compare two versions on the test split, before a promotion.
 
@@ -76,11 +82,11 @@ def compare(
     """
     import numpy as np
 
-    from kmnist.data import load_dataset
+    from kmnist.cli._data import load_data
     from kmnist.metrics import Comparison
 
     versions = [_version(models, name) for name in (first, second)]
-    data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
+    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
     names, labels = data.class_names, data.test.labels
     if not len(labels):
         raise click.UsageError(f"the data set {data.name} has no test images; expected some")
