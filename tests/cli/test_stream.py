@@ -105,7 +105,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 def test_an_interrupted_run_goes_on(
-    served: Server, source: Path, tmp_path: Path, interrupted: pytest.MonkeyPatch
+    served: Server, source: Path, tiny: Path, tmp_path: Path, interrupted: pytest.MonkeyPatch
 ) -> None:
     output, whole = tmp_path / "a.csv", tmp_path / "whole.csv"
     command = ("--input", source, "--server", served.grpc_url, "--output")
@@ -116,6 +116,9 @@ def test_an_interrupted_run_goes_on(
     refused = predict(*command, output)
     assert refused.exit_code == 2
     assert "is left of a run that did not end; resume or overwrite it" in refused.stderr
+    other = predict("--input", tiny / "t10k-images-idx3-ubyte.gz", *command[2:], output, "--resume")
+    assert other.exit_code == 2
+    assert other.stderr.endswith("start again and overwrite the output\n")
     done = predict(*command, output, "--resume", "--json")
     assert json.loads(done.stdout)["resumed_from"] == 3000
     predict(*command, whole)
