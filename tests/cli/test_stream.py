@@ -199,7 +199,7 @@ def test_a_server_that_stays_away_leaves_a_run_that_can_go_on(
         ("--resume a.png", 2, "expected --input and --output"),
         ("--input a --output a.csv --resume --overwrite", 2, "at most one of --resume and"),
         ("--input a --output a.csv a.png", 2, "neither pictures nor --random"),
-        ("--input no-such --output a.csv", 2, "there is no no-such"),
+        ("--input no-such --output a.csv", 2, "there is no file or folder no-such"),
         ("--input a.idx --output a.txt", 2, "expected a name in .csv, .jsonl, .parquet"),
         ("--input a.idx --output no/a.csv", 2, "there is no folder"),
         ("--input a.idx --output a.csv --server grpc://127.0.0.1:1", 1, "Connection refused"),
