@@ -1,5 +1,6 @@
 """Formats beside the SavedModel: model.keras, loaded back, and model.tflite."""
 
+import doctest
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,11 @@ def test_keras_loads_the_model_of_a_version(models: Path, trained: Run) -> None:
     assert [type(layer) for layer in model.layers] == [
         type(layer) for layer in trained.model.layers
     ]
+
+
+def test_the_example_in_the_docstring_runs(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(models.parent.parent)
+    assert doctest.testmod(formats) == (0, 2)
 
 
 def test_what_is_no_version_of_kmnist_is_refused(models: Path, tmp_path: Path) -> None:
@@ -122,7 +128,7 @@ def test_a_format_that_answers_differently_is_not_published(
     assert list((tmp_path / "kmnist").iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", ["tflite", ["onnx"]])
+@pytest.mark.parametrize("wrong", ["tflite", ["onnx"], None])
 def test_other_formats_are_refused(
     wrong: Any, trained: Run, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
