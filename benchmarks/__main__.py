@@ -24,7 +24,15 @@ from typing import Final
 
 from benchmarks.harness import Options, measure
 
-NAMES: Final = ("training", "client", "serving", "pictures")
+NAMES: Final = (
+    "training",
+    "workers",
+    "folders",
+    "client",
+    "serving",
+    "stream",
+    "pictures",
+)
 RESULTS: Final = Path(__file__).resolve().with_name("RESULTS.md")
 PACKAGES: Final = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn", "grpcio")
 

@@ -32,6 +32,18 @@ def write_tfds(folder: str) -> None:
     )
 
 
+def write_pictures(folder: Path, count: int) -> None:
+    """Write the first ``count`` of MNIST's 70,000 images as ``train/CLASS/N.png`` and in ``test``."""
+    import tensorflow as tf
+
+    source = load_dataset("mnist", validation_size=0)
+    for name, split in (("train", source.train), ("test", source.test)):
+        for number in range(len(split) * count // 70_000):
+            path = folder / name / str(split.labels[number]) / f"{number:05}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(split.images[number][..., None]).numpy())
+
+
 def write_copies(folder: Path, times: int) -> int:
     """Write MNIST's 55,000 training images ``times`` over as raw IDX files; return their number.
 

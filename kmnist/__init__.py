@@ -5,7 +5,7 @@ Public names are imported on first use, so ``import kmnist`` itself loads nothin
 * ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model``, ``load`` and
   ``Server`` import TensorFlow when they are called for the first time;
 * ``Client`` and ``AsyncClient`` import numpy, and grpcio, urllib3 or aiohttp as the server's
-  address requires.
+  address requires; ``predict_stream`` imports TensorFlow only for a version folder.
 """
 
 from importlib import import_module
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kmnist.metrics import Epoch as Epoch
     from kmnist.metrics import Evaluation as Evaluation
     from kmnist.server import Server as Server
+    from kmnist.streaming import predict_stream as predict_stream
     from kmnist.training.evaluation import evaluate as evaluate
     from kmnist.training.loop import Run as Run
     from kmnist.training.loop import train as train
@@ -51,6 +52,7 @@ _MODULES = {
     "export_model": "kmnist.export.saved_model",
     "load": "kmnist.export.formats",
     "load_dataset": "kmnist.data",
+    "predict_stream": "kmnist.streaming",
     "train": "kmnist.training.loop",
 }
 

@@ -13,11 +13,12 @@ __all__ = [
     "INITS",
     "LEARNING_RATE",
     "MAX_SEED",
-    "VALIDATION_SIZE",
+    "MAX_VALIDATION_SIZE",
 ]
 
 # The settings of the tutorial; it validates on the first 5,000 of MNIST's 60,000 training images.
-VALIDATION_SIZE: Final = 5_000
+# Smaller data sets hold out a tenth.
+MAX_VALIDATION_SIZE: Final = 5_000
 EPOCHS: Final = 15
 BATCH_SIZE: Final = 100
 LEARNING_RATE: Final = 0.1

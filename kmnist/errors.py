@@ -4,6 +4,7 @@
 
     KmnistError                      exit code 1
     ├── InputError                   an argument or a file cannot be used; ValueError, exit code 2
+    │   └── ColourError              images have colours, but grey ones are expected
     ├── MissingError                 a required file, version or device is missing;
     │                                FileNotFoundError, exit code 2
     ├── ExportError                  an exported model differs from the trained one
@@ -36,6 +37,7 @@ __all__ = [
     "BadAnswerError",
     "ClientError",
     "ClosedError",
+    "ColourError",
     "DeadlineExceededError",
     "ExportError",
     "InputError",
@@ -69,6 +71,10 @@ class InputError(KmnistError, ValueError):
     """An argument or a file cannot be used: wrong format, shape, dtype or value."""
 
     exit_code: ClassVar[int] = 2
+
+
+class ColourError(InputError):
+    """Images have colours, but grey ones are expected."""
 
 
 class MissingError(KmnistError, FileNotFoundError):

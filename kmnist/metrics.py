@@ -52,6 +52,12 @@ class Evaluation:
     class_ids: NDArray[np.int64]
     confusion: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(accuracy {self.accuracy:.4f}, cost {self.cost:.4f}, "
+            f"{self.examples:,} examples, {len(self.confusion)} classes)"
+        )
+
     @property
     def examples(self) -> int:
         """Number of examples in the split."""

@@ -17,6 +17,8 @@ EXAMPLES = {
     "evaluate": kmnist.evaluate,
     "Evaluation.of": kmnist.Evaluation.of,
     "Comparison.of": kmnist.metrics.Comparison.of,
+    "Dataset.from_arrays": kmnist.Dataset.from_arrays,
+    "Split.batches": kmnist.Split.batches,
 }
 
 

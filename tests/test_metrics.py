@@ -23,6 +23,11 @@ def test_metrics_of_a_small_example() -> None:
     assert evaluation.cost == pytest.approx(-np.log([0.7, 0.2, 0.9, 1.0]).mean(), rel=1e-6)
 
 
+def test_its_repr_is_a_summary() -> None:
+    evaluation = Evaluation.of(LABELS, PROBABILITIES)
+    assert repr(evaluation) == "Evaluation(accuracy 0.7500, cost 0.5179, 4 examples, 3 classes)"
+
+
 def test_a_class_without_examples_has_no_recall_and_without_predictions_no_precision() -> None:
     evaluation = Evaluation.of(LABELS, PROBABILITIES)
     assert evaluation.recall[:2].tolist() == [0.5, 1.0]

@@ -11,7 +11,7 @@ import click
 
 from kmnist.cli._base import Group
 
-__all__ = ["COMMANDS", "main", "train"]
+__all__ = ["COMMANDS", "main"]
 
 # In the order in which the data passes through them.
 COMMANDS: Final = (
@@ -43,10 +43,3 @@ class _Main(Group):
 @click.version_option(package_name="kmnist", message="%(prog)s %(version)s")
 def main() -> None:
     """Train, serve and query softmax regression on MNIST."""
-
-
-def train() -> None:
-    """Run ``kmnist train`` as ``kmnist-train``."""
-    from kmnist.cli.train import command
-
-    command.main(prog_name="kmnist-train")

@@ -90,26 +90,30 @@ def server_option(*names: str, **changes: Any) -> Callable[[F], F]:
     return click.option("--server", *names, **settings | changes)
 
 
-def timeout_option(help: str) -> Callable[[F], F]:
+def timeout_option(help: str, *, default: float = 30.0) -> Callable[[F], F]:
     """Define ``--timeout``."""
     seconds = FiniteRange(0.001, 3600)
-    return click.option("--timeout", type=seconds, metavar="SECONDS", default=30.0, help=help)
+    return click.option("--timeout", type=seconds, metavar="SECONDS", default=default, help=help)
 
 
 def dataset_options(function: F) -> F:
-    """Add ``--dataset`` and ``--data-dir``."""
+    """Add ``--dataset``, ``--data-dir`` and ``--grey``."""
     return _apply(
         click.option(
             "--dataset",
             default="mnist",
-            help="The images: mnist (bundled), a folder of IDX files, or a TFDS name such as kmnist.",
+            help="The images: mnist (bundled), a folder of IDX files, a folder of pictures "
+            "(train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png to be split), an .npz file, "
+            "or a TFDS name such as kmnist.",
         ),
         click.option(
             "--data-dir",
             metavar="DIR",
             type=click.Path(path_type=Path),
-            help="The folder in which TFDS looks for prepared data and stores downloads.",
+            help="The folder in which TFDS looks for prepared data and stores downloads, and in "
+            "which pictures are kept as IDX files, by default beside their folder.",
         ),
+        click.option("--grey", is_flag=True, help="Convert images with colours to grey ones."),
     )(function)
 
 

@@ -1,4 +1,4 @@
-"""The progress of a training: a line per epoch and a bar on a terminal, or one JSON object."""
+"""The progress of a training and of the predictions of many images: a bar on a terminal, or lines."""
 
 import json
 import random
@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 import click
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from kmnist.metrics import Epoch, Evaluation
     from kmnist.training.loop import Run
 
-__all__ = ["TrainingProgress"]
+__all__ = ["PredictionProgress", "TrainingProgress"]
+
+_BAR_SECONDS: Final = 0.2
+_LINE_SECONDS: Final = 10.0
 
 
 class TrainingProgress:
@@ -44,13 +48,15 @@ class TrainingProgress:
         self._failure: OSError | None = None
 
     def begin(self, dataset: "Dataset", device: str) -> None:
-        """Print the sizes of the data set, and the device."""
+        """Print the sizes of the data set, the device, and what was decided about the data."""
         height, width = dataset.image_shape
         self._print(
             f"{dataset.name}: {len(dataset.train)} training, {len(dataset.validation)} validation "
             f"and {len(dataset.test)} test images of {height}×{width}, "
             f"{len(dataset.class_names)} classes; on {device}"
         )
+        for note in dataset.notes:
+            self._print(f"  {note}")
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -160,3 +166,55 @@ class TrainingProgress:
                 click.echo(text)
         except OSError as error:
             self._failure = error
+
+
+class PredictionProgress:
+    """Print on stderr how many images are predicted, how fast, and how much time is left.
+
+    On a terminal it is a bar, otherwise a line every ten seconds.
+
+    Args:
+        total: The number of all images, if it is known.
+        first: The number of those that were predicted before.
+        quiet: Whether to print nothing.
+    """
+
+    def __init__(self, total: int | None, first: int, *, quiet: bool) -> None:
+        self._total = total
+        self._first = first
+        self._quiet = quiet
+        self._started = self._printed = time.monotonic()
+        self._progress: Progress | None = None
+        self._seconds = _LINE_SECONDS
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = BarColumn(), TextColumn("{task.description}")
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = self._progress.add_task("", total=self._total)
+            self._progress.start()
+            self._seconds = _BAR_SECONDS
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def update(self, done: int) -> None:
+        """Print that ``done`` images are predicted, if the last time is long enough ago."""
+        now = time.monotonic()
+        if self._quiet or now - self._printed < self._seconds:
+            return
+        self._printed = now
+        rate = (done - self._first) / (now - self._started)
+        text = f"{done:,} images, {rate:,.0f} images/s"
+        if self._total is not None:
+            left = timedelta(seconds=round((self._total - done) / rate))
+            text = f"{done:,} of {self._total:,} images, {rate:,.0f} images/s, {left} left"
+        if self._progress is not None:
+            self._progress.update(self._bar, description=text, completed=done)
+        else:
+            click.echo(text, err=True)

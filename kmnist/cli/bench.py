@@ -1,12 +1,14 @@
 """``kmnist bench``: the requests per second and the latency of servers."""
 
 import itertools
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -35,6 +37,9 @@ __all__ = ["command"]
 _PERCENTILES: Final = (50, 90, 99)
 _MAX_MICROSECONDS: Final = 3_600_000_000
 
+# Failures that are part of a measurement under load.
+_CAUSED_BY_LOAD: Final = {"OverloadedError", "DeadlineExceededError"}
+
 
 @click.command("bench", cls=Command)
 @server_option("servers", multiple=True, default=SERVERS, help="A server; may be repeated.")
@@ -49,7 +54,13 @@ _MAX_MICROSECONDS: Final = 3_600_000_000
     "--concurrency",
     type=click.IntRange(1, 1024),
     default=1,
-    help="The number of threads that send requests.",
+    help="The number of threads that send requests, in each process.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    help="The number of processes that send requests.",
 )
 @click.option(
     "--duration",
@@ -74,6 +85,7 @@ def command(
     servers: tuple[str, ...],
     images: int,
     concurrency: int,
+    processes: int,
     duration: float,
     rate: float | None,
     plot: Path | None,
@@ -85,29 +97,35 @@ def command(
     The servers are measured one after the other. Without --rate, each thread sends its next
     request when the last one is answered (closed loop). With --rate, requests are due at fixed
     times (open loop): the delay of a request that is sent late counts as latency, so the pauses of
-    a server are measured in full. The threads share one Python process, so the client is measured
-    together with the server.
+    a server are measured in full. The threads of a Python process share one core, which a fast
+    server outpaces: raise --processes until the requests per second no longer grow.
+
+    The exit code is 1 if requests failed, except those that a server refused or delayed because of
+    its load.
     """
     if plot is not None and not plot.parent.is_dir():
         raise InputError(f"--plot {plot}: there is no folder {plot.parent}; create it first")
-    load = _Load(images, concurrency, duration, rate)
+    load = _Load(images, concurrency, duration, rate, processes)
     measurements = []
     for server in servers:
         if not as_json:
             click.echo(f"measuring {server} for {duration:g} s …", err=True)
         # Retries would hide failures.
         settings = client_arguments | {"retries": 0, "batch_size": images}
-        measurements.append(ask(server, lambda client: _measure(client, load), **settings))
+        measurements.append(_measure_in_processes(server, load, settings))
     if plot is not None:
         _draw(measurements, load, plot)
     result = {
         "images": images,
         "concurrency": concurrency,
+        "processes": processes,
         "rate": rate,
         "duration": duration,
         "results": [measurement.as_dict(images) for measurement in measurements],
     }
     show_result(result, as_json, _print)
+    for measurement in measurements:
+        measurement.check()
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class _Load:
     concurrency: int
     duration: float
     rate: float | None
+    processes: int = 1
 
 
 def _new_histogram() -> Any:
@@ -141,8 +160,24 @@ class _Measurement:
         return float(self.latencies.get_value_at_percentile(percentile)) / 1000
 
     def add(self, other: "_Measurement") -> None:
+        self.seconds = max(self.seconds, other.seconds)
         self.latencies.add(other.latencies)
         self.failures.update(other.failures)
+
+    def check(self) -> None:
+        """Raise an error if requests failed for other reasons than load."""
+        failed = {name: n for name, n in self.failures.items() if name not in _CAUSED_BY_LOAD}
+        if failed:
+            raise KmnistError(f"requests to {self.server} failed: {_listed(failed)}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The counts of a histogram are in an array of ctypes, which cannot be pickled.
+        return vars(self) | {"latencies": self.latencies.encode()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.latencies = _new_histogram()
+        self.latencies.decode_and_add(state["latencies"])
 
     def as_dict(self, images: int) -> dict[str, Any]:
         return {
@@ -158,12 +193,51 @@ class _Measurement:
         }
 
 
-def _measure(client: "Client", load: _Load) -> _Measurement:
+def _measure_in_processes(server: str, load: _Load, settings: dict[str, Any]) -> _Measurement:
+    """Measure a server from one or several processes, which begin at the same time."""
+    if load.processes == 1:
+        return ask(server, lambda client: _measure(client, load), **settings)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    spawn = get_context("spawn")
+    share = replace(load, rate=None if load.rate is None else load.rate / load.processes)
+    # The default action ends a process at Ctrl-C without a traceback.
+    quietly = signal.signal, (signal.SIGINT, signal.SIG_DFL)
+    with spawn.Manager() as manager:
+        ready = manager.Barrier(load.processes)
+        with ProcessPoolExecutor(load.processes, spawn, *quietly) as executor:
+            tasks = [
+                executor.submit(_measure_in_process, server, share, settings, ready)
+                for _ in range(load.processes)
+            ]
+            errors = [task.exception() for task in tasks]
+    for error in sorted(filter(None, errors), key=lambda e: isinstance(e, BrokenBarrierError)):
+        raise error
+    total, *others = [task.result() for task in tasks]
+    for other in others:
+        total.add(other)
+    return total
+
+
+def _measure_in_process(
+    server: str, load: _Load, settings: dict[str, Any], ready: Barrier
+) -> _Measurement:
+    try:
+        return ask(server, lambda client: _measure(client, load, ready), **settings)
+    except BaseException:
+        ready.abort()  # the others wait for this process
+        raise
+
+
+def _measure(client: "Client", load: _Load, ready: Barrier | None = None) -> _Measurement:
     images = _images(client, load.images)
     warm_up_end = time.monotonic() + min(1.0, load.duration)
     client.predict(images)  # raises if the server cannot answer
     while time.monotonic() < warm_up_end:
         client.predict(images)
+    if ready is not None:
+        ready.wait()
     total = _Measurement(client.address)
     parts = [_Measurement(client.address) for _ in range(load.concurrency)]
     begin = time.perf_counter()
@@ -184,9 +258,12 @@ def _measure(client: "Client", load: _Load) -> _Measurement:
     for part in parts:
         total.add(part)
     if not total.requests:
-        failures = ", ".join(f"{count} × {name}" for name, count in total.failures.items())
-        raise KmnistError(f"no request to {client.address} succeeded: {failures}")
+        raise KmnistError(f"no request to {client.address} succeeded: {_listed(total.failures)}")
     return total
+
+
+def _listed(failures: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} × {name}" for name, count in failures.items())
 
 
 def _schedule(begin: float, load: _Load) -> Callable[[], float | None]:
@@ -273,7 +350,8 @@ def _draw(measurements: list[_Measurement], load: _Load, path: Path) -> None:
     axes.set_ylabel("latency (ms)")
     axes.set_ylim(bottom=0)
     rate = "" if load.rate is None else f", {load.rate:g} requests/s"
-    axes.set_title(f"{load.images} images per request, {load.concurrency} threads{rate}")
+    threads = load.processes * load.concurrency
+    axes.set_title(f"{load.images} images per request, {threads} threads{rate}")
     axes.grid(alpha=0.3)
     axes.legend()
     try:

@@ -35,6 +35,7 @@ def command(
     server: str | None,
     dataset: str,
     data_dir: Path | None,
+    grey: bool,
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
@@ -44,12 +45,12 @@ def command(
     each class, and the confusion matrix. A server gives the same results as the folder that it
     serves.
     """
-    from kmnist.data import load_dataset
+    from kmnist.cli._data import load_data
     from kmnist.metrics import Evaluation
 
     refuse_both_sources()
     source = server or models
-    data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
+    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
     predictions = ask(source, lambda client: client.predict(data.test.images), **client_arguments)
     probabilities = predictions.probabilities
     if probabilities.shape[1] != len(data.class_names):

@@ -1,4 +1,7 @@
-"""``kmnist predict``: the class of each picture, from a server or from a folder of versions."""
+"""``kmnist predict``: the class of each picture, from a server or from a folder of versions.
+
+With ``--input`` and ``--output``, of any number of images.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from kmnist.cli._options import (
     server_option,
 )
 from kmnist.cli._output import print_table, show_result
+from kmnist.cli._stream import predict_into_file
 from kmnist.errors import InputError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -35,6 +39,21 @@ __all__ = ["command"]
 @click.option(
     "--random", "at_random", is_flag=True, help="Predict a random test image, and draw it."
 )
+@click.option(
+    "--input",
+    "source",
+    metavar="FOLDER|FILE|-",
+    help="Predict all pictures of a folder, all images of an IDX or .npz file, or the pictures "
+    "whose paths are the lines of standard input.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a line for each image of --input into this .csv, .jsonl or .parquet file.",
+)
+@click.option("--resume", is_flag=True, help="Go on where a run was interrupted or killed.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @server_option()
 @models_option(default=None, envvar=None, help="Load a version from this folder instead.")
 @client_options
@@ -43,10 +62,15 @@ __all__ = ["command"]
 def command(
     pictures: tuple[str, ...],
     at_random: bool,
+    source: str | None,
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
     server: str,
     models: Path | None,
     dataset: str,
     data_dir: Path | None,
+    grey: bool,
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
@@ -57,15 +81,35 @@ def command(
     images, such as clothes, the picture gets the background of their data; whether an object on a
     transparent canvas should be lighter or darker cannot be determined. With --random, an image of
     the test split of --dataset is predicted instead.
+
+    With --input and --output, any number of images is predicted, with several requests at a time
+    and bounded memory. A broken picture gets a line with the reason. The output appears when it is
+    complete; until then FILE.partial and FILE.journal hold what --resume needs.
     """
     refuse_both_sources()
+    if source is not None or output is not None or resume or overwrite:
+        if source is None or output is None or pictures or at_random or (resume and overwrite):
+            raise click.UsageError(
+                "expected --input and --output, with at most one of --resume and --overwrite, and "
+                "neither pictures nor --random"
+            )
+        predict_into_file(
+            models or server,
+            source,
+            output,
+            resume=resume,
+            overwrite=overwrite,
+            as_json=as_json,
+            **client_arguments,
+        )
+        return
     if at_random == bool(pictures):
         raise InputError(
             f"received {len(pictures)} pictures{' and --random' if at_random else ''}; expected "
             "one or more pictures, or --random"
         )
     if at_random:
-        image, result = _random_image(dataset, data_dir)
+        image, result = _random_image(dataset, data_dir, grey=grey)
         predictions = ask(
             models or server, lambda client: client.predict(image), **client_arguments
         )
@@ -100,14 +144,14 @@ def _predict_pictures(
 
 
 def _random_image(
-    dataset: str, data_dir: Path | None
+    dataset: str, data_dir: Path | None, *, grey: bool
 ) -> tuple["NDArray[np.uint8]", dict[str, Any]]:
     """Return a test image, and where it is from."""
     import random
 
-    from kmnist.data import load_dataset
+    from kmnist.cli._data import load_data
 
-    data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
+    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
     index = random.randrange(len(data.test))  # noqa: S311 - not for cryptography
     label = data.class_names[int(data.test.labels[index])]
     return data.test.images[index], {"dataset": data.name, "index": index, "label": label}

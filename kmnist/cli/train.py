@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,7 @@ from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
 from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
+from kmnist.cli._workers import find_workers, run_workers, worker_options
 from kmnist.defaults import (
     BATCH_SIZE,
     DEVICES,
@@ -18,7 +19,7 @@ from kmnist.defaults import (
     FORMATS,
     INITS,
     LEARNING_RATE,
-    VALIDATION_SIZE,
+    MAX_VALIDATION_SIZE,
 )
 from kmnist.errors import InputError, KmnistError, MissingError
 
@@ -28,12 +29,25 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("train", cls=Command)
+# Under this key a context keeps the arguments of the command line.
+_ARGUMENTS: Final = "kmnist.cli.arguments"
+
+
+class _TrainCommand(Command):
+    """The command, which keeps its arguments to start the same command as workers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command("train", cls=_TrainCommand)
 @dataset_options
 @click.option(
     "--validation-size",
     type=click.IntRange(0, MAX_COUNT),
-    default=VALIDATION_SIZE,
+    default=None,
+    show_default=f"a tenth, at most {MAX_VALIDATION_SIZE}",
     help="The number of training images, from the first on, that are held out for validation.",
 )
 @models_option()
@@ -106,11 +120,13 @@ __all__ = ["command"]
     type=click.Path(path_type=Path, file_okay=False),
     help="Write TensorBoard's event files to this folder.",
 )
+@worker_options
 @json_option
 def command(
     dataset: str,
     data_dir: Path | None,
-    validation_size: int,
+    grey: bool,
+    validation_size: int | None,
     models: Path,
     init: str,
     seed: int,
@@ -118,6 +134,10 @@ def command(
     min_accuracy: float,
     label: str | None,
     formats: tuple[str, ...],
+    workers: str | None,
+    index: int | None,
+    shard: bool,
+    timeout: float,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -126,50 +146,85 @@ def command(
     The model is softmax regression, trained with SGD and evaluated once on the test split. The
     defaults take 15 epochs on MNIST, reach a test accuracy of about 0.92, and export a version
     that `kmnist serve` and TensorFlow Serving can load.
+
+    With several workers, of which TF_CONFIG or --workers gives the addresses, each reads its share
+    of every batch, and the first of them writes.
     """
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
+    cluster, local = find_workers(workers, index, shard=shard)
+    if local > 1:
+        run_workers(local, click.get_current_context().meta[_ARGUMENTS])
+        return
     from kmnist.versions import check_label, check_writable
 
     if label is not None:
         check_label(label)
-    _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
-    check_writable(models)
-    if settings["tensorboard"] is not None:
-        settings["tensorboard"].mkdir(parents=True, exist_ok=True)
-    data = _load_while_tensorflow_starts(dataset, validation_size, data_dir)
+    writes = cluster is None or cluster.is_chief
+    if writes:
+        _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
+        check_writable(models)
+        if settings["tensorboard"] is not None:
+            settings["tensorboard"].mkdir(parents=True, exist_ok=True)
+    data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
     from kmnist import build_model, evaluate, export_model, train
     from kmnist.training.devices import choose_device
 
-    progress = TrainingProgress(settings["epochs"], quiet=as_json)
+    progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
     try:
-        progress.begin(data, choose_device(device))
+        place = choose_device(device)
     except MissingError as error:
         error.add_note("use --device cpu to train without a GPU")
         raise
+    group = None
+    if cluster is not None:
+        from kmnist.training.workers import connect
+
+        names = ("epochs", "batch_size", "learning_rate", "keep_best")
+        compared = {name: settings[name] for name in names}
+        group = connect(
+            cluster,
+            data,
+            {"seed": seed, **compared, "init": init},
+            sharded=shard,
+            timeout=timeout,
+            on_wait=partial(click.echo, err=True),
+        )
+        place += f", {group.count} workers"
+    progress.begin(data, place)
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
     try:
         with progress.training():
             run = train(
-                model, data, seed=seed, on_block=progress.block, on_epoch=progress.epoch, **settings
+                model,
+                data,
+                seed=seed,
+                workers=group,
+                on_block=progress.block,
+                on_epoch=progress.epoch,
+                **settings,
             )
     except (KeyboardInterrupt, Exception) as error:
         # While TensorFlow traces the step, it replaces the interrupt by an error of its own.
         if not (isinstance(error, KeyboardInterrupt) or was_interrupted()):
             raise
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
-    evaluation = evaluate(model, data.test)
-    progress.evaluated(run, evaluation)
+    evaluation = evaluate(model, data.test, workers=group)
+    if writes:
+        progress.evaluated(run, evaluation)
     if evaluation.accuracy < min_accuracy:
         raise KmnistError(
             f"received a test accuracy of {evaluation.accuracy:.4f}; expected at least {min_accuracy} "
             "(--min-accuracy); nothing was published; train longer, or correct the data"
         )
-    folder = export_model(model, data, models, run=run, formats=formats)
-    if label is not None:
-        _label(folder, label)
-    progress.exported(run, evaluation, folder, label)
+    if writes:
+        folder = export_model(model, data, models, run=run, formats=formats)
+        if label is not None:
+            _label(folder, label)
+        progress.exported(run, evaluation, folder, label)
+    if group is not None:
+        group.wait()  # the others are done when the version is published
 
 
 def _label(folder: Path, name: str) -> None:
@@ -193,13 +248,14 @@ def _refuse_other_encodings(**folders: Path | None) -> None:
 
 
 def _load_while_tensorflow_starts(
-    dataset: str, validation_size: int, data_dir: Path | None
+    dataset: str, validation_size: int | None, data_dir: Path | None, *, grey: bool
 ) -> "Dataset":
     """Load the data set in a thread while TensorFlow is imported, which takes seconds."""
-    from kmnist.data.sources import find_folder, load_dataset
+    from kmnist.cli._data import load_data
+    from kmnist.data.sources import needs_tensorflow
 
-    load = partial(load_dataset, dataset, validation_size=validation_size, data_dir=data_dir)
-    if find_folder(dataset) is None:
+    load = partial(load_data, dataset, data_dir, grey=grey, validation_size=validation_size)
+    if needs_tensorflow(dataset):
         _start_tensorflow()
         return load()  # TFDS breaks the imports of other threads
     with ThreadPoolExecutor(1) as pool:

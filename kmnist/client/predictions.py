@@ -214,8 +214,11 @@ def _writable(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def _decode(names: NDArray[Any]) -> NDArray[np.str_]:
+    values = names.tolist()
+    # Few of the names differ, and to decode and convert each of them would take the most time here.
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(values))}
     try:
-        texts = [name if isinstance(name, str) else name.decode() for name in names.tolist()]
+        texts = [name if isinstance(name, str) else name.decode() for name in numbers]
     except UnicodeDecodeError as error:
         raise BadAnswerError(f"received class names that are not UTF-8: {error}") from None
     longest = max(map(len, texts))
@@ -223,4 +226,5 @@ def _decode(names: NDArray[Any]) -> NDArray[np.str_]:
         raise BadAnswerError(
             f"received a class name of {longest:,} characters; expected at most {_LONGEST_NAME:,}"
         )
-    return np.array(texts)
+    chosen = np.fromiter(map(numbers.__getitem__, values), np.intp, len(values))
+    return np.array(texts)[chosen]

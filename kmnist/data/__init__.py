@@ -1,4 +1,4 @@
-"""Data sources: the bundled MNIST, folders of IDX files, and TensorFlow Datasets."""
+"""Data sources: the bundled MNIST, IDX files, pictures, arrays, and TensorFlow Datasets."""
 
 from kmnist.data.datasets import Dataset, Split
 from kmnist.data.sources import load_dataset

@@ -2,18 +2,24 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from kmnist.arguments import integer
 from kmnist.checksums import hash_file
-from kmnist.errors import InputError
+from kmnist.defaults import MAX_SEED, MAX_VALIDATION_SIZE
+from kmnist.errors import ColourError, InputError
 
-__all__ = ["MAX_CLASSES", "Dataset", "Split"]
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+__all__ = ["MAX_CLASSES", "Dataset", "Split", "without_colours"]
 
 # The confusion matrix, which each version's model card contains, has a million numbers then.
 MAX_CLASSES: Final = 1_000
@@ -72,6 +78,53 @@ class Split:
     def __getitem__(self, part: slice) -> "Split":
         return Split(self.images[part], self.labels[part])
 
+    def __repr__(self) -> str:
+        height, width = self.images.shape[1:]
+        return f"Split({len(self):,} of {height}×{width})"
+
+    def batches(
+        self, batch_size: int, *, shuffle: bool = False, seed: int = 0
+    ) -> "tf.data.Dataset":
+        """Return the examples in batches, as Keras' ``fit`` takes them; imports TensorFlow.
+
+        Args:
+            batch_size: The number of examples per batch; the last batch may have fewer.
+            shuffle: Whether the order is another one in every epoch. A new process repeats the
+                sequence of orders.
+            seed: The seed of the orders.
+
+        Returns:
+            A ``tf.data.Dataset`` of images uint8 (batch, height, width) and labels int64 (batch,).
+            Only the images of a few batches are copied.
+
+        Raises:
+            InputError: The batch size or the seed is not an integer or out of range.
+
+        Example:
+            >>> batches = load_dataset("digits").train.batches(100)
+            >>> [len(labels) for images, labels in batches]
+            [100, 100, 100, 100, 50]
+        """
+        batch_size = integer("batch_size", batch_size, 1, 2**31 - 1)
+        seed = integer("seed", seed, 0, MAX_SEED)
+        import tensorflow as tf
+
+        height, width = self.images.shape[1:]
+
+        def gather(chosen: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+            return self.images[chosen], self.labels[chosen].astype(np.int64)
+
+        @tf.autograph.experimental.do_not_convert
+        def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            images, labels = tf.numpy_function(gather, [chosen], (tf.uint8, tf.int64))
+            return tf.ensure_shape(images, (None, height, width)), tf.ensure_shape(labels, (None,))
+
+        numbers = tf.data.Dataset.range(len(self))
+        if shuffle and len(self):
+            # Shuffling the numbers of all examples takes little memory and mixes them fully.
+            numbers = numbers.shuffle(len(self), seed, reshuffle_each_iteration=True)
+        return numbers.batch(batch_size).map(batch).prefetch(2)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -83,7 +136,8 @@ class Dataset:
         validation: The examples to evaluate on after each epoch; may be empty.
         test: The examples to evaluate the trained model on, once.
         class_names: The name of each class; labels are indices into it.
-        paths: The files that the data set was read from; empty for TFDS.
+        paths: The files that the data set was read from; empty for TFDS, arrays and pictures.
+        notes: What was decided while it was read, such as how pictures were split, in sentences.
 
     Raises:
         InputError: There is no training image, the splits differ in the size of their images, a
@@ -97,6 +151,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     paths: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_class_names()
@@ -117,6 +172,79 @@ class Dataset:
                         f"{self.name} has the {name} label {label}; expected 0 to {classes - 1}, "
                         f"because it has {classes} class names; correct the labels or the names"
                     )
+
+    def __repr__(self) -> str:
+        sizes = " / ".join(f"{len(split):,}" for split in self._splits().values())
+        height, width = self.image_shape
+        return f"Dataset({self.name}: {sizes} of {height}×{width}, {len(self.class_names)} classes)"
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x_train: ArrayLike,
+        y_train: ArrayLike,
+        x_test: ArrayLike,
+        y_test: ArrayLike,
+        *,
+        class_names: Iterable[str] | None = None,
+        validation_size: int | None = None,
+        grey: bool = False,
+        name: str = "arrays",
+    ) -> "Dataset":
+        """Make a data set from arrays like those of Keras' data sets.
+
+        Args:
+            x_train: The training images, uint8 (n, height, width) or (n, height, width, 1).
+            y_train: The class of each training image, integers (n,) or (n, 1).
+            x_test: The test images.
+            y_test: The class of each test image.
+            class_names: The names of the classes; None for "0", "1" and so on up to the highest
+                training label.
+            validation_size: The number of training images to hold out; see :meth:`hold_out`.
+            grey: Convert images with colours, uint8 (n, height, width, 3), to their brightness.
+            name: What the data set is called in model cards and messages.
+
+        Returns:
+            The data set.
+
+        Raises:
+            ColourError: Images have colours, and ``grey`` is not set.
+            InputError: An array has another dtype or shape, or they do not fit together.
+
+        Example:
+            >>> random = np.random.default_rng(0)
+            >>> images, labels = random.integers(0, 256, (50, 8, 8), np.uint8), np.arange(50) % 2
+            >>> Dataset.from_arrays(images, labels, images, labels, class_names=["dark", "light"])
+            Dataset(arrays: 45 / 5 / 50 of 8×8, 2 classes)
+        """
+        train, test = (
+            Split(without_colours(np.asarray(images), name, grey=grey), _as_labels(labels))
+            for images, labels in ((x_train, y_train), (x_test, y_test))
+        )
+        if class_names is None:
+            class_names = map(str, range(int(train.labels.max()) + 1 if len(train) else 0))
+        whole = cls(name, train, train[:0], test, tuple(class_names))
+        return whole.hold_out(validation_size)
+
+    def hold_out(self, size: int | None = None) -> "Dataset":
+        """Return the data set with the first training images as its validation split.
+
+        Args:
+            size: The number of images; None for a tenth of the training images, at most 5,000.
+
+        Raises:
+            InputError: ``size`` is not an integer, or leaves no image to train on.
+        """
+        train = self.train
+        if size is None:
+            size = min(MAX_VALIDATION_SIZE, len(train) // 10)
+        integral = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if not integral or not 0 <= size < len(train):
+            raise InputError(
+                f"received a validation size of {size!r}; expected 0 to {len(train) - 1}, "
+                f"because {self.name} has {len(train)} training images"
+            )
+        return replace(self, train=train[size:], validation=train[:size])
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -160,6 +288,40 @@ class Dataset:
             raise InputError(
                 f"{self.name} has the class name {name!r} {times} times; expected different names"
             )
+
+
+def without_colours(images: NDArray[Any], source: str, *, grey: bool) -> NDArray[Any]:
+    """Return images without an axis of channels.
+
+    Args:
+        images: Images (n, height, width, 1) or (n, height, width, 3) of red, green and blue; images
+            of any other shape are returned as they are.
+        source: Where they are from, for the message.
+        grey: Whether images with colours become their brightness (ITU-R BT.601).
+
+    Raises:
+        ColourError: An image has colours, and ``grey`` is not set.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
+        return images
+    flat = images[..., 0]
+    if images.shape[-1] == 1 or (images == flat[..., None]).all():
+        return flat
+    if not grey:
+        raise ColourError(
+            f"{source} has images with colours, uint8 {images.shape}; expected grey ones; convert "
+            "them, or load the data set as grey"
+        )
+    # An image at a time, because floats take four times the memory of bytes.
+    brightness = np.empty(flat.shape, np.uint8)
+    for image, colours in zip(brightness, images, strict=True):
+        image[:] = np.rint(colours @ np.array([0.299, 0.587, 0.114], np.float32))
+    return brightness
+
+
+def _as_labels(labels: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(labels)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def _hash_split(split: Split) -> str:

@@ -11,6 +11,8 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from kmnist.errors import InputError
 
-__all__ = ["read_idx", "write_idx"]
+__all__ = ["open_idx", "read_idx", "write_idx"]
 
 _UNSIGNED_BYTE: Final = 8
 
@@ -48,32 +50,58 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
         OSError: The file cannot be opened or read.
     """
     path = Path(path)
+    size, header = path.stat().st_size, 4 + 4 * ndim
+    with open_idx(path, ndim=ndim) as (stream, shape):
+        promised = math.prod(shape)
+        if path.suffix != ".gz" and size >= _MAP_FROM_BYTES:
+            _check_length(path, shape, promised, size - header)
+            return np.memmap(path, np.uint8, "r", header, shape)
+        # One byte more shows whether the file is longer than promised.
+        data = stream.read(promised + 1)
+    _check_length(path, shape, promised, len(data))
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+@contextmanager
+def open_idx(
+    path: str | os.PathLike[str], *, ndim: int
+) -> Iterator[tuple[BinaryIO, tuple[int, ...]]]:
+    """Open an IDX file of unsigned bytes, to read its values in pieces.
+
+    Args:
+        path: The file; compressed if its name ends in ``.gz``.
+        ndim: The number of dimensions to expect.
+
+    Yields:
+        The decompressed file at its first value, and the shape of all values. Errors of the
+        compression that are raised within the block become InputErrors.
+
+    Raises:
+        InputError: The file is not an IDX file of unsigned bytes in ``ndim`` dimensions, or it is
+            truncated or corrupt.
+        OSError: The file cannot be opened or read.
+    """
+    path = Path(path)
     size = path.stat().st_size
     compressed = path.suffix == ".gz"
     try:
         with path.open("rb") as raw:
             stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
             shape = _read_shape(stream, path, ndim)
-            header, promised = 4 + 4 * ndim, math.prod(shape)
-            possible = size * _MAX_EXPANSION if compressed else size - header
-            if promised > possible:
+            possible = size * _MAX_EXPANSION if compressed else size - (4 + 4 * ndim)
+            if math.prod(shape) > possible:
                 raise InputError(
-                    f"{path}: the header promises {promised} bytes of data (shape {shape}), but a "
-                    f"file of {size} bytes cannot hold them; it is truncated or not an IDX file"
+                    f"{path}: the header promises {math.prod(shape)} bytes of data (shape {shape}), "
+                    f"but a file of {size} bytes cannot hold them; it is truncated or not an IDX "
+                    "file"
                 )
-            if not compressed and size >= _MAP_FROM_BYTES:
-                _check_length(path, shape, promised, size - header)
-                return np.memmap(path, np.uint8, "r", header, shape)
-            # One byte more shows whether the file is longer than promised.
-            data = stream.read(promised + 1)
+            yield stream, shape
     except EOFError:
         raise InputError(f"{path}: the gzip stream is truncated; fetch the file again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
             f"{path}: the gzip stream is corrupt ({error}); fetch the file again"
         ) from None
-    _check_length(path, shape, promised, len(data))
-    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def write_idx(path: str | os.PathLike[str], values: NDArray[np.uint8]) -> None:

@@ -8,10 +8,10 @@ from kmnist.data.datasets import Dataset, Split
 from kmnist.data.idx import read_idx
 from kmnist.errors import InputError, MissingError
 
-__all__ = ["is_idx_folder", "read_idx_folder"]
+__all__ = ["FILES", "is_idx_folder", "read_idx_folder"]
 
 _TRAIN_IMAGES: Final = "train-images-idx3-ubyte"
-_FILES: Final = (
+FILES: Final = (
     _TRAIN_IMAGES,
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
@@ -40,7 +40,7 @@ def read_idx_folder(folder: Path) -> Dataset:
             what they contain.
         MissingError: One of the four files does not exist.
     """
-    paths = tuple(_require(folder, name) for name in _FILES)
+    paths = tuple(_require(folder, name) for name in FILES)
     with ThreadPoolExecutor() as pool:  # decompression releases the GIL
         train_images, train_labels, test_images, test_labels = pool.map(
             lambda path, ndim: read_idx(path, ndim=ndim), paths, (3, 1, 3, 1)
@@ -73,7 +73,7 @@ def _require(folder: Path, name: str) -> Path:
         return path
     raise MissingError(
         f"{folder} has neither {name} nor {name}.gz; expected the four IDX files "
-        f"{', '.join(_FILES)}, each raw or .gz"
+        f"{', '.join(FILES)}, each raw or .gz, or a folder of pictures for each class"
     )
 
 

@@ -4,24 +4,27 @@ import os
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-
-import numpy as np
+from typing import Final
 
 from kmnist.checksums import CHECKSUMS, read_checksums
 from kmnist.data.datasets import Dataset
 from kmnist.data.idx_folder import is_idx_folder, read_idx_folder
+from kmnist.data.npz import read_npz
+from kmnist.data.picture_folder import is_picture_folder, read_picture_folder
 from kmnist.data.tfds import read_tfds
-from kmnist.defaults import VALIDATION_SIZE
 from kmnist.errors import InputError, MissingError
 
-__all__ = ["find_folder", "load_dataset"]
+__all__ = ["load_dataset", "needs_tensorflow"]
+
+_NPZ: Final = ".npz"
 
 
 def load_dataset(
     source: str | os.PathLike[str] = "mnist",
     *,
-    validation_size: int = VALIDATION_SIZE,
+    validation_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    grey: bool = False,
 ) -> Dataset:
     """Load a data set of grey images.
 
@@ -34,19 +37,29 @@ def load_dataset(
               ``t10k-labels-idx1-ubyte``, each raw or ``.gz``. An optional ``classes.txt`` names
               the classes, one a line. Replace files that a process may be reading by renaming new
               ones: truncating one that is memory-mapped ends the process with SIGBUS.
+            * A folder of pictures, ``train/CLASS/*.png`` and ``test/CLASS/*.png``, or
+              ``CLASS/*.png``, of which a fifth is chosen for the test by a hash of the files. PNG,
+              JPEG, GIF, BMP and WebP of any size are read and kept as IDX files in ``NAME.idx``
+              beside the folder, until a picture changes.
+            * An ``.npz`` file with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``,
+              as in Keras' ``mnist.npz``, and optionally ``class_names``.
             * Any other name: a TFDS data set such as ``"fashion_mnist"``; ``"tfds:mnist"`` reads
               MNIST itself from TFDS.
-        validation_size: The number of training images, from the first, to hold out for validation.
-        data_dir: The folder of prepared TFDS data sets; None for TFDS's default.
+        validation_size: The number of training images, from the first, to hold out for validation;
+            None for a tenth of them, at most 5,000.
+        data_dir: The folder of prepared TFDS data sets, and in which the IDX files of pictures are
+            kept; None for TFDS's default and the place beside the pictures.
+        grey: Convert images with colours to their brightness.
 
     Returns:
         The data set, with images uint8 (n, height, width).
 
     Raises:
+        ColourError: Images have colours, and ``grey`` is not set.
         InputError: A file is damaged or does not match the others, a label is out of range, the
-            TFDS data set does not hold grey images with labels, or ``validation_size`` leaves no
-            image to train on.
-        MissingError: The folder or one of its files does not exist, or TFDS has no data set of
+            TFDS data set does not hold images with labels, or ``validation_size`` leaves no image
+            to train on.
+        MissingError: The file, the folder or one of its files does not exist, or TFDS has no data set of
             that name or cannot download it.
 
     Example:
@@ -59,45 +72,56 @@ def load_dataset(
         ((400, 28, 28), dtype('uint8'))
     """
     source = os.fspath(source)
-    folder = find_folder(source)
-    if folder is None:
-        dataset = read_tfds(source.removeprefix("tfds:"), data_dir)
+    path = _find_path(source)
+    if path is None:
+        dataset = read_tfds(source.removeprefix("tfds:"), data_dir, grey=grey)
+    elif path.suffix == _NPZ and not path.is_dir():
+        dataset = read_npz(path, grey=grey)
+    elif _holds_pictures(path):
+        dataset = read_picture_folder(path, cache=data_dir, grey=grey)
     else:
-        dataset = read_idx_folder(folder)
+        dataset = read_idx_folder(path)
         if source == "mnist":
             dataset = replace(dataset, name=source)
-            _check_bundled(dataset, folder)
-    train = dataset.train
-    integral = isinstance(validation_size, int | np.integer)
-    if not integral or isinstance(validation_size, bool) or not 0 <= validation_size < len(train):
-        raise InputError(
-            f"received a validation size of {validation_size!r}; expected 0 to {len(train) - 1}, "
-            f"because {dataset.name} has {len(train)} training images"
-        )
-    return replace(dataset, train=train[validation_size:], validation=train[:validation_size])
+            _check_bundled(dataset, path)
+    return dataset.hold_out(validation_size)
 
 
-def find_folder(source: str) -> Path | None:
-    """Return the folder of IDX files that a source refers to; None if it is a TFDS name.
-
-    Args:
-        source: The source, as in :func:`load_dataset`.
+def needs_tensorflow(source: str) -> bool:
+    """Return whether loading a source, as in :func:`load_dataset`, may import TensorFlow.
 
     Raises:
-        MissingError: The source is the path of a folder that does not exist.
+        MissingError: The source is the path of a file or folder that does not exist.
     """
+    path = _find_path(source)
+    return path is None or _holds_pictures(path)
+
+
+def _find_path(source: str) -> Path | None:
+    """Return the file or folder that a source refers to; None if it is a TFDS name."""
     if source == "mnist":
         return Path(str(files("kmnist") / "data/mnist"))
-    folder = Path(source).expanduser()
-    # A bare name that is also a folder is read from TFDS unless the folder holds IDX files: a
+    path = Path(source).expanduser()
+    # A bare name that is also a folder is read from TFDS unless the folder holds images: a
     # checkout of this project has a folder kmnist.
-    if folder.is_dir() and (os.sep in source or is_idx_folder(folder)):
-        return folder
-    if source.startswith(("/", ".", "~")):
+    if path.is_dir() and (os.sep in source or is_idx_folder(path) or is_picture_folder(path)):
+        return path
+    if path.suffix == _NPZ and path.is_file():
+        return path
+    if source.startswith(("/", ".", "~")) or path.suffix == _NPZ:
         raise MissingError(
-            f"there is no folder {source}; expected a folder of IDX files, 'mnist' or a TFDS name"
+            f"there is no folder or file {source}; expected a folder of IDX files or pictures, an "
+            ".npz file, 'mnist' or a TFDS name"
         )
     return None
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Return whether the files in a folder are those of classes and not IDX files."""
+    if not path.is_dir() or is_idx_folder(path):
+        return False
+    with os.scandir(path) as entries:
+        return any(entry.is_dir() for entry in entries if not entry.name.startswith("."))
 
 
 def _check_bundled(dataset: Dataset, folder: Path) -> None:

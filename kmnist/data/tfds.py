@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kmnist.data.datasets import Dataset, Split
-from kmnist.errors import InputError, MissingError
+from kmnist.data.datasets import Dataset, Split, without_colours
+from kmnist.errors import ColourError, InputError, MissingError
 
 __all__ = ["read_tfds"]
 
@@ -27,19 +27,23 @@ _CONNECT_TIMEOUT: Final = 10
 _RETRIES: Final = 4
 
 
-def read_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """Read a TFDS data set of grey images with labels; download it if it is not prepared.
+def read_tfds(
+    name: str, data_dir: str | os.PathLike[str] | None = None, *, grey: bool = False
+) -> Dataset:
+    """Read a TFDS data set of images with labels; download it if it is not prepared.
 
     Args:
         name: A TFDS name, such as ``"fashion_mnist"`` or ``"emnist/digits:3.1.0"``.
         data_dir: The folder of prepared data sets; None for TFDS's default.
+        grey: Convert images with colours to their brightness.
 
     Returns:
         The data set, with an empty validation split.
 
     Raises:
+        ColourError: The images have colours, and ``grey`` is not set.
         InputError: The name is malformed, the prepared files are damaged, or the data set does not
-            have the splits train and test of grey images of one size, each with a label.
+            have the splits train and test of images of one size, each with a label.
         MissingError: TFDS has no such data set, it is not prepared and cannot be downloaded, or a
             module that TFDS needs for it is not installed.
     """
@@ -49,7 +53,7 @@ def read_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
     with _requiring_modules(name):
         builder = _builder(name, data_dir)
         features = builder.info.features
-        _check_features(features, name)
+        _check_features(features, name, grey=grey)
         if not builder.data_path.exists():
             _prepare(builder, name)
         if not {"train", "test"} <= builder.info.splits.keys():
@@ -64,7 +68,10 @@ def read_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
                 f"the TFDS data set {name!r} in {builder.data_path} cannot be read "
                 f"({_reason(error)}); delete that folder to prepare it again, {_INSTEAD}"
             ) from error
-    train, test = (Split(examples["image"][..., 0], examples["label"]) for examples in splits)
+    train, test = (
+        Split(without_colours(examples["image"], name, grey=grey), examples["label"])
+        for examples in splits
+    )
     class_names = tuple(features["label"].names)
     return Dataset(builder.info.full_name, train, train[:0], test, class_names)
 
@@ -100,7 +107,7 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
         ) from error
 
 
-def _check_features(features: Any, name: str) -> None:
+def _check_features(features: Any, name: str, *, grey: bool) -> None:
     import tensorflow_datasets as tfds
 
     if "image" not in features or "label" not in features:
@@ -110,7 +117,13 @@ def _check_features(features: Any, name: str) -> None:
         )
     image, label = features["image"], features["label"]
     shape = image.shape
-    if len(shape) != 3 or shape[-1] != 1 or None in shape or image.np_dtype != np.uint8:
+    bytes_of_one_size = len(shape) == 3 and None not in shape and image.np_dtype == np.uint8
+    if bytes_of_one_size and shape[-1] == 3 and not grey:
+        raise ColourError(
+            f"the TFDS data set {name!r} has images with colours, uint8 {shape}; expected grey "
+            f"ones; load it as grey, {_INSTEAD}"
+        )
+    if not bytes_of_one_size or shape[-1] not in (1, 3):
         raise InputError(
             f"the TFDS data set {name!r} has images of {np.dtype(image.np_dtype)} {shape}; "
             f"expected grey images of one size, uint8 (height, width, 1); use another one, {_INSTEAD}"

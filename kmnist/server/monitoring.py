@@ -1,9 +1,12 @@
 """The metrics page, with TensorFlow Serving's names, so that its dashboards work for both.
 
 Source of names, labels and buckets: tensorflow_serving/servables/tensorflow/util.cc,
-saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc. Times are in microseconds.
+saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc. Times are in microseconds. One
+metric is this project's own: kmnist_predictions, the number of images by predicted class.
 """
 
+from collections import Counter as Counts
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +44,12 @@ class Metrics:
             "Microseconds that TensorFlow ran for a request.",
             ["model_name", "API", "runtime"],
         )
+        self._predictions = Counter(
+            "kmnist_predictions",
+            "Predicted images by class.",
+            ["class_name"],
+            registry=self._registry,
+        )
         self._loads = Counter(
             ":tensorflow:cc:saved_model:load_attempt_count",
             "Attempts to load a version, by folder and status.",
@@ -71,6 +80,11 @@ class Metrics:
     def run(self, model: str, seconds: float) -> None:
         """Count a run of the model and its duration in seconds."""
         self._runtime_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
+
+    def predicted(self, class_names: Iterable[bytes]) -> None:
+        """Count predictions by the names of their classes, in UTF-8."""
+        for name, count in Counts(class_names).items():
+            self._predictions.labels(name.decode("utf-8", "replace")).inc(count)
 
     def load(self, folder: Path, error: Exception | None, seconds: float) -> None:
         """Count an attempt to load a version and its duration in seconds.

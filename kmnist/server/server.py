@@ -128,6 +128,9 @@ class Server:
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
 
+    def __repr__(self) -> str:
+        return f"Server({self.name}: {self.base}, {self.grpc_url}, {self.rest_url})"
+
     @property
     def rest_url(self) -> str:
         """The address of the REST API for a client."""

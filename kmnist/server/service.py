@@ -22,6 +22,9 @@ __all__ = ["Service"]
 # is lost by that, because they are created while Python's global lock is held.
 _LARGE: Final = 2**18
 
+# The outputs of a signature that predicts; others may list the names of all classes.
+_PREDICTION: Final = {"probabilities", "class_ids", "class_names"}
+
 
 class Service:
     """A model with its metrics and its limit of concurrent requests.
@@ -119,8 +122,10 @@ class Service:
     def run(
         self, signature: SignatureRunner, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        """Compute the outputs of ``signature`` and count the run."""
+        """Compute the outputs of ``signature``; count the run and the predictions."""
         started = time.perf_counter()
         outputs = signature(inputs)
         self.metrics.run(self.manager.name, time.perf_counter() - started)
+        if outputs.keys() >= _PREDICTION and outputs["class_names"].dtype == object:
+            self.metrics.predicted(outputs["class_names"].ravel().tolist())
         return outputs

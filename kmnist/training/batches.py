@@ -13,28 +13,55 @@ from numpy.typing import NDArray
 
 from kmnist.data import Split
 
-__all__ = ["Blocks", "epoch_order", "training_blocks"]
+__all__ = ["Blocks", "Share", "epoch_order", "training_blocks"]
 
 # A block should stay in the processor's cache from gathering to use.
 _BLOCK_BYTES: Final = 4 * 2**20
+
+
+class Share(NamedTuple):
+    """Which examples of every batch this worker reads; by default all.
+
+    Attributes:
+        worker: The index of this worker.
+        workers: The number of workers.
+        sizes: The number of examples of each worker's part of the data, if the split is this
+            worker's part; None if it is the whole data.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    sizes: tuple[int, ...] | None = None
+
+
+_ALL: Final = Share()
 
 
 class Blocks(NamedTuple):
     """The batches of all epochs, in blocks.
 
     Attributes:
-        dataset: Yields images uint8 (k, batch, height, width) and labels int32 (k, batch).
+        dataset: Yields images uint8 (k, batch, height, width) and labels int32 (k, batch). With
+            several workers it yields this worker's share of every batch; the label -1 fills up
+            shares that are smaller than the largest of the block.
         per_epoch: The number of blocks per epoch.
         shape: The usual number of batches per block and of examples per batch. The last block of
             an epoch may have fewer batches, and is one smaller batch if the batch size does not
             divide the examples.
         steps: The number of batches per epoch.
+        examples: The number of examples per epoch, of all workers.
     """
 
     dataset: tf.data.Dataset
     per_epoch: int
     shape: tuple[int, int]
     steps: int
+    examples: int
+
+    def batch_size(self, block: int) -> int:
+        """Return the number of examples per batch, of all workers, in a block of an epoch."""
+        size = self.shape[1]
+        return (self.examples % size or size) if block == self.per_epoch - 1 else size
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -55,7 +82,13 @@ def epoch_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def training_blocks(
-    split: Split, batch_size: int, *, seed: int, first_epoch: int, epochs: int
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+    share: Share = _ALL,
 ) -> Blocks:
     """Return the shuffled batches of the epochs from ``first_epoch`` up to ``epochs``.
 
@@ -65,30 +98,42 @@ def training_blocks(
         seed: The seed of the order.
         first_epoch: The number of the first epoch, from 0.
         epochs: The number of epochs of the run, those before ``first_epoch`` included.
+        share: The share of this worker. The batches are the same with any number of workers.
 
     Returns:
         The blocks of batches.
     """
     height, width = split.images.shape[1:]
-    whole, rest = divmod(len(split), batch_size)
+    examples = sum(share.sizes) if share.sizes else len(split)
+    first = sum(share.sizes[: share.worker]) if share.sizes else 0
+    whole, rest = divmod(examples, batch_size)
     per_block = _equal_share(whole, most=max(1, _BLOCK_BYTES // (batch_size * height * width)))
     starts = [*range(0, whole * batch_size, per_block * batch_size)]
     if rest:
         starts.append(whole * batch_size)
-    stops = [*starts[1:], len(split)]
+    stops = [*starts[1:], examples]
     labels = split.labels.astype(np.int32)
     order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def gather(epoch: np.int64, block: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         nonlocal order
         if order[0] != epoch:
-            order = (int(epoch), epoch_order(len(split), seed, int(epoch)))
+            order = (int(epoch), epoch_order(examples, seed, int(epoch)))
         chosen = order[1][starts[block] : stops[block]]
-        size = min(batch_size, len(chosen))
-        return (
-            split.images[chosen].reshape(-1, size, height, width),
-            labels[chosen].reshape(-1, size),
-        )
+        rows = chosen.reshape(-1, min(batch_size, len(chosen)))
+        if share.sizes:
+            return gather_part(rows - first)
+        rows = rows[:, share.worker :: share.workers]
+        return split.images[rows.ravel()].reshape(*rows.shape, height, width), labels[rows]
+
+    def gather_part(rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        own = (rows >= 0) & (rows < len(split))
+        # The examples of this part move to the front of each batch, in their order.
+        places = np.argsort(~own, axis=1, kind="stable")[:, : own.sum(axis=1).max()]
+        own = np.take_along_axis(own, places, axis=1)
+        rows = np.where(own, np.take_along_axis(rows, places, axis=1), 0)
+        images = split.images[rows.ravel()].reshape(*rows.shape, height, width)
+        return images, np.where(own, labels[rows], np.int32(-1))
 
     @tf.autograph.experimental.do_not_convert
     def block(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -105,6 +150,7 @@ def training_blocks(
         per_epoch=len(starts),
         shape=(per_block, batch_size),
         steps=whole + bool(rest),
+        examples=examples,
     )
 
 

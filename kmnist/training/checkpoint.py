@@ -66,15 +66,26 @@ class Checkpoint:
             history: The finished epochs.
             epochs: The number of epochs of the run.
         """
-        entries = [asdict(epoch) for epoch in history]
-        state = {"identity": self.identity, "history": entries, "epochs": epochs}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # In memory first: interrupted while it writes to a file that is then closed, zipfile prints
         # an error of its own.
+        state = self.pack(weights, history, epochs)
+        with replacing(self.path) as file:
+            file.write(state)
+
+    def pack(self, weights: list[NDArray[Any]], history: list[Epoch], epochs: int) -> bytes:
+        """Return the state as the bytes of the file; the arguments are those of :meth:`save`."""
+        entries = [asdict(epoch) for epoch in history]
+        state = {"identity": self.identity, "history": entries, "epochs": epochs}
         buffer = io.BytesIO()
         np.savez(buffer, *weights, state=np.array(json.dumps(state)))
-        with replacing(self.path) as file:
-            file.write(buffer.getbuffer())
+        return buffer.getvalue()
+
+    def unpack(
+        self, state: bytes, model_weights: list[NDArray[Any]]
+    ) -> tuple[list[NDArray[Any]], list[Epoch]]:
+        """Return what :meth:`load` does, from the bytes of :meth:`pack` of another process."""
+        return self._match(_parse(io.BytesIO(state)), model_weights, "the chief")
 
     def load(self, model_weights: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[Epoch]]:
         """Return the weights and the finished epochs.
@@ -91,13 +102,17 @@ class Checkpoint:
             raise MissingError(
                 f"{self.path} does not exist; start the run without resuming, or correct the folder"
             )
-        saved = self._read()
+        return self._match(self._read(), model_weights, str(self.path))
+
+    def _match(
+        self, saved: "_State", model_weights: list[NDArray[Any]], source: str
+    ) -> tuple[list[NDArray[Any]], list[Epoch]]:
         saved_properties = {**saved.identity, "weights": _forms(saved.weights)}
         for key, expected in {**self.identity, "weights": _forms(model_weights)}.items():
             found = saved_properties.get(key)
             if found != expected:
                 raise InputError(
-                    f"{self.path} is of a run with {key} {found}; this run has {expected}; resume "
+                    f"{source} is of a run with {key} {found}; this run has {expected}; resume "
                     "with the same model, data and settings"
                 )
         return saved.weights, saved.history

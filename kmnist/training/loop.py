@@ -4,10 +4,11 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
@@ -18,13 +19,16 @@ from kmnist.arguments import integer
 from kmnist.data import Dataset
 from kmnist.defaults import BATCH_SIZE, EPOCHS, LEARNING_RATE, MAX_SEED
 from kmnist.errors import InputError
-from kmnist.metrics import Epoch
-from kmnist.training.batches import Blocks, training_blocks
+from kmnist.metrics import Epoch, Evaluation
+from kmnist.training.batches import Blocks, Share, training_blocks
 from kmnist.training.checkpoint import Checkpoint
 from kmnist.training.classifier import classifier_for
-from kmnist.training.evaluation import measure
+from kmnist.training.evaluation import measure, measure_parts
 from kmnist.training.step import TrainingStep, read_state, write_state
 from kmnist.training.tensorboard import EventWriter
+
+if TYPE_CHECKING:
+    from kmnist.training.workers import Workers
 
 __all__ = ["Run", "train", "weights_digest"]
 
@@ -48,7 +52,7 @@ class Run:
         dataset: The data set that it was trained on.
         history: The metrics of each epoch.
         settings: The hyperparameters ``epochs``, ``batch_size``, ``learning_rate`` and ``seed``,
-            and the ``devices``.
+            the ``devices`` and, if there are several, the number of ``workers``.
         weights_digest: The digest of the trained weights; see :func:`weights_digest`.
     """
 
@@ -57,6 +61,14 @@ class Run:
     history: tuple[Epoch, ...]
     settings: dict[str, Any]
     weights_digest: str
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else None
+        figures = f"cost {last.cost:.4f}, " if last else ""
+        if last and last.validation_accuracy is not None:
+            figures += f"validation accuracy {last.validation_accuracy:.4f}, "
+        epochs = f"{len(self.history)} epoch{'s' * (len(self.history) != 1)}"
+        return f"Run({self.dataset.name}: {epochs}, {figures}weights {self.weights_digest[:12]})"
 
 
 def train(
@@ -68,6 +80,7 @@ def train(
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     devices: Sequence[str] | None = None,
+    workers: "Workers | None" = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     keep_best: bool = False,
@@ -102,6 +115,10 @@ def train(
         seed: The seed of the order of the examples.
         devices: The devices that share each batch through ``tf.distribute.MirroredStrategy``; None
             for all GPUs that TensorFlow sees. With one or none, TensorFlow places the operations.
+        workers: The workers that share each batch, from :func:`kmnist.training.workers.connect`,
+            with all their GPUs; each has to call this with equal arguments. The weights are those
+            of one worker up to rounding, and bit-identical on all. The chief alone writes to
+            ``checkpoint`` and ``tensorboard``, and starts the others from its state.
         checkpoint: A folder to save the state in after each epoch; None to save nothing.
         resume: Continue from the checkpoint; the weights become those of an uninterrupted run.
         keep_best: Let the model have the weights of the epoch with the best validation accuracy at
@@ -116,9 +133,11 @@ def train(
 
     Raises:
         InputError: An argument is of another type or out of range, the model does not fit the data
-            set, cannot be copied, or has state besides trained weights on several devices, the cost or a weight is not finite after an epoch, or the checkpoint is damaged,
-            unfinished without ``resume``, or of a different run.
+            set, cannot be copied, or has state besides trained weights on several devices, the cost
+            or a weight is not finite after an epoch, or the checkpoint is damaged, unfinished
+            without ``resume``, or of a different run.
         MissingError: ``resume`` is set, but there is no checkpoint.
+        KmnistError: Another worker was lost.
 
     Example:
         >>> dataset = load_dataset("digits", validation_size=100)
@@ -142,25 +161,39 @@ def train(
     }
     epochs, batch_size, learning_rate, seed = settings.values()
     devices = _check_devices(devices)
-    if len(devices) > 1 and classifier.non_trainable_variables:
+    if (len(devices) > 1 or workers is not None) and classifier.non_trainable_variables:
         raise InputError(
-            f"received the devices {', '.join(devices)} and a model with state that is not trained, "
-            "such as that of BatchNormalization or Dropout; expected one device, because the state "
-            "would differ between several"
+            "received several devices or workers and a model with state that is not trained, such as "
+            "that of BatchNormalization or Dropout; expected one device, because the state would "
+            "differ between several; train it on one, or with its method fit"
         )
     best = read_state(model) if keep_best else []
-    store, history = _open_checkpoint(checkpoint, model, best, dataset, settings, resume=resume)
+    share = _share_of(workers)
+    identity = {name: value for name, value in settings.items() if name != "epochs"}
+    identity |= {"training images": sum(share.sizes) if share.sizes else len(dataset.train)}
+    identity["keep_best"] = keep_best or None  # as in the checkpoints of the time before it
+    store: Checkpoint | None = None
+    history: list[Epoch] = []
+    if workers is None or workers.is_chief:
+        store, history = _open_checkpoint(
+            checkpoint, model, best, dataset, identity, epochs, resume=resume
+        )
     settings["devices"] = devices or ["cpu"]
+    if workers is not None:
+        settings["workers"] = workers.count
+        history = _start_like_chief(workers, model, best, identity, history, epochs)
     blocks = training_blocks(
-        dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs
+        dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
     )
     compiled = blocks.steps >= _STEPS_WORTH_COMPILING and _is_dense(model)
-    step = TrainingStep(classifier, learning_rate, devices, compiled=compiled)
-    events = EventWriter(tensorboard) if tensorboard is not None else None
+    step = TrainingStep(classifier, learning_rate, devices, compiled=compiled, workers=workers)
+    writes = tensorboard is not None and (workers is None or workers.is_chief)
+    events = EventWriter(tensorboard) if writes and tensorboard is not None else None
     stream = iter(blocks.dataset)
     for number in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
-        cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
+        with workers.losing_workers() if workers is not None else nullcontext():
+            cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
         seconds = time.perf_counter() - started
         step.copy_weights_to(classifier)
         if not all(np.isfinite(values).all() for values in (cost, *model.get_weights())):
@@ -168,11 +201,11 @@ def train(
                 f"received learning_rate {learning_rate}; the cost or the weights were no longer "
                 f"finite in epoch {number}; train with a smaller one, such as {LEARNING_RATE}"
             )
-        validation = measure(classifier, dataset.validation) if len(dataset.validation) else None
+        validation = _validate(classifier, dataset, workers)
         epoch = Epoch(
             epoch=number,
-            cost=cost / len(dataset.train),
-            accuracy=hits / len(dataset.train),
+            cost=cost / blocks.examples,
+            accuracy=hits / blocks.examples,
             validation_cost=validation.cost if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             seconds=seconds,
@@ -247,7 +280,8 @@ def _open_checkpoint(
     model: keras.Model,
     best: list[NDArray[Any]],
     dataset: Dataset,
-    settings: dict[str, Any],
+    identity: dict[str, Any],
+    epochs: int,
     *,
     resume: bool,
 ) -> tuple[Checkpoint | None, list[Epoch]]:
@@ -261,11 +295,7 @@ def _open_checkpoint(
                 "received resume without a checkpoint folder; name the one to resume from"
             )
         return None, []
-    epochs = settings["epochs"]
-    identity = {name: value for name, value in settings.items() if name != "epochs"}
-    identity |= {"data": dataset.checksums(), "training images": len(dataset.train)}
-    identity["keep_best"] = bool(best) or None  # as in the checkpoints of the time before it
-    store = Checkpoint(folder, identity)
+    store = Checkpoint(folder, {**identity, "data": dataset.checksums()})
     state = read_state(model)
     if not resume:
         store.begin([*state, *best], epochs)
@@ -281,6 +311,40 @@ def _open_checkpoint(
     return store, history
 
 
+def _share_of(workers: "Workers | None") -> Share:
+    if workers is None:
+        return Share()
+    sizes = tuple(train for train, _ in workers.parts) if workers.parts else None
+    return Share(workers.index, workers.count, sizes)
+
+
+def _start_like_chief(
+    workers: "Workers",
+    model: keras.Model,
+    best: list[NDArray[Any]],
+    identity: dict[str, Any],
+    history: list[Epoch],
+    epochs: int,
+) -> list[Epoch]:
+    """Load the state of the chief into the model and ``best``; return the epochs it has finished."""
+    message, state = Checkpoint("", identity), read_state(model)
+    packed = message.pack([*state, *best], history, epochs) if workers.is_chief else b""
+    received, history = message.unpack(workers.broadcast(packed), [*state, *best])
+    write_state(model, received[: len(state)])
+    best[:] = received[len(state) :]
+    return history
+
+
+def _validate(
+    classifier: keras.Model, dataset: Dataset, workers: "Workers | None"
+) -> Evaluation | None:
+    if workers is not None and workers.parts:
+        some = any(validation for _, validation in workers.parts)
+        return measure_parts(classifier, dataset.validation, workers) if some else None
+    split = dataset.validation
+    return measure(classifier, split, workers) if len(split) else None
+
+
 def _run_epoch(
     step: TrainingStep,
     blocks: Blocks,
@@ -289,8 +353,9 @@ def _run_epoch(
 ) -> tuple[float, int]:
     """Return the sum of the costs of the examples, and the number classified correctly."""
     costs, hits, done = [], [], 0
-    for images, labels in islice(stream, blocks.per_epoch):
-        block_cost, block_hits = step.run(images, labels, usual=images.shape[:2] == blocks.shape)
+    for block, (images, labels) in enumerate(islice(stream, blocks.per_epoch)):
+        usual, size = images.shape[:2] == blocks.shape, blocks.batch_size(block)
+        block_cost, block_hits = step.run(images, labels, size=size, usual=usual)
         costs.append(block_cost)
         hits.append(block_hits)
         done += images.shape[0]

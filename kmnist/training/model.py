@@ -11,7 +11,7 @@ from kmnist.data.datasets import MAX_CLASSES
 from kmnist.defaults import INITS, MAX_SEED
 from kmnist.errors import InputError
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "limit_threads"]
 
 # In the default batches of 100 a matrix product of fewer weights takes less time than waking up a
 # second thread (measured with benchmarks/training.py; MNIST has 7,840).
@@ -80,7 +80,7 @@ def build_model(
         bias = keras.initializers.RandomNormal(stddev=1.0, seed=seed + 1)
     else:
         raise InputError(f"received init {init!r}; expected one of {', '.join(INITS)}")
-    _limit_threads(height * width * classes)
+    limit_threads(height * width * classes)
     return keras.Sequential(
         [
             keras.Input((height, width), dtype="uint8", name="images"),
@@ -98,7 +98,8 @@ def build_model(
     )
 
 
-def _limit_threads(weights: int) -> None:
+def limit_threads(weights: int) -> None:
+    """Limit each operation to one thread if the model has few weights and TensorFlow is not running."""
     # Not in train(): the first variable starts TensorFlow, and its threads cannot be changed then.
     threading = tf.config.threading
     if weights < _WEIGHTS_PER_THREAD and not threading.get_intra_op_parallelism_threads():

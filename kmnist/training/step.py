@@ -6,7 +6,8 @@ same.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -14,14 +15,17 @@ from numpy.typing import NDArray
 
 from kmnist.errors import InputError
 
+if TYPE_CHECKING:
+    from kmnist.training.workers import Workers
+
 __all__ = ["TrainingStep", "copy_weights", "read_state", "transposed", "write_state"]
 
 
 class TrainingStep:
     """One SGD update per batch, for many batches per call.
 
-    On several devices each replica takes its share of every batch, and the gradients are summed:
-    an update is the same on any number of devices, up to rounding.
+    On several devices, of one or several workers, each replica takes its share of every batch, and
+    the gradients are summed: an update is the same on any number of devices, up to rounding.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class TrainingStep:
         devices: Sequence[str],
         *,
         compiled: bool,
+        workers: "Workers | None" = None,
     ) -> None:
         """Copy the model to the devices.
 
@@ -41,71 +46,121 @@ class TrainingStep:
                 operations.
             compiled: Whether to compile the step for blocks of the usual shape with XLA, which does
                 not support several devices.
+            workers: The workers that share the batches, whose devices are used; None for one.
         """
-        several = len(devices) > 1
-        self._strategy = (
-            tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
-        )
+        several = workers is not None or len(devices) > 1
+        if workers is not None:
+            self._strategy = workers.strategy
+        else:
+            self._strategy = (
+                tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
+            )
+        self._replicas = workers.devices if workers else self._strategy.num_replicas_in_sync
+        self._rate = learning_rate
+        self._several = several
         with self._strategy.scope():
             self._model = transposed(model)
             self._optimizer = keras.optimizers.SGD(learning_rate)
             self._optimizer.build(self._model.trainable_variables)
         # Without AutoGraph, which fails on Python 3.13 where warnings are errors.
-        self._traced = tf.function(self._run, autograph=False, reduce_retracing=True)
+        run = self._run_shared if several else self._run
+        self._traced = tf.function(run, autograph=False, reduce_retracing=True)
         self._compiled = self._traced
         if compiled and not several:
-            self._compiled = tf.function(self._run, autograph=False, jit_compile=True)
+            self._compiled = tf.function(run, autograph=False, jit_compile=True)
 
     def run(
-        self, images: tf.Tensor, labels: tf.Tensor, *, usual: bool
+        self, images: tf.Tensor, labels: tf.Tensor, *, size: int, usual: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Make an update for each batch of a block, in order.
 
         Args:
             images: uint8 (k, batch, height, width).
             labels: int32 (k, batch).
+            size: The number of examples per batch, of all workers.
             usual: Whether the block has the shape of most blocks. XLA compiles for one shape.
 
         Returns:
             The sum of the costs of the examples, float32 (), and the number of examples classified
             correctly, int32 (), each with the weights before the update of its batch.
         """
-        cost, hits = (self._compiled if usual else self._traced)(images, labels)
+        sized = tf.constant(size, tf.float32)
+        cost, hits = (self._compiled if usual else self._traced)(images, labels, sized)
         return cost, hits
 
     def copy_weights_to(self, model: keras.Model) -> None:
         """Copy the trained weights to the model that the step started from."""
         copy_weights(self._model, model)
 
-    def _run(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _run(
+        self, images: tf.Tensor, labels: tf.Tensor, _size: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         def update(batch: tf.Tensor, cost: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            parts = self._strategy.run(self._update, (images[batch], labels[batch]))
-            batch_cost, batch_hits = (
-                self._strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in parts
-            )
-            return batch + 1, cost + batch_cost, hits + batch_hits
+            size = tf.cast(tf.shape(labels)[1], tf.float32)  # a constant for XLA
+            gradients, *parts = self._gradients(images[batch], labels[batch], size)
+            self._optimizer.apply(gradients, self._model.trainable_variables)
+            return batch + 1, cost + parts[0], hits + parts[1]
 
+        return self._loop(images, update)
+
+    def _run_shared(
+        self, images: tf.Tensor, labels: tf.Tensor, size: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        variables = self._model.trainable_variables
+
+        def pack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            share = slice(replica % self._replicas, None, self._replicas)
+            gradients, cost, hits = self._gradients(images[share], labels[share], size)
+            flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
+            return tf.concat([*flat, [cost, tf.cast(hits, tf.float32)]], axis=0)
+
+        def update(batch: tf.Tensor, cost: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            # One all-reduce a step: each takes as long as the network's round trip, whatever its size.
+            parts = self._strategy.run(pack, (images[batch], labels[batch]))
+            extended, total = self._strategy.extended, tf.distribute.ReduceOp.SUM
+            packed = extended.reduce_to(total, parts, destinations=variables[0].value)
+            start = 0
+            for variable in variables:
+                stop = start + variable.shape.num_elements()
+                step = partial(_descend, rate=self._rate, part=slice(start, stop))
+                extended.update(variable.value, step, args=(packed,))
+                start = stop
+            figures = self._strategy.experimental_local_results(packed)[0][start:]
+            return batch + 1, cost + figures[0], hits + tf.cast(figures[1], tf.int32)
+
+        return self._loop(images, update)
+
+    @staticmethod
+    def _loop(images: tf.Tensor, update: Any) -> tuple[tf.Tensor, tf.Tensor]:
         batches = tf.shape(images)[0]
         _, cost, hits = tf.while_loop(lambda batch, *_: batch < batches, update, (0, 0.0, 0))
         return cost, hits
 
-    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        replica = tf.distribute.get_replica_context()
-        size = tf.cast(tf.shape(labels)[0], tf.float32)
-        if replica.num_replicas_in_sync > 1:
-            share = slice(replica.replica_id_in_sync_group, None, replica.num_replicas_in_sync)
-            images, labels = images[share], labels[share]
+    def _gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, size: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Return the gradients of the sum of the costs over ``size``, that sum, and the hits."""
         with tf.GradientTape() as tape:
             probabilities = self._model(images, training=True)
             one_hot = tf.one_hot(labels, probabilities.shape[-1])
-            cost = tf.reduce_sum(keras.losses.categorical_crossentropy(one_hot, probabilities))
+            costs = keras.losses.categorical_crossentropy(one_hot, probabilities)
+            if self._several:
+                # Labels of -1 fill up a share. Their cost is zero, but not the gradient of it, for
+                # which TensorFlow assumes that each row of one_hot sums to 1.
+                costs *= tf.cast(labels >= 0, tf.float32)
+            cost = tf.reduce_sum(costs)
             mean = cost / size
             if self._model.losses:  # of regularizers
-                mean += sum(self._model.losses) / replica.num_replicas_in_sync
-        variables = self._model.trainable_variables
-        self._optimizer.apply(tape.gradient(mean, variables), variables)
+                mean += sum(self._model.losses) / self._strategy.num_replicas_in_sync
+        gradients = tape.gradient(mean, self._model.trainable_variables)
         predicted = tf.argmax(probabilities, axis=1, output_type=tf.int32)
-        return cost, tf.reduce_sum(tf.cast(predicted == labels, tf.int32))
+        return gradients, cost, tf.reduce_sum(tf.cast(predicted == labels, tf.int32))
+
+
+def _descend(variable: tf.Variable, packed: tf.Tensor, *, rate: float, part: slice) -> None:
+    """Subtract ``rate`` times a part of the packed gradients."""
+    variable.assign_sub(tf.reshape(packed[part], variable.shape) * rate)
 
 
 class _TransposedDense(keras.layers.Layer):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kmnist.cli import main
 from kmnist.cli.bench import _Load, _measure
-from kmnist.client import Client
+from kmnist.client import Client, ClientError, NotReachableError, OverloadedError
 from kmnist.client.testing import FakeTransport
 from kmnist.server import Server
 
@@ -49,7 +49,13 @@ def test_json_has_the_load_and_the_results(served: Server) -> None:
     assert result["images_per_second"] == pytest.approx(3 * result["requests_per_second"])
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
     assert result["failures"] == {}
-    assert output == {"images": 3, "concurrency": 2, "rate": None, "duration": 0.3}
+    assert output == {
+        "images": 3,
+        "concurrency": 2,
+        "processes": 1,
+        "rate": None,
+        "duration": 0.3,
+    }
 
 
 def test_an_open_loop_sends_every_request_that_is_due(served: Server) -> None:
@@ -85,6 +91,49 @@ def skip_warm_up(predict: Callable[..., Any]) -> Callable[..., Any]:
         return None if in_warm_up else predict(images)
 
     return wrapped
+
+
+def test_several_processes_measure_together(served: Server) -> None:
+    load = ("--processes", 2, "--rate", 20, "--json")
+    done = bench("--server", served.grpc_url, *load)
+    output = json.loads(done.stdout)
+    assert output["processes"] == 2
+    assert output["rate"] == 20
+    (result,) = output["results"]
+    assert result["requests"] == 6
+
+
+def test_a_failure_of_one_of_several_processes_is_one_line(served: Server) -> None:
+    done = bench("--server", served.grpc_url, "--name", "other", "--processes", 2)
+    assert done.exit_code == 1
+    assert "other" in done.stderr.splitlines()[-1]
+    assert "Barrier" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(NotReachableError("reset"), 1), (OverloadedError("busy"), 0)]
+)
+def test_a_server_that_dies_in_the_middle_is_a_failure_and_a_busy_one_is_not(
+    error: ClientError, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeTransport(lambda images: np.eye(10)[[7] * len(images)])
+    answer, errors = fake.predict, [error]
+
+    def fail_once(*arguments: Any) -> Any:
+        if errors and threading.current_thread() is not threading.main_thread():
+            raise errors.pop()
+        return answer(*arguments)
+
+    monkeypatch.setattr(fake, "predict", fail_once)
+    monkeypatch.setattr(
+        "kmnist.cli._client.open_client", lambda *_, **__: Client(transport=fake, retries=0)
+    )
+    done = bench("--server", "grpc://fake", "--json")
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["failures"] == {type(error).__name__: 1}
+    assert done.exit_code == code
+    if code:
+        assert done.stderr.endswith("failed: 1 × NotReachableError\n")
 
 
 def test_a_chart_is_drawn(served: Server, tmp_path: Path) -> None:

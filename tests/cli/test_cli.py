@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import kmnist
-from kmnist.cli import COMMANDS, main, train
+from kmnist.cli import COMMANDS, main
 
 
 def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
@@ -47,12 +47,3 @@ def test_a_misspelt_command_is_corrected() -> None:
         2,
         "Error: no command 'doctro'; did you mean doctor?\n",
     )
-
-
-def test_kmnist_train_is_the_train_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["kmnist-train", "--help"])
-    with pytest.raises(SystemExit, match="0"):
-        train()
-    assert capsys.readouterr().out.startswith("Usage: kmnist-train [OPTIONS]\n")

@@ -66,7 +66,7 @@ def test_the_environment_does_not_choose_the_server(models: Path, tiny: Path) ->
         ("--models MODELS --label stable", 2, "no label 'stable'"),
         ("--models MODELS/1 --version 1", 2, "1"),
         ("--models MODELS --server grpc://localhost", 2, "received --models and --server"),
-        ("--models MODELS --dataset /nowhere", 2, "there is no folder /nowhere"),
+        ("--models MODELS --dataset /nowhere", 2, "there is no folder or file /nowhere"),
         ("--server localhost", 2, "grpc://localhost:8500"),
         ("--server http://127.0.0.1:9", 1, "127.0.0.1:9"),
     ],

@@ -49,6 +49,7 @@ def options_of(name: str) -> dict[str, click.Option]:
         ("--ca", "evaluate predict status bench"),
         ("--dataset", "train evaluate predict"),
         ("--data-dir", "train evaluate predict"),
+        ("--grey", "train evaluate predict"),
         ("--grpc-port", "serve doctor"),
         ("--rest-port", "serve doctor"),
         ("--json", "train evaluate serve predict status versions doctor bench"),

@@ -1,5 +1,6 @@
 """The progress of a training, printed line by line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_the_sizes_of_the_data_set_come_first(
     assert capsys.readouterr().out.endswith(
         ": 400 training, 100 validation and 200 test images of 28×28, 10 classes; on cpu\n"
     )
+
+
+def test_the_notes_of_the_data_set_follow(
+    progress: TrainingProgress, tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress.begin(replace(tiny_dataset, notes=("split", "scaled")), "cpu")
+    assert capsys.readouterr().out.endswith("; on cpu\n  split\n  scaled\n")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 from pathlib import Path
 from kmnist.cli.train import _load_while_tensorflow_starts
-_load_while_tensorflow_starts("tiny_digits", 100, Path(sys.argv[1]))
+_load_while_tensorflow_starts("tiny_digits", 100, Path(sys.argv[1]), grey=False)
 """
 
 
@@ -179,7 +179,7 @@ def test_the_environment_names_the_folder(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset", "/nowhere"], "there is no folder /nowhere"),
+        (["--dataset", "/nowhere"], "there is no folder or file /nowhere"),
         (["--epochs", "0"], "0 is not in the range 1<=x"),
         (["--learning-rate", "0"], "0.0 is not in the range x>0"),
         (["--init", "zeros"], "'zeros' is not one of"),

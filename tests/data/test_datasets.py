@@ -10,6 +10,7 @@ import pytest
 
 from kmnist import Dataset, InputError
 from kmnist.data import Split
+from kmnist.errors import ColourError
 
 
 def test_a_slice_of_a_split_is_a_split(tiny_dataset: Dataset) -> None:
@@ -73,6 +74,84 @@ def test_memory_mapped_images_are_checked_without_reading_them(tmp_path: Path) -
     # The file is sparse: one that was read would be 64 GiB in memory.
     images = np.memmap(tmp_path / "images", np.uint8, "w+", shape=(2**26, 32, 32))
     assert len(Split(images, np.zeros(2**26, np.uint8))[10:]) == 2**26 - 10
+
+
+def test_batches_are_those_of_the_split_in_order(tiny_dataset: Dataset) -> None:
+    batches = tiny_dataset.test.batches(30)
+    assert len(batches) == 7
+    images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+    assert [len(batch) for batch in labels] == [*[30] * 6, 20]
+    assert images[0].dtype == np.uint8
+    assert np.array_equal(np.concatenate(images), tiny_dataset.test.images)
+    assert np.array_equal(np.concatenate(labels), tiny_dataset.test.labels)
+    assert batches.element_spec[0].shape.as_list() == [None, 28, 28]
+
+
+def test_shuffled_batches_have_another_order_every_epoch(tiny_dataset: Dataset) -> None:
+    def read(seed: int) -> list[list[int]]:
+        split = Split(tiny_dataset.train.images, np.arange(400))
+        batches = split.batches(100, shuffle=True, seed=seed)
+        return [np.concatenate([n for _, n in batches]).tolist() for _ in range(2)]
+
+    first, second = read(0)
+    assert sorted(first) == sorted(second) == list(range(400))
+    assert len({tuple(order) for order in (range(400), first, second, *read(1))}) == 5
+    assert read(0) == [first, second]
+
+
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": 1.5}, {"seed": -1}])
+def test_batches_of_no_size_are_refused(tiny_dataset: Dataset, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"received {min(arguments)} {min(arguments.values())}; "):
+        tiny_dataset.test.batches(**{"batch_size": 10} | arguments)
+
+
+def test_arrays_make_a_data_set() -> None:
+    images, labels = np.arange(120, dtype=np.uint8).reshape(20, 3, 2), np.arange(20) % 2
+    # As Keras' CIFAR-10 has them: an axis of channels, and one of labels.
+    dataset = Dataset.from_arrays(
+        images[..., None], labels[:, None], images[:5], labels[:5].tolist(), class_names=["a", "b"]
+    )
+    assert repr(dataset) == "Dataset(arrays: 18 / 2 / 5 of 3×2, 2 classes)"
+    assert np.array_equal(dataset.validation.images, images[:2])
+    assert dataset.class_names == ("a", "b")
+    assert dataset.test.labels.tolist() == [0, 1, 0, 1, 0]
+    whole = Dataset.from_arrays(images, labels, images, labels, validation_size=0, name="x")
+    assert repr(whole) == "Dataset(x: 20 / 0 / 20 of 3×2, 2 classes)"
+    assert whole.class_names == ("0", "1")
+
+
+def test_arrays_with_colours_are_refused_or_converted() -> None:
+    images = np.repeat(IMAGES[..., None], 3, axis=3)
+    same = Dataset.from_arrays(images, LABELS, IMAGES, LABELS)
+    assert same.image_shape == (28, 28)
+    images[1, :, :, 0] = 200
+    with pytest.raises(
+        ColourError, match=r"arrays has images with colours, uint8 \(6, 28, 28, 3\)"
+    ):
+        Dataset.from_arrays(images, LABELS, IMAGES, LABELS)
+    grey = Dataset.from_arrays(images, LABELS, IMAGES, LABELS, grey=True, validation_size=0)
+    assert grey.train.images[:3, 0, 0].tolist() == [0, 60, 0]
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="arrays has the test label 3; expected 0 to 2"):
+        Dataset.from_arrays(IMAGES, LABELS, IMAGES, LABELS + 1)
+    with pytest.raises(InputError, match=r"float64 \(6, 28, 28\); .*scale them"):
+        Dataset.from_arrays(IMAGES / 255, LABELS, IMAGES, LABELS)
+    with pytest.raises(InputError, match=r"labels float64 \(6, 3\); .*argmax"):
+        Dataset.from_arrays(IMAGES, np.eye(3)[LABELS], IMAGES, LABELS)
+    with pytest.raises(InputError, match="arrays has 0 class names"):
+        Dataset.from_arrays(IMAGES[:0], LABELS[:0], IMAGES, LABELS)
+
+
+def test_the_validation_split_is_a_tenth_of_at_most_5000() -> None:
+    images = np.broadcast_to(np.uint8(0), (60_000, 1, 1))
+    split = Split(images, np.zeros(60_000, np.uint8))
+    sizes = {}
+    for count in (5, 400, 60_000):
+        dataset = Dataset("x", split[:count], split[:0], split[:1], ("a", "b"))
+        sizes[count] = len(dataset.hold_out().validation)
+    assert sizes == {5: 0, 400: 40, 60_000: 5_000}
 
 
 SPLIT = Split(IMAGES, LABELS)

@@ -56,6 +56,11 @@ def test_the_first_training_images_are_held_out_for_validation(tiny: Path) -> No
     assert np.array_equal(split.train.labels, whole.train.labels[50:])
 
 
+def test_a_small_data_set_holds_out_a_tenth(tiny: Path) -> None:
+    dataset = load_dataset(tiny)
+    assert repr(dataset) == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
+
+
 @pytest.mark.parametrize("size", [-1, 500, 5000, 0.1, True])
 def test_a_validation_size_that_leaves_no_training_images_is_rejected(
     tiny: Path, size: Any
@@ -71,9 +76,48 @@ def test_a_folder_of_idx_files_may_be_a_bare_name(
     assert load_dataset("tiny", validation_size=0).name == "tiny"
 
 
+def test_a_folder_of_pictures_may_be_a_bare_name(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    assert repr(load_dataset("pictures")) == "Dataset(pictures: 36 / 4 / 20 of 28×28, 10 classes)"
+    assert sources.needs_tensorflow("pictures")
+
+
+def test_an_npz_file_may_be_a_bare_name(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    test = tiny_dataset.test
+    np.savez(
+        "digits.npz",
+        x_train=test.images,
+        y_train=test.labels,
+        x_test=test.images,
+        y_test=test.labels,
+    )
+    assert repr(load_dataset("digits.npz")) == (
+        "Dataset(digits.npz: 180 / 20 / 200 of 28×28, 10 classes)"
+    )
+    assert not sources.needs_tensorflow("digits.npz")
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        MissingError, match=r"expected the four IDX files .*, or a folder of pictures"
+    ):
+        load_dataset(tmp_path)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match="a has no picture; expected a class with at least one"):
+        load_dataset(tmp_path)
+
+
 def test_a_missing_folder_is_named() -> None:
-    with pytest.raises(MissingError, match="there is no folder /nowhere; expected a folder of IDX"):
-        load_dataset("/nowhere")
+    for name in ("/nowhere", "./nowhere.npz", "nowhere.npz"):
+        with pytest.raises(
+            MissingError, match=f"no folder or file {name}; expected a folder of ID"
+        ):
+            load_dataset(name)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +132,8 @@ def test_any_other_name_is_read_from_tfds(
 ) -> None:
     received: list[object] = []
 
-    def read_tfds(*arguments: object) -> Dataset:
-        received.extend(arguments)
+    def read_tfds(*arguments: object, **more: object) -> Dataset:
+        received.extend((*arguments, more))
         return tiny_dataset
 
     monkeypatch.setattr(sources, "read_tfds", read_tfds)
@@ -97,7 +141,7 @@ def test_any_other_name_is_read_from_tfds(
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     assert len(load_dataset(source, validation_size=10, data_dir="prepared").train) == 390
-    assert received == [name, "prepared"]
+    assert received == [name, "prepared", {"grey": False}]
 
 
 def test_a_bundled_file_that_was_changed_is_refused(

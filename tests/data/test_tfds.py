@@ -11,7 +11,7 @@ import pytest
 from kmnist import load_dataset
 from kmnist.data import tfds as module
 from kmnist.data.tfds import read_tfds
-from kmnist.errors import InputError, MissingError
+from kmnist.errors import ColourError, InputError, MissingError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -94,7 +94,7 @@ def test_unknown_and_malformed_names_are_rejected() -> None:
 
 
 def test_colour_images_are_rejected_before_a_download(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\(32, 32, 3\); expected grey"):
+    with pytest.raises(ColourError, match=r"\(32, 32, 3\); expected grey ones; load it as grey"):
         read_tfds("cifar10", tmp_path)
 
 
@@ -104,7 +104,7 @@ def test_labels_that_are_not_classes_are_rejected() -> None:
     image, label = tfds.features.Image(shape=(28, 28, 1)), tfds.features.Scalar(np.int64)
     features = tfds.features.FeaturesDict({"image": image, "label": label})
     with pytest.raises(InputError, match="'ages' has labels that are not classes"):
-        module._check_features(features, "ages")
+        module._check_features(features, "ages", grey=False)
 
 
 def test_without_a_network_tfds_makes_no_attempt(

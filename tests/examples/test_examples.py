@@ -13,7 +13,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -99,6 +102,36 @@ def test_batch_without_a_folder_prints_its_usage() -> None:
     done = run(sys.executable, EXAMPLES / "batch.py")
     assert done.returncode == 1
     assert done.stderr == "usage: python examples/batch.py FOLDER\n"
+
+
+def test_a_process_of_ray_classifies_paths(
+    models: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself is no dependency: the class that it runs is called as Ray calls it."""
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    classifier = run_path(str(EXAMPLES / "ray_batch.py"))["Classifier"](str(models / "1"))
+    paths = np.array([str(path) for path in sorted(pictures.iterdir())], object)
+    found = classifier({"path": paths})
+    assert {len(column) for column in found.values()} == {6}
+    assert [bool(error) for error in found["error"]] == [False] * 5 + [True]
+    assert all(name.isdigit() for name in found["class_name"][:5])
+
+
+def test_fit_trains_logs_and_exports(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mlflow = MagicMock()  # which is not installed
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setattr(sys, "argv", ["fit.py", str(tiny)])
+    monkeypatch.chdir(tmp_path)
+    run_path(str(EXAMPLES / "fit.py"))
+    mlflow.keras.autolog.assert_called_once()
+    mlflow.set_tag.assert_called_once_with("version", "1")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
+    assert printed[-1] == "models/fit/1"
+    assert (tmp_path / "models" / "fit" / "1" / "saved_model.pb").exists()
 
 
 @pytest.fixture

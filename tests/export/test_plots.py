@@ -94,6 +94,7 @@ def test_long_names_are_cut_and_korean_letters_count_twice() -> None:
     assert plots._short("아주 긴 한국어", 12) == "아주 긴 한…"
 
 
+@pytest.mark.slow
 def test_many_classes_with_long_names_are_drawn(tmp_path: Path, data: dict[str, Any]) -> None:
     names = [f"the class with the number {number}" for number in range(40)]
     labels = data["test"].labels.astype(np.int64)

@@ -29,6 +29,7 @@ def classify() -> Classify:
     return predict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_accuracy_on_every_kind_of_picture_is_within_six_points(
     kind: str, digits: Split, classify: Classify, read: Read

@@ -1,11 +1,14 @@
 """The metrics page, with TensorFlow Serving's names."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from kmnist import Client, Dataset
 from kmnist.server import Server
 from kmnist.server.monitoring import METRICS_PATH, Metrics
 from tests.server.calls import BODY, PREDICT, Stubs, ask, predict_request
@@ -56,6 +59,31 @@ def test_latency_is_measured_by_transport(metrics: str, api: str, entrypoint: st
 def test_runs_are_measured(metrics: str) -> None:
     labels = {"model_name": "kmnist", "API": "Predict", "runtime": "TF1"}
     assert value(metrics, ":tensorflow:serving:runtime_latency_count", **labels) == 2
+
+
+def test_predictions_are_counted_by_class(
+    served: Server, stubs: Callable[[Server], Stubs], tiny_dataset: Dataset
+) -> None:
+    before = predictions(served)
+    with Client(served.grpc_url) as client:
+        expected = Counter(client.predict(tiny_dataset.test.images).class_names.tolist())
+    # A request without the names of the classes is counted, too.
+    request = predict_request()
+    request.output_filter.append("class_ids")
+    answer = stubs(served).predict(request, timeout=30)
+    expected.update(str(each) for each in answer.outputs["class_ids"].int64_val)
+    # A request for the names of classes predicts nothing.
+    classes = {"signature_name": "classes", "inputs": {"class_ids": list(range(10))}}
+    assert ask(served, PREDICT, classes).status == 200
+    assert len(expected) > 5
+    assert predictions(served) - before == expected
+
+
+def predictions(server: Server) -> Counter[str]:
+    """Return the counter of predictions by class."""
+    page = ask(server, METRICS_PATH).body.decode()
+    lines = re.findall(r'^kmnist_predictions_total\{class_name="(.*)"\} (.*)$', page, re.MULTILINE)
+    return Counter({name: int(float(count)) for name, count in lines})
 
 
 def test_loads_are_counted_without_the_path_of_this_machine(metrics: str, base: Path) -> None:

@@ -48,6 +48,11 @@ def test_an_exported_model_is_served_to_the_client(
     np.testing.assert_allclose(predictions.probabilities, expected["probabilities"], rtol=1e-5)
 
 
+def test_its_repr_has_the_addresses(served: Server) -> None:
+    assert repr(served) == f"Server(kmnist: {served.base}, {served.grpc_url}, {served.rest_url})"
+    assert f":{served.rest_port})" in repr(served)
+
+
 def test_a_folder_without_a_version_is_reported_at_once(tmp_path: Path) -> None:
     with (
         pytest.raises(MissingError, match=r"no version in .*; train one with: kmnist-train$"),

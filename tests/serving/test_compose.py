@@ -15,6 +15,9 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
+from kmnist.cli.train import command as train
+from kmnist.training.cluster import Cluster
+
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
 DIGEST = f"@sha256:{64 * 'a'}"
@@ -41,7 +44,7 @@ def services() -> Services:
 )
 def test_docker_compose_accepts_the_files(files: list[str]) -> None:
     args = [part for name in files for part in ("-f", name)]
-    command = ["docker-compose", *args, "--profile", "monitoring", "config"]
+    command = ["docker-compose", *args, "--profile", "monitoring", "--profile", "workers", "config"]
     run = subprocess.run(
         command,
         check=False,
@@ -52,7 +55,8 @@ def test_docker_compose_accepts_the_files(files: list[str]) -> None:
     )
     assert run.returncode == 0, run.stderr
     services = yaml.safe_load(run.stdout)["services"]
-    assert set(services) == {"train", "serving", "web", "prometheus", "grafana"}
+    workers = {"worker-0", "worker-1"}
+    assert set(services) == {"train", "serving", "web", "prometheus", "grafana"} | workers
     tag = "2.19.1-gpu" if len(files) == 2 else "2.19.1"
     assert services["serving"]["image"] == f"tensorflow/serving:{tag}{DIGEST}"
 
@@ -77,7 +81,7 @@ def test_every_service_has_least_privileges_and_limits(services: Services) -> No
         assert service["mem_limit"], name
         assert service["logging"]["options"]["max-size"], name
         assert "privileged" not in service, name
-        if name != "train":
+        if name != "train" and not name.startswith("worker-"):
             assert service["healthcheck"]["test"], name
             assert "cap_add" not in service, name
             assert all(_read_only(volume) for volume in service["volumes"]), name
@@ -107,7 +111,8 @@ def test_every_image_has_a_tag_and_a_place_for_its_digest(services: Services) ->
     images = {name: service["image"] for name, service in services.items()}
     gpu = _load("docker-compose.gpu.yml")["services"]["serving"]["image"]
     # The only image that is built here. A search of it in a registry would fail, with a warning.
-    assert images.pop("train") == "kmnist:local"
+    for name in ("train", "worker-0", "worker-1"):
+        assert images.pop(name) == "kmnist:local"
     assert services["train"]["pull_policy"] == "never"
     for image in [*images.values(), gpu]:
         assert re.fullmatch(r"[\w./-]+:\S+\$\{[A-Z_]+_DIGEST:-\}", image)
@@ -151,6 +156,22 @@ def test_kubernetes_runs_the_server_with_the_same_flags(services: Services) -> N
     kustomization = yaml.safe_load((SERVING / "kubernetes" / "kustomization.yaml").read_text())
     tags = {image["name"]: image["newTag"] for image in kustomization["images"]}
     assert f":-{tags['tensorflow/serving']}}}" in services["serving"]["image"]
+
+
+def test_the_workers_are_one_cluster_and_start_on_demand(services: Services) -> None:
+    workers = ("worker-0", "worker-1")
+    clusters = [
+        Cluster.of_tf_config(services[name]["environment"]["TF_CONFIG"]) for name in workers
+    ]
+    addresses = tuple(f"{name}:12345" for name in workers)
+    assert clusters == [Cluster(addresses, 0), Cluster(addresses, 1)]
+    commands = {tuple(services[name]["command"]) for name in workers}
+    [(program, *options)] = commands
+    assert program == "kmnist-train"
+    train.make_context(program, options)  # parses the options
+    for name in workers:
+        assert services[name]["profiles"] == ["workers"]
+        assert "ports" not in services[name]
 
 
 @pytest.mark.parametrize(

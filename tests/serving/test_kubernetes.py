@@ -1,5 +1,6 @@
 """The Kubernetes manifests conform to the schemas of Kubernetes and fit each other."""
 
+import copy
 import re
 import shutil
 import subprocess
@@ -8,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from kmnist.cli.train import command as train_command
+from kmnist.training.cluster import Cluster
 
 FOLDER = Path(__file__).parents[2] / "serving" / "kubernetes"
 
@@ -69,6 +73,62 @@ def test_all_objects_are_included() -> None:
         "NetworkPolicy kmnist",
         "NetworkPolicy kmnist-train",
     }
+
+
+TRAINING = {manifest["kind"]: manifest for manifest in _objects(FOLDER / "training.yaml")}
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.34"])
+@pytest.mark.parametrize("kind", TRAINING)
+def test_a_manifest_of_the_workers_conforms_to_the_schema(kind: str, version: str) -> None:
+    validator.validate(TRAINING[kind], version, strict=True)
+
+
+def test_the_workers_find_each_other_and_nobody_else_does() -> None:
+    job, service, policy = (TRAINING[kind]["spec"] for kind in ("Job", "Service", "NetworkPolicy"))
+    assert (job["completionMode"], job["completions"]) == ("Indexed", job["parallelism"])
+    labels = job["template"]["metadata"]["labels"]
+    pod = job["template"]["spec"]
+    assert service["selector"] == policy["podSelector"]["matchLabels"] == labels
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"]
+    assert pod["subdomain"] == TRAINING["Service"]["metadata"]["name"]
+    [rule] = policy["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": labels}}]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    template = _pod("CronJob kmnist-train")
+    for field in ("securityContext", "volumes", "automountServiceAccountToken"):
+        assert pod[field] == template[field]
+    [worker], [train] = pod["containers"], template["containers"]
+    for field in ("securityContext", "volumeMounts", "resources"):
+        assert worker[field] == train[field]
+    assert worker["image"] == "registry.example.com/kmnist:0.1.0"
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_worker_starts_with_the_list_and_its_index(tmp_path: Path, resumed: bool) -> None:
+    [worker] = TRAINING["Job"]["spec"]["template"]["spec"]["containers"]
+    command = [part.replace("/models", str(tmp_path)) for part in worker["command"]]
+    (tmp_path / "kmnist-train").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "kmnist-train").chmod(0o755)
+    state = tmp_path / ".training"
+    state.mkdir()
+    if resumed:
+        (state / "checkpoint.npz").touch()
+    workers = str(TRAINING["Job"]["spec"]["completions"])
+    assert {"name": "WORKERS", "value": workers} in worker["env"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "WORKERS": workers, "INDEX": "0"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    arguments = run.stdout.split()
+    parameters = train_command.make_context("kmnist-train", [*arguments]).params
+    assert parameters["resume"] is resumed
+    assert parameters["batch_size"] == 1000
+    cluster = Cluster(tuple(parameters["workers"].split(",")), parameters["index"])
+    [port] = worker["ports"]
+    assert cluster.workers == tuple(
+        f"kmnist-workers-{index}.kmnist-workers:{port['containerPort']}" for index in range(2)
+    )
+    assert not state.exists()  # the chief deletes it, for the next training
 
 
 def test_the_manifests_can_be_applied_again_after_a_change() -> None:
@@ -189,6 +249,17 @@ def test_kserve_serves_the_same_volume() -> None:
     claim = OBJECTS["PersistentVolumeClaim kmnist-models"]["metadata"]["name"]
     assert model["storageUri"] == f"pvc://{claim}/kmnist"
     assert set(model["args"]) <= set(_container("serving")["args"])
+
+
+def test_an_image_can_take_the_place_of_the_volume() -> None:
+    recipes = (FOLDER.parents[1] / "docs" / "recipes.md").read_text("utf-8")
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
+    [volume] = yaml.safe_load(block)
+    deployment = copy.deepcopy(OBJECTS["Deployment kmnist"])
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    [place] = [n for n, old in enumerate(volumes) if old["name"] == volume["name"]]
+    volumes[place] = volume
+    validator.validate(deployment, "1.35", strict=True)
 
 
 @pytest.mark.docker

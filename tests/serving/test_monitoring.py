@@ -172,9 +172,18 @@ def test_every_queried_metric_is_one_of_tensorflow_serving(dashboard: Dashboard)
     } <= METRICS
 
 
+def test_the_other_queried_metrics_are_those_of_this_project(dashboard: Dashboard) -> None:
+    metrics = Metrics()
+    metrics.predicted([b"7", b"7", b"1"])
+    page = metrics.page().decode()
+    asked = set(re.findall(r"kmnist_\w+", " ".join(_expressions(dashboard))))
+    assert asked == {"kmnist_predictions_total"}
+    assert 'kmnist_predictions_total{class_name="7"} 2.0' in page.splitlines()
+
+
 def test_the_dashboard_has_its_panels_and_they_do_not_overlap(dashboard: Dashboard) -> None:
     titles = " ".join(panel["title"] for panel in dashboard["panels"])
-    for shown in ("Requests per second", "Errors", "Latency", "Batch size", "Versions"):
+    for shown in ("Requests per second", "Errors", "Latency", "Batch size", "Versions", "classes"):
         assert shown in titles
     cells = [panel["gridPos"] for panel in dashboard["panels"]]
     assert all(cell["x"] + cell["w"] <= 24 for cell in cells)

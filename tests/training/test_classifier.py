@@ -224,7 +224,9 @@ def test_several_devices_are_refused_for_state_that_is_not_trained(
     tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_check_devices", lambda _: ["CPU:0", "CPU:1"])
-    with pytest.raises(InputError, match="devices CPU:0, CPU:1 and a model with state that is not"):
+    with pytest.raises(
+        InputError, match="several devices or workers and a model with state that is not"
+    ):
         train(cnn(), tiny_dataset, epochs=1)
 
 

@@ -70,6 +70,16 @@ def test_training_is_softmax_regression_with_sgd(
     assert [epoch.cost for epoch in run.history] == pytest.approx(costs, rel=1e-4)
 
 
+def test_the_repr_of_a_run_is_a_summary(trained: Run) -> None:
+    last, digest = trained.history[-1], trained.weights_digest[:12]
+    assert repr(trained) == (
+        f"Run({trained.dataset.name}: 30 epochs, cost {last.cost:.4f}, "
+        f"validation accuracy {last.validation_accuracy:.4f}, weights {digest})"
+    )
+    one = replace(trained, history=(replace(last, validation_accuracy=None),))
+    assert repr(one).endswith(f": 1 epoch, cost {last.cost:.4f}, weights {digest})")
+
+
 def test_training_reduces_the_cost(trained: Run) -> None:
     first, last = trained.history[0], trained.history[-1]
     assert last.cost < first.cost / 2

@@ -60,9 +60,12 @@ def test_a_block_makes_one_update_per_batch(tiny_dataset: Dataset, compiled: boo
     model = build_model()
     images, labels = blocks_of(tiny_dataset)
     at_once = TrainingStep(model, 0.1, [], compiled=compiled)
-    cost, hits = at_once.run(images, labels, usual=True)
+    cost, hits = at_once.run(images, labels, size=100, usual=True)
     one_by_one = TrainingStep(model, 0.1, [], compiled=False)
-    parts = [one_by_one.run(images[i : i + 1], labels[i : i + 1], usual=False) for i in range(3)]
+    parts = [
+        one_by_one.run(images[i : i + 1], labels[i : i + 1], size=100, usual=False)
+        for i in range(3)
+    ]
     assert float(cost) == pytest.approx(sum(float(part[0]) for part in parts), rel=1e-5)
     assert int(hits) == sum(int(part[1]) for part in parts)
 

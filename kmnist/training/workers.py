@@ -1,0 +1,276 @@
+"""The connected workers of a cluster: TensorFlow's strategy over them, and sums over all of them."""
+
+import math
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmnist.data import Dataset
+from kmnist.errors import InputError, KmnistError
+from kmnist.training.cluster import Cluster, Meeting, meet
+from kmnist.training.model import limit_threads
+
+__all__ = ["Workers", "connect"]
+
+_STOPPING: Final = {signal.SIGINT, signal.SIGTERM}
+_INTERRUPTED: Final = 130
+
+# In seconds; TensorFlow's start takes one.
+_START_TIMEOUT: Final = 60.0
+_POLL: Final = 0.1
+
+# Sent to a peer whose own start may last longer, before the connection is closed.
+_STARTED: Final = b"\n"
+
+# The errors of operations that other workers take part in.
+_LOST: Final = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+class Workers:
+    """The connected workers of a cluster.
+
+    Attributes:
+        cluster: The cluster.
+        strategy: The ``tf.distribute.MultiWorkerMirroredStrategy`` over the devices of all workers.
+        index: The index of this worker.
+        count: The number of workers.
+        is_chief: Whether this worker is the chief.
+        devices: The number of devices of each worker.
+        parts: The number of training and validation images of each worker, in this order, if each
+            has a part of the data; None if all have the whole data.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        strategy: tf.distribute.Strategy,
+        parts: list[tuple[int, int]] | None,
+    ) -> None:
+        """Wrap a strategy; :func:`connect` makes it."""
+        self.cluster = cluster
+        self.strategy = strategy
+        self.parts = parts
+        self.index = cluster.index
+        self.count = len(cluster.workers)
+        self.is_chief = cluster.is_chief
+        self.devices = strategy.num_replicas_in_sync // self.count
+        self._sum = tf.function(self._sum_of_workers, autograph=False, reduce_retracing=True)
+
+    def sum(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the sum of the arrays of all workers, which have one shape."""
+        with self.losing_workers():
+            total: NDArray[np.float32] = self._sum(tf.constant(values)).numpy()
+            return total
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the bytes that the chief passed; those of the others are not used."""
+        own = np.frombuffer(data if self.is_chief else b"", np.uint8).astype(np.float32)
+        size = np.frombuffer(len(own).to_bytes(8, "little"), np.uint8).astype(np.float32)
+        size = self.sum(size).astype(np.uint8).view("<u8")[0]
+        shared = self.sum(own if self.is_chief else np.zeros(size, np.float32))
+        return shared.astype(np.uint8).tobytes()
+
+    def _sum_of_workers(self, values: tf.Tensor) -> tf.Tensor:
+        def own() -> tf.Tensor:
+            # The other devices of a worker add nothing.
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(tf.equal(replica % self.devices, 0), values, tf.zeros_like(values))
+
+        parts = self.strategy.run(own)
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+
+    def wait(self) -> None:
+        """Wait until all workers have called this, as each has to before it ends.
+
+        A worker that ends earlier counts as lost.
+        """
+        self.sum(np.zeros(1, np.float32))
+        # One that has its sum must not end before the others have theirs.
+        with suppress(KmnistError):
+            self.sum(np.zeros(1, np.float32))
+
+    @contextmanager
+    def losing_workers(self) -> Iterator[None]:
+        """Raise a KmnistError if an operation of the body fails because a worker was lost."""
+        try:
+            yield
+        except _LOST as error:
+            found = re.search(r"/job:worker/(?:replica:0/)?task:([0-9]+)", str(error))
+            lost = int(found[1]) if found else self.index
+            name = self.cluster.name(lost) if lost != self.index < self.count else "another worker"
+            raise KmnistError(
+                f"lost {name}: it ended, froze or cannot be reached; read what it wrote last, and "
+                "start all workers again"
+            ) from error
+
+
+def connect(
+    cluster: Cluster,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    *,
+    sharded: bool = False,
+    timeout: float = 60.0,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Workers:
+    """Connect the workers of a cluster. Call it before TensorFlow starts: before ``build_model``.
+
+    The versions, the settings and the data of all workers are compared. SIGTERM and Ctrl-C end the
+    process while TensorFlow starts; afterwards they do what they did before.
+
+    Args:
+        cluster: The cluster, of at least two workers.
+        dataset: The data set of this worker.
+        settings: What has to be equal on all workers, by name: the seed, the batch size and so on.
+        sharded: Whether ``dataset`` is a part of the data, a different one on each worker, with the
+            same test split.
+        timeout: How long to wait for the other workers, in seconds.
+        on_wait: Called with a message after a few seconds, if workers are still missing.
+
+    Returns:
+        The workers, for :func:`kmnist.train` and :func:`kmnist.evaluate`.
+
+    Raises:
+        InputError: Workers differ, two have the same index or the same part, an address cannot be
+            used, or TensorFlow has started.
+        KmnistError: A worker is missing after ``timeout`` seconds.
+    """
+    checksums = dataset.checksums()
+    # Files of IDX folders are named after their splits as well.
+    common = [name for name in checksums if not sharded or not re.match("train|validation", name)]
+    own = {name: digest for name, digest in checksums.items() if name not in common}
+    facts = {
+        "kmnist version": _version(),
+        "TensorFlow version": tf.__version__,
+        "Keras version": keras.__version__,
+        "number of GPUs": len(tf.config.list_physical_devices("GPU")),
+        **{name.replace("_", " "): value for name, value in settings.items()},
+        "way of splitting the data": "a part each" if sharded else "the whole data each",
+        "image size": list(dataset.image_shape),
+        "class names": list(dataset.class_names),
+        **{f"SHA-256 of {name}": checksums[name] for name in common},
+    }
+    if not sharded:
+        facts |= {"number of validation images": len(dataset.validation)}
+    part = {"train": len(dataset.train), "validation": len(dataset.validation), "sha256": own}
+    meeting = meet(cluster, facts, part, timeout=timeout, on_wait=on_wait)
+    try:
+        for index, other in enumerate(meeting.parts[:-1] if sharded else ()):
+            if other in meeting.parts[index + 1 :]:
+                raise InputError(
+                    f"{cluster.name(index)} has the same part of the data as another worker; "
+                    "expected a different one on each"
+                )
+        with _ending_with_a_peer(cluster, meeting):
+            strategy = _start(cluster, dataset)
+    finally:
+        for peer in meeting.peers.values():
+            with suppress(OSError):
+                peer.sendall(_STARTED)
+            peer.close()
+    parts = [(part["train"], part["validation"]) for part in meeting.parts] if sharded else None
+    return Workers(cluster, strategy, parts)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kmnist")
+    except PackageNotFoundError:
+        return "of a checkout"
+
+
+def _start(cluster: Cluster, dataset: Dataset) -> tf.distribute.Strategy:
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.workers)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+    )
+    limit_threads(math.prod(dataset.image_shape) * len(dataset.class_names))
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except RuntimeError as error:
+        if "at program startup" not in str(error):
+            raise
+        raise InputError(
+            "received a cluster after TensorFlow started; connect the workers first, before a "
+            "model is built"
+        ) from error
+
+
+@contextmanager
+def _ending_with_a_peer(cluster: Cluster, meeting: Meeting) -> Iterator[None]:
+    """End the process if, during the body, a peer ends or a signal asks for it.
+
+    TensorFlow's start waits for all workers in C++, where no exception reaches it, and replaces the
+    handler of SIGTERM.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in _STOPPING} if main else {}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    started = threading.Event()
+
+    def watch() -> None:
+        starting = dict(meeting.peers)
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not started.wait(_POLL):
+            if signal.sigpending() & _STOPPING:
+                _end("interrupted", _INTERRUPTED)
+            for index, peer in [*starting.items()]:
+                answer = _read(peer)
+                if answer == _STARTED:
+                    del starting[index]
+                elif answer is not None and not started.is_set():
+                    _end(f"lost {cluster.name(index)} while TensorFlow started", 1)
+            if time.monotonic() > deadline:
+                _end(f"TensorFlow did not start within {_START_TIMEOUT:g} s", 1)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        started.set()
+        watcher.join()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _read(peer: socket.socket) -> bytes | None:
+    """Return what a peer sent, b"" if it ended, None if neither."""
+    peer.setblocking(False)
+    try:
+        return peer.recv(1)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"Error: {message}\n")
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,128 @@
+"""``kmnist train`` by several workers: its options, and processes of this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kmnist.cli._workers import find_workers, run_workers
+from kmnist.cli.train import command
+from kmnist.errors import InputError
+from kmnist.training.cluster import Cluster
+
+ONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
+TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
+
+
+@pytest.mark.parametrize(
+    ("config", "workers", "index", "expected"),
+    [
+        ("", None, None, (None, 1)),
+        (ONE, None, None, (None, 1)),
+        (TWO, None, None, (Cluster(("a:1", "b:1"), 1), 1)),
+        ("", "1", None, (None, 1)),
+        ("", "3", None, (None, 3)),
+        ("", "a:1", 0, (None, 1)),
+        ("", "a:1, b:1", 1, (Cluster(("a:1", "b:1"), 1), 1)),
+    ],
+)
+def test_the_workers_are_those_of_tf_config_or_of_the_options(
+    config: str,
+    workers: str | None,
+    index: int | None,
+    expected: tuple[Cluster | None, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert find_workers(workers, index, shard=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "message"),
+    [
+        ("", ["--index", "1"], "--index needs --workers"),
+        ("", ["--workers", "a:1,b:1"], "--workers LIST needs --index"),
+        ("", ["--workers", "a:1,b:1", "--index", "2"], "the index 2 of 2 workers"),
+        ("", ["--workers", "a:1,b", "--index", "0"], "the worker 'b'; expected host:port"),
+        ("", ["--workers", "0"], "received --workers 0; expected 1 to 64 processes"),
+        ("", ["--workers", "65"], "received --workers 65;"),
+        ("", ["--workers", "9" * 5000], "expected 1 to 64 processes"),
+        ("", ["--workers", "2", "--index", "0"], "received --workers 2 --index; expected"),
+        ("", ["--workers", "2", "--shard"], "received --workers 2 --shard; expected"),
+        ("", ["--shard"], "--shard needs several workers"),
+        (TWO, ["--workers", "2"], "received --workers and TF_CONFIG; expected one of them"),
+        ("{", [], "received TF_CONFIG '{'"),
+    ],
+)
+def test_contradictory_options_are_bad_usage_in_one_line(
+    config: str, arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(
+        command, [*arguments, "--models", str(tmp_path / "kmnist")], env={"TF_CONFIG": config}
+    )
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bad_option_of_the_processes_is_their_error(tmp_path: Path) -> None:
+    # Each of them fails at once, without TensorFlow.
+    with pytest.raises(InputError, match=r"^there is no folder /nowhere"):
+        run_workers(2, ["--dataset", "/nowhere", "--models", str(tmp_path / "kmnist")])
+    with pytest.raises(InputError, match="No such option"):
+        run_workers(2, ["--no-such-option"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_of_this_machine_train_and_resume(
+    tiny: Path, tmp_path: Path, number: int
+) -> None:
+    def start(name: str, *more: str) -> "subprocess.Popen[str]":
+        arguments: list[str | Path] = [
+            "--workers",
+            "2",
+            "--dataset",
+            tiny,
+            "--validation-size",
+            "100",
+        ]
+        arguments += ["--epochs", "100", "--checkpoint", tmp_path / name]
+        arguments += ["--models", tmp_path / name / "kmnist"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "kmnist", "train", *map(str, arguments), "--json", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    whole = start("whole")
+    stdout, stderr = whole.communicate()
+    assert whole.returncode == 0, stderr
+    stopped = start("stopped")
+    while not (tmp_path / "stopped" / "checkpoint.npz").exists() and stopped.poll() is None:
+        time.sleep(0.05)
+    children = Path(f"/proc/{stopped.pid}/task/{stopped.pid}/children").read_text().split()
+    if number == signal.SIGKILL:
+        os.kill(int(children[1]), number)  # a worker; its launcher reports it
+    else:
+        stopped.send_signal(number)
+    error = stopped.communicate()[1]
+    assert stopped.returncode == (1 if number == signal.SIGKILL else 130), error
+    assert error.count("\n") == 1
+    expected = "worker 1 was ended by SIGKILL" if number == signal.SIGKILL else "--resume"
+    assert expected in error
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    resumed = start("stopped", "--resume")
+    assert (
+        json.loads(resumed.communicate()[0])["weights_sha256"]
+        == (json.loads(stdout)["weights_sha256"])
+    )
+    assert [path.name for path in (tmp_path / "stopped" / "kmnist").iterdir()] == ["1"]
