@@ -72,7 +72,8 @@ def check_formats(formats: Collection[str]) -> None:
     Raises:
         InputError: One of them is unknown.
     """
-    if isinstance(formats, str) or not set(formats) <= set(FORMATS):
+    named = isinstance(formats, list | tuple | set | frozenset)
+    if not named or not all(name in FORMATS for name in formats):
         raise InputError(
             f"received formats {formats!r}; expected a list of {', '.join(FORMATS)}, or none"
         )

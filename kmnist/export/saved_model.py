@@ -90,7 +90,8 @@ def export_model(
     base = Path(base)
     classifier = classifier_for(model, dataset)
     if run is not None and not (
-        run.model is model
+        isinstance(run, Run)
+        and run.model is model
         and run.dataset is dataset
         and run.weights_digest == weights_digest(model)
     ):

@@ -63,6 +63,8 @@ def as_classifier(model: keras.Model, examples: Split, *, trained: bool = True) 
         InputError: The model has another input or output, the output is neither probabilities nor
             logits, two calls give different outputs, or it was trained on pixels from 0 to 1.
     """
+    if not isinstance(model, keras.Model):
+        raise InputError(f"received {type(model).__name__}; expected a Keras model")
     examples = examples[:_EXAMPLES]
     shape, dtype = _input_of(model, examples.images)
     images = tf.constant(np.ascontiguousarray(examples.images).reshape(-1, *shape))

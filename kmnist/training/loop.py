@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Run", "train", "weights_digest"]
 
 # XLA halves the time of a step and takes a second to compile. The number of steps per epoch
-# decides, not that of the run, so that a run resumed with more epochs takes the same steps.
+# decides, not that of the run, so that a run resumed with more epochs takes the same steps. On a CPU,
+# its convolutions take ten times as long as TensorFlow's.
 _STEPS_WORTH_COMPILING: Final = 500
 
 # The product of two numbers up to this fits into an int64, as which TensorFlow counts the batches.
@@ -132,8 +133,9 @@ def train(
 
     Raises:
         InputError: An argument is of another type or out of range, the model does not fit the data
-            set, the cost or a weight is not finite after an epoch, or the checkpoint is damaged,
-            unfinished without ``resume``, or of a different run.
+            set, cannot be copied, or has state besides trained weights on several devices, the cost
+            or a weight is not finite after an epoch, or the checkpoint is damaged, unfinished
+            without ``resume``, or of a different run.
         MissingError: ``resume`` is set, but there is no checkpoint.
         KmnistError: Another worker was lost.
 
@@ -159,6 +161,12 @@ def train(
     }
     epochs, batch_size, learning_rate, seed = settings.values()
     devices = _check_devices(devices)
+    if (len(devices) > 1 or workers is not None) and classifier.non_trainable_variables:
+        raise InputError(
+            "received several devices or workers and a model with state that is not trained, such as "
+            "that of BatchNormalization or Dropout; expected one device, because the state would "
+            "differ between several; train it on one, or with its method fit"
+        )
     best = read_state(model) if keep_best else []
     share = _share_of(workers)
     identity = {name: value for name, value in settings.items() if name != "epochs"}
@@ -177,7 +185,7 @@ def train(
     blocks = training_blocks(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
     )
-    compiled = blocks.steps >= _STEPS_WORTH_COMPILING
+    compiled = blocks.steps >= _STEPS_WORTH_COMPILING and _is_dense(model)
     step = TrainingStep(classifier, learning_rate, devices, compiled=compiled, workers=workers)
     writes = tensorboard is not None and (workers is None or workers.is_chief)
     events = EventWriter(tensorboard) if writes and tensorboard is not None else None
@@ -232,6 +240,11 @@ def weights_digest(model: keras.Model) -> str:
         digest.update(np.array(weight.shape, "<i8").tobytes())
         digest.update(weight.astype("<f4").tobytes())
     return digest.hexdigest()
+
+
+def _is_dense(model: keras.Model) -> bool:
+    """Return whether all weights of a model are those of Dense layers."""
+    return all(isinstance(layer, keras.layers.Dense) or not layer.weights for layer in model.layers)
 
 
 def _check_rate(value: Any) -> float:

@@ -10,7 +10,9 @@ import tensorflow as tf
 from keras import layers
 
 from kmnist import Dataset, InputError, Run, build_model, evaluate, train
+from kmnist.training import loop
 from kmnist.training.classifier import as_classifier, classifier_for, pixel_weights
+from kmnist.training.step import TrainingStep
 
 
 class Subclass(keras.Model):  # type: ignore[misc]
@@ -198,3 +200,36 @@ def test_keeping_the_best_epoch_needs_validation_images(tiny_dataset: Dataset) -
     )
     with pytest.raises(InputError, match="keep_best without validation images"):
         train(build_model(), without, keep_best=True)
+
+
+def test_xla_compiles_dense_layers_only(
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[bool] = []
+
+    class Step(TrainingStep):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            compiled.append(options.pop("compiled"))
+            super().__init__(*args, compiled=False, **options)
+
+    monkeypatch.setattr(loop, "TrainingStep", Step)
+    monkeypatch.setattr(loop, "_STEPS_WORTH_COMPILING", 1)
+    deeper = keras.Sequential([sequential(28, 28, end="relu"), layers.Dense(10)])
+    for model in (build_model(), sequential(28, 28, 1), cnn(), deeper):
+        train(model, tiny_dataset, epochs=1)
+    assert compiled == [True, True, False, False]
+
+
+def test_several_devices_are_refused_for_state_that_is_not_trained(
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_check_devices", lambda _: ["CPU:0", "CPU:1"])
+    with pytest.raises(
+        InputError, match="several devices or workers and a model with state that is not"
+    ):
+        train(cnn(), tiny_dataset, epochs=1)
+
+
+def test_something_else_than_a_model_is_not_evaluated(tiny_dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="received NoneType; expected a Keras model"):
+        evaluate(None, tiny_dataset.test)
