@@ -156,13 +156,15 @@ def train(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
     )
     compiled = blocks.steps >= _STEPS_WORTH_COMPILING
-    step = TrainingStep(model, learning_rate, devices, compiled=compiled, workers=workers)
+    losing_workers = nullcontext if workers is None else workers.losing_workers
+    with losing_workers():
+        step = TrainingStep(model, learning_rate, devices, compiled=compiled, workers=workers)
     writes = tensorboard is not None and (workers is None or workers.is_chief)
     events = EventWriter(tensorboard) if writes and tensorboard is not None else None
     stream = iter(blocks.dataset)
     for number in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
-        with workers.losing_workers() if workers is not None else nullcontext():
+        with losing_workers():
             cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
         seconds = time.perf_counter() - started
         step.copy_weights_to(model)
