@@ -49,7 +49,8 @@ class Run:
         dataset: The data set that it was trained on.
         history: The metrics of each epoch.
         settings: The hyperparameters ``epochs``, ``batch_size``, ``learning_rate`` and ``seed``,
-            the ``devices`` and, if there are several, the number of ``workers``.
+            the ``devices`` and, if there are several, the number of ``workers`` and of the
+            training images in the ``parts`` of each.
         weights_digest: The digest of the trained weights; see :func:`weights_digest`.
     """
 
@@ -151,6 +152,8 @@ def train(
     settings["devices"] = devices or ["cpu"]
     if workers is not None:
         settings["workers"] = workers.count
+        if share.sizes:
+            settings["parts"] = list(share.sizes)
         history = _start_like_chief(workers, model, identity, history, epochs)
     blocks = training_blocks(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
