@@ -102,10 +102,11 @@ def test_what_differs_is_named_on_every_worker(change: dict[str, Any], message: 
     calls = [arrive(addresses, index, **(change if index == 2 else {})) for index in range(3)]
 
     def arrive_last() -> Meeting:
-        time.sleep(0.5)  # so that all are there when it is compared
-        return calls[2]()
+        time.sleep(0.5)
+        return calls[1]()
 
-    for future in meet_all(*calls[:2], arrive_last):
+    # The second arrives after the chief has compared the third.
+    for future in meet_all(calls[0], arrive_last, calls[2]):
         with pytest.raises(InputError, match=rf"^worker 2 \({addresses[2]}\) {message}"):
             future.result()
 
