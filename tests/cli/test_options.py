@@ -44,7 +44,7 @@ def options_of(name: str) -> dict[str, click.Option]:
         ("--name", "evaluate serve predict status doctor bench"),
         ("--version", "evaluate predict status bench"),
         ("--label", "evaluate predict status bench"),
-        ("--timeout", "evaluate serve predict status bench"),
+        ("--timeout", "train evaluate serve predict status bench"),
         ("--header", "evaluate predict status bench"),
         ("--ca", "evaluate predict status bench"),
         ("--dataset", "train evaluate predict versions"),
