@@ -93,10 +93,11 @@ class TrainingStep:
         copy_weights(self._model, model)
 
     def _run(
-        self, images: tf.Tensor, labels: tf.Tensor, _size: tf.Tensor
+        self, images: tf.Tensor, labels: tf.Tensor, size: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        size = tf.cast(tf.shape(labels)[1], tf.float32)  # the same, as a constant for XLA
+
         def update(batch: tf.Tensor, cost: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            size = tf.cast(tf.shape(labels)[1], tf.float32)  # a constant for XLA
             gradients, *parts = self._gradients(images[batch], labels[batch], size)
             self._optimizer.apply(gradients, self._model.trainable_variables)
             return batch + 1, cost + parts[0], hits + parts[1]

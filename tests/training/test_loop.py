@@ -315,16 +315,26 @@ import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
 import numpy as np
 from kmnist import build_model, load_dataset, train
 dataset = load_dataset(sys.argv[1], validation_size=5)  # 495 images: the last batch is odd
-weights = []
-for devices in ([], ["CPU:0", "CPU:1"]):
-    model = build_model()
-    train(model, dataset, epochs=2, batch_size=90, devices=devices)
-    weights.append(model.get_weights())
-assert all(np.allclose(*pair, atol=1e-5) for pair in zip(*weights, strict=True))
-assert not all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
+
+def limited():
+    limits = {"kernel_constraint": keras.constraints.MaxNorm(0.05), "kernel_regularizer": "l2"}
+    layers = build_model().layers[:-1]
+    layers.append(keras.layers.Dense(10, "softmax", kernel_initializer="zeros", **limits))
+    return keras.Sequential([keras.Input((28, 28), dtype="uint8"), *layers])
+
+for build in (build_model, limited):
+    weights = []
+    for devices in ([], ["CPU:0", "CPU:1"]):
+        model = build()
+        train(model, dataset, epochs=2, batch_size=90, devices=devices)
+        weights.append(model.get_weights())
+    assert all(np.allclose(*pair, atol=1e-5) for pair in zip(*weights, strict=True))
+    assert not all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
+assert np.linalg.norm(weights[0][0], axis=0).max() > 0.0499, "the limit is not reached"
 print("same update")
 """
 
