@@ -7,6 +7,7 @@ import click
 
 from kmnist.cli._base import Group
 from kmnist.cli._client import ask, labelled_version
+from kmnist.cli._data import load_data
 from kmnist.cli._options import dataset_options, json_option, models_option
 from kmnist.cli._output import print_table, show_result
 
@@ -66,7 +67,13 @@ def list_(models: Path, as_json: bool) -> None:
 @dataset_options
 @json_option
 def compare(
-    first: str, second: str, models: Path, dataset: str, data_dir: Path | None, as_json: bool
+    first: str,
+    second: str,
+    models: Path,
+    dataset: str,
+    data_dir: Path | None,
+    grey: bool,
+    as_json: bool,
 ) -> None:
     """Compare two versions on the test split, before a promotion.
 
@@ -76,11 +83,10 @@ def compare(
     """
     import numpy as np
 
-    from kmnist.data import load_dataset
     from kmnist.metrics import Comparison
 
     versions = [_version(models, name) for name in (first, second)]
-    data = load_dataset(dataset, validation_size=0, data_dir=data_dir)
+    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
     names, labels = data.class_names, data.test.labels
     if not len(labels):
         raise click.UsageError(f"the data set {data.name} has no test images; expected some")
