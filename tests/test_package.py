@@ -44,7 +44,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_the_client_loads_neither_tensorflow_nor_keras() -> None:
-    assert not loaded_after("from kmnist import Client, AsyncClient") & {
+    assert not loaded_after("from kmnist import AsyncClient, Client, predict_stream") & {
         "tensorflow", "keras", "matplotlib", "tensorflow_datasets",
     }  # fmt: skip
 

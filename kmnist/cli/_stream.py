@@ -53,17 +53,19 @@ def predict_into_file(
         open_output(
             path, has_paths=images.folder is not None, resume=resume, overwrite=overwrite
         ) as output,
-        _saying_how_to_go_on(output),
         _open_version(models_or_server, **client_arguments) as (client, version),
     ):
         output.start(images, version)
         first = output.progress.rows
         started = time.perf_counter()
-        with PredictionProgress(images.total, first, quiet=as_json) as progress:
+        with (
+            _saying_how_to_go_on(output),
+            PredictionProgress(images.total, first, quiet=as_json) as progress,
+        ):
             for batch in predict_source(images, client):
                 output.write(batch)
                 progress.update(output.progress.rows)
-        output.complete()
+            output.complete()
         seconds = time.perf_counter() - started
         result = {
             "output": str(path),

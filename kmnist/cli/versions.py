@@ -7,7 +7,6 @@ import click
 
 from kmnist.cli._base import Group
 from kmnist.cli._client import ask, labelled_version
-from kmnist.cli._data import load_data
 from kmnist.cli._options import dataset_options, json_option, models_option
 from kmnist.cli._output import print_table, show_result
 
@@ -83,6 +82,7 @@ def compare(
     """
     import numpy as np
 
+    from kmnist.cli._data import load_data
     from kmnist.metrics import Comparison
 
     versions = [_version(models, name) for name in (first, second)]

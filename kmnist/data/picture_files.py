@@ -233,6 +233,7 @@ def _decoders(height: int, width: int) -> tuple[Callable[[Any], Any], Callable[[
             lambda content: tf.ensure_shape(decode(content)[..., 0], (height, width)),
             contents,
             fn_output_signature=image,
+            parallel_iterations=1,  # the batches are decoded in parallel
         )
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)

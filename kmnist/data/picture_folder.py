@@ -112,7 +112,7 @@ def read_picture_folder(
             raise OSError("labels of IDX files are below 256")  # noqa: TRY301 - as a full disk
         _store(home, listing.fingerprint, dataset)
     except OSError as error:
-        note = f"not kept for the next time in {home}: {error.strerror or error}"
+        note = f"not kept for the next time in {home} ({error.strerror or error})"
         return replace(dataset, notes=(*dataset.notes, note))
     return dataset
 

@@ -220,7 +220,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise KmnistError(f"cannot write {path}: {error.strerror}") from None
+        raise KmnistError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 class _Lines(NamedTuple):

@@ -125,7 +125,7 @@ def open_source(source: SourceLike) -> Iterator[Source]:
     """Open a source; see :func:`kmnist.streaming.predict_stream`.
 
     Raises:
-        InputError: The source is none that can be read.
+        InputError: The source is of another kind, damaged or empty.
         MissingError: There is no such file or folder.
         OSError: It cannot be read.
     """
@@ -144,7 +144,9 @@ def open_source(source: SourceLike) -> Iterator[Source]:
         with _sorted_pictures(path) as (paths, count):
             yield _Pictures(paths, path, count)
     elif not path.exists():
-        raise MissingError(f"there is no {path}; expected a folder, an IDX file or an .npz file")
+        raise MissingError(
+            f"there is no file or folder {path}; expected a folder, IDX or .npz file"
+        )
     elif not path.is_file():
         raise InputError(f"{path} is not a regular file; expected a folder, IDX or .npz file")
     elif path.suffix == ".npz":

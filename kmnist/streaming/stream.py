@@ -72,13 +72,16 @@ def predict_stream(source: SourceLike, model: Client | str | os.PathLike[str]) -
         MissingError: The file or folder does not exist.
         ClientError: A request failed.
 
-    Example:
-        >>> for batch in predict_stream("digits", "models/kmnist/1"):
-        ...     for path, prediction in zip(batch.inputs, batch.predictions):
-        ...         print(path, prediction.class_name)
-        one.png 1
-        seven.png 7
+    Example::
+
+        for batch in predict_stream("digits", "models/kmnist/1"):
+            for path, prediction in zip(batch.inputs, batch.predictions):
+                print(path, prediction.class_name)
     """
+    if not isinstance(model, (Client, str, os.PathLike)):
+        raise InputError(
+            f"received {type(model).__name__} as a model; expected a Client or a version folder"
+        )
     with ExitStack() as opened:
         if not isinstance(model, Client):
             model = opened.enter_context(_load(Path(model)))
@@ -100,7 +103,7 @@ def predict_source(source: Source, client: Client) -> Iterator[Batch]:
             yield pending.popleft().result()
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        # At most: a request to a server that is down is repeated until its client is closed.
+        # With a limit: a request to a server that is down is repeated until its client is closed.
         wait([each for each in pending if not each.cancelled()], timeout=_LAST_SECONDS)
 
 

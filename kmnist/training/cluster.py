@@ -178,7 +178,10 @@ def meet(
             reason = (
                 error if isinstance(error, KmnistError) else f"{cluster.name(0)} was interrupted"
             )
-            _tell(peers.values(), {"error": str(reason), "input": isinstance(error, InputError)})
+            answer = {"error": str(reason), "input": isinstance(error, InputError)}
+            _tell(peers.values(), answer)
+            if isinstance(error, InputError):
+                _refuse(listener, len(cluster.workers) - 1 - len(peers), answer)
             for peer in peers.values():
                 peer.close()
             raise
@@ -286,6 +289,17 @@ def _gather(
         if doubled:
             raise InputError(message)
         _compare(cluster, index, facts, theirs)
+
+
+def _refuse(listener: socket.socket, count: int, answer: dict[str, Any]) -> None:
+    """Give the answer to ``count`` workers that arrive within a few seconds."""
+    deadline = time.monotonic() + _SILENCE
+    while count and (remaining := deadline - time.monotonic()) > 0:
+        if select.select([listener], [], [], remaining)[0]:
+            with listener.accept()[0] as peer, suppress(OSError, ValueError):
+                _receive(peer, time.monotonic() + _MESSAGE_TIMEOUT)
+                _tell([peer], answer)
+                count -= 1
 
 
 def _compare(

@@ -52,7 +52,8 @@ class Run:
         dataset: The data set that it was trained on.
         history: The metrics of each epoch.
         settings: The hyperparameters ``epochs``, ``batch_size``, ``learning_rate`` and ``seed``,
-            the ``devices`` and, if there are several, the number of ``workers``.
+            the ``devices`` and, if there are several, the number of ``workers`` and of the
+            training images in the ``parts`` of each.
         weights_digest: The digest of the trained weights; see :func:`weights_digest`.
     """
 
@@ -181,18 +182,22 @@ def train(
     settings["devices"] = devices or ["cpu"]
     if workers is not None:
         settings["workers"] = workers.count
+        if share.sizes:
+            settings["parts"] = list(share.sizes)
         history = _start_like_chief(workers, model, best, identity, history, epochs)
     blocks = training_blocks(
         dataset.train, batch_size, seed=seed, first_epoch=len(history), epochs=epochs, share=share
     )
     compiled = blocks.steps >= _STEPS_WORTH_COMPILING and _is_dense(model)
-    step = TrainingStep(classifier, learning_rate, devices, compiled=compiled, workers=workers)
+    losing_workers = nullcontext if workers is None else workers.losing_workers
+    with losing_workers():
+        step = TrainingStep(classifier, learning_rate, devices, compiled=compiled, workers=workers)
     writes = tensorboard is not None and (workers is None or workers.is_chief)
     events = EventWriter(tensorboard) if writes and tensorboard is not None else None
     stream = iter(blocks.dataset)
     for number in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
-        with workers.losing_workers() if workers is not None else nullcontext():
+        with losing_workers():
             cost, hits = _run_epoch(step, blocks, stream, on_block and partial(on_block, number))
         seconds = time.perf_counter() - started
         step.copy_weights_to(classifier)

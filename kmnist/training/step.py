@@ -123,7 +123,8 @@ class TrainingStep:
             start = 0
             for variable in variables:
                 stop = start + variable.shape.num_elements()
-                step = partial(_descend, rate=self._rate, part=slice(start, stop))
+                part, limit = slice(start, stop), variable.constraint
+                step = partial(_descend, rate=self._rate, part=part, limit=limit)
                 extended.update(variable.value, step, args=(packed,))
                 start = stop
             figures = self._strategy.experimental_local_results(packed)[0][start:]
@@ -158,9 +159,13 @@ class TrainingStep:
         return gradients, cost, tf.reduce_sum(tf.cast(predicted == labels, tf.int32))
 
 
-def _descend(variable: tf.Variable, packed: tf.Tensor, *, rate: float, part: slice) -> None:
-    """Subtract ``rate`` times a part of the packed gradients."""
+def _descend(
+    variable: tf.Variable, packed: tf.Tensor, *, rate: float, part: slice, limit: Any
+) -> None:
+    """Subtract ``rate`` times a part of the packed gradients; apply the constraint, if any."""
     variable.assign_sub(tf.reshape(packed[part], variable.shape) * rate)
+    if limit is not None:
+        variable.assign(limit(variable))
 
 
 class _TransposedDense(keras.layers.Layer):  # type: ignore[misc]

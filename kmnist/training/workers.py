@@ -115,9 +115,9 @@ class Workers:
         try:
             yield
         except _LOST as error:
-            found = re.search(r"/job:worker/(?:replica:0/)?task:([0-9]+)", str(error))
-            lost = int(found[1]) if found else self.index
-            name = self.cluster.name(lost) if lost != self.index < self.count else "another worker"
+            found = re.findall(r"/job:worker/(?:replica:0/)?task:([0-9]+)", str(error))
+            others = [int(task) for task in found if int(task) != self.index]
+            name = self.cluster.name(others[0]) if others else "another worker"
             raise KmnistError(
                 f"lost {name}: it ended, froze or cannot be reached; read what it wrote last, and "
                 "start all workers again"

@@ -105,7 +105,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 def test_an_interrupted_run_goes_on(
-    served: Server, source: Path, tmp_path: Path, interrupted: pytest.MonkeyPatch
+    served: Server, source: Path, tiny: Path, tmp_path: Path, interrupted: pytest.MonkeyPatch
 ) -> None:
     output, whole = tmp_path / "a.csv", tmp_path / "whole.csv"
     command = ("--input", source, "--server", served.grpc_url, "--output")
@@ -116,6 +116,9 @@ def test_an_interrupted_run_goes_on(
     refused = predict(*command, output)
     assert refused.exit_code == 2
     assert "is left of a run that did not end; resume or overwrite it" in refused.stderr
+    other = predict("--input", tiny / "t10k-images-idx3-ubyte.gz", *command[2:], output, "--resume")
+    assert other.exit_code == 2
+    assert other.stderr.endswith("start again and overwrite the output\n")
     done = predict(*command, output, "--resume", "--json")
     assert json.loads(done.stdout)["resumed_from"] == 3000
     predict(*command, whole)
@@ -196,7 +199,7 @@ def test_a_server_that_stays_away_leaves_a_run_that_can_go_on(
         ("--resume a.png", 2, "expected --input and --output"),
         ("--input a --output a.csv --resume --overwrite", 2, "at most one of --resume and"),
         ("--input a --output a.csv a.png", 2, "neither pictures nor --random"),
-        ("--input no-such --output a.csv", 2, "there is no no-such"),
+        ("--input no-such --output a.csv", 2, "there is no file or folder no-such"),
         ("--input a.idx --output a.txt", 2, "expected a name in .csv, .jsonl, .parquet"),
         ("--input a.idx --output no/a.csv", 2, "there is no folder"),
         ("--input a.idx --output a.csv --server grpc://127.0.0.1:1", 1, "Connection refused"),

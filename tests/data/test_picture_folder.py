@@ -124,7 +124,7 @@ def test_an_interrupted_write_leaves_nothing(
 def test_without_a_place_to_keep_it_the_data_set_is_read(pictures: Path) -> None:
     pictures.with_name("pictures.idx").touch()
     (note,) = read_picture_folder(pictures).notes
-    assert note == f"not kept for the next time in {pictures}.idx: File exists"
+    assert note == f"not kept for the next time in {pictures}.idx (File exists)"
 
 
 def test_a_single_folder_is_split_by_the_content_of_its_files(single: Path) -> None:

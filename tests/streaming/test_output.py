@@ -212,6 +212,27 @@ def test_another_input_or_version_is_not_continued(
         predict(source, path, client, resume=True)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_pictures_go_on_where_a_run_ended(suffix: str, client: Client, tmp_path: Path) -> None:
+    folder, path, whole = tmp_path / "a", tmp_path / f"a{suffix}", tmp_path / f"whole{suffix}"
+    folder.mkdir()
+    for number in range(100):
+        content = "no such" if number % 9 == 5 else str(number % 10)
+        (folder / f"{number:03}.png").write_text(content)
+    names = [str(each) for each in sorted(folder.iterdir())]
+    for source in (folder, names):
+        predict(source, whole, client, overwrite=True)
+        stop_after(path, source, client, 2)
+        predict(source, path, client, resume=True)
+        assert path.read_bytes() == whole.read_bytes()
+        assert [bool(row.get("error")) for row in rows(path)].count(True) == 11
+        path.unlink()
+    stop_after(path, folder, client, 2)
+    (folder / "0000.png").write_text("a name before those that are written")
+    with pytest.raises(InputError, match="another input, or it was changed"):
+        predict(folder, path, client, resume=True)
+
+
 def test_a_journal_that_does_not_fit_is_refused(
     client: Client, tmp_path: Path, images: NDArray[np.uint8]
 ) -> None:

@@ -115,7 +115,7 @@ def test_an_npz_file_has_one_array_of_images(images: NDArray[np.uint8], tmp_path
 
 
 def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="expected a folder, an IDX file or"):
+    with pytest.raises(MissingError, match=r"there is no file or folder .*no-such"):
         chunks(tmp_path / "no-such")
     with pytest.raises(InputError, match="has no pictures"):
         chunks(tmp_path)

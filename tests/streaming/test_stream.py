@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from kmnist import predict_stream
-from kmnist.client import Client, InvalidInputError, NotReachableError
+from kmnist.client import AsyncClient, Client, InvalidInputError, NotReachableError
 from kmnist.client.testing import FakeTransport
+from kmnist.errors import InputError
 from kmnist.pictures.limits import MAX_BYTES
 from kmnist.streaming.stream import MAX_PICTURE_BYTES
 from tests.streaming.conftest import answer
@@ -118,5 +119,11 @@ def test_a_version_folder_is_loaded(models: Path, tiny: Path) -> None:
     (batch,) = predict_stream(source, models / "1")
     assert len(batch) == 200
     assert not batch.errors
-    with pytest.raises(ValueError, match="expected a version folder"):
+    with pytest.raises(InputError, match="expected a version folder"):
         list(predict_stream(source, models))
+
+
+def test_an_asyncio_client_is_refused(tiny: Path) -> None:
+    model: Any = AsyncClient()
+    with pytest.raises(InputError, match="received AsyncClient as a model; expected a Client"):
+        list(predict_stream(tiny, model))

@@ -100,9 +100,13 @@ def test_all_workers_get_the_parts_of_all() -> None:
 def test_what_differs_is_named_on_every_worker(change: dict[str, Any], message: str) -> None:
     addresses = free_addresses(3)
     calls = [arrive(addresses, index, **(change if index == 2 else {})) for index in range(3)]
-    # The third comes last: all are there when it is compared.
-    calls[2] = lambda last=calls[2]: (time.sleep(0.5), last())[1]
-    for future in meet_all(*calls):
+
+    def arrive_last() -> Meeting:
+        time.sleep(0.5)
+        return calls[1]()
+
+    # The second arrives after the chief has compared the third.
+    for future in meet_all(calls[0], arrive_last, calls[2]):
         with pytest.raises(InputError, match=rf"^worker 2 \({addresses[2]}\) {message}"):
             future.result()
 
