@@ -103,7 +103,7 @@ def _open_version(
 @contextmanager
 def _saying_how_to_go_on(output: "Output") -> Iterator[None]:
     def advice() -> str:
-        return f"{output.progress.rows:,} images are written; go on with --resume"
+        return f"{output.progress.rows:,} images are written; continue with --resume"
 
     try:
         yield

@@ -52,7 +52,7 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Write a line for each image of --input into this .csv, .jsonl or .parquet file.",
 )
-@click.option("--resume", is_flag=True, help="Go on where a run was interrupted or killed.")
+@click.option("--resume", is_flag=True, help="Continue a run that was interrupted or killed.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @server_option()
 @models_option(default=None, envvar=None, help="Load a version from this folder instead.")

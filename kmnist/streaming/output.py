@@ -1,8 +1,8 @@
-"""Write a stream to CSV, JSON Lines or Parquet, so that a run that was killed can go on.
+"""Write a stream to CSV, JSON Lines or Parquet, so that a run that was killed can be resumed.
 
 The lines of ``FILE`` are written to ``FILE.partial``, which becomes ``FILE`` by one rename when it is
 complete. Every second ``FILE.journal`` records how far both the input and that file are complete. A
-run that goes on cuts ``FILE.partial`` to this length, so no line is lost or written twice. A Parquet
+resumed run cuts ``FILE.partial`` to this length, so no line is lost or written twice. A Parquet
 file cannot be continued: its rows are first written as a stream in Arrow's format, which is
 converted at the end.
 """
@@ -112,7 +112,7 @@ class Output:
             self.record()
 
     def record(self) -> None:
-        """Record the progress for a run that goes on.
+        """Record the progress for a run that resumes.
 
         Raises:
             KmnistError: It cannot be written.

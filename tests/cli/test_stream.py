@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on(
     command = ("--input", source, "--server", served.grpc_url, "--output")
     done = predict(*command, output)
     assert done.exit_code == 130
-    assert done.stderr == ("Error: interrupted; 3,000 images are written; go on with --resume\n")
+    assert done.stderr == ("Error: interrupted; 3,000 images are written; continue with --resume\n")
     interrupted.undo()
     refused = predict(*command, output)
     assert refused.exit_code == 2
@@ -185,7 +185,7 @@ def test_a_server_that_stays_away_leaves_a_run_that_can_go_on(
         done = predict(*command)
     assert done.exit_code == 1
     assert "Connection refused" in done.stderr
-    assert "images are written; go on with --resume" in done.stderr
+    assert "images are written; continue with --resume" in done.stderr
     assert done.stderr.count("\n") == 1
     assert predict(*command, "--resume").exit_code == 0
     assert len(lines(output)) == 20_000
