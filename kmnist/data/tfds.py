@@ -18,7 +18,7 @@ from kmnist.errors import ColourError, InputError, MissingError
 
 __all__ = ["read_tfds"]
 
-_INSTEAD: Final = "or use a folder of IDX files, or 'mnist', which needs no network"
+_INSTEAD: Final = "or use a folder of IDX files or pictures, or 'mnist', which needs no network"
 
 # In seconds; a network that drops packets gives no other sign.
 _CONNECT_TIMEOUT: Final = 10
