@@ -81,21 +81,11 @@ def test_a_bad_option_of_the_processes_is_their_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_processes_of_this_machine_train_and_resume(
-    tiny: Path, tmp_path: Path, number: int
-) -> None:
+def test_processes_of_this_machine_train_and_resume(tiny: Path, tmp_path: Path) -> None:
     def start(name: str, *more: str) -> "subprocess.Popen[str]":
-        arguments: list[str | Path] = [
-            "--workers",
-            "2",
-            "--dataset",
-            tiny,
-            "--validation-size",
-            "100",
-        ]
-        arguments += ["--epochs", "100", "--checkpoint", tmp_path / name]
-        arguments += ["--models", tmp_path / name / "kmnist"]
+        arguments: list[str | Path] = ["--workers", "2", "--dataset", tiny]
+        arguments += ["--validation-size", "100", "--epochs", "60"]
+        arguments += ["--checkpoint", tmp_path / name, "--models", tmp_path / name / "kmnist"]
         return subprocess.Popen(
             [sys.executable, "-m", "kmnist", "train", *map(str, arguments), "--json", *more],
             stdout=subprocess.PIPE,
@@ -106,23 +96,22 @@ def test_processes_of_this_machine_train_and_resume(
     whole = start("whole")
     stdout, stderr = whole.communicate()
     assert whole.returncode == 0, stderr
-    stopped = start("stopped")
-    while not (tmp_path / "stopped" / "checkpoint.npz").exists() and stopped.poll() is None:
-        time.sleep(0.05)
-    children = Path(f"/proc/{stopped.pid}/task/{stopped.pid}/children").read_text().split()
-    if number == signal.SIGKILL:
-        os.kill(int(children[1]), number)  # a worker; its launcher reports it
-    else:
-        stopped.send_signal(number)
-    error = stopped.communicate()[1]
-    assert stopped.returncode == (1 if number == signal.SIGKILL else 130), error
-    assert error.count("\n") == 1
-    expected = "worker 1 was ended by SIGKILL" if number == signal.SIGKILL else "--resume"
-    assert expected in error
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
-    resumed = start("stopped", "--resume")
-    assert (
-        json.loads(resumed.communicate()[0])["weights_sha256"]
-        == (json.loads(stdout)["weights_sha256"])
-    )
+    state = tmp_path / "stopped" / "checkpoint.npz"
+    for number, code, message in (
+        (signal.SIGKILL, 1, "worker 1 was ended by SIGKILL"),  # of a worker
+        (signal.SIGTERM, 130, "of 60; continue with: --checkpoint"),  # of the command
+    ):
+        saved = state.stat().st_mtime_ns if state.exists() else None
+        stopped = start("stopped", *["--resume"] * (saved is not None))
+        while stopped.poll() is None and (not state.exists() or state.stat().st_mtime_ns == saved):
+            time.sleep(0.05)
+        children = Path(f"/proc/{stopped.pid}/task/{stopped.pid}/children").read_text().split()
+        os.kill(int(children[1]) if number == signal.SIGKILL else stopped.pid, number)
+        error = stopped.communicate()[1]
+        assert stopped.returncode == code, error
+        assert message in error
+        assert error.count("\n") == 1
+        assert not any(Path(f"/proc/{child}").exists() for child in children)
+    resumed = start("stopped", "--resume").communicate()[0]
+    assert json.loads(resumed)["weights_sha256"] == json.loads(stdout)["weights_sha256"]
     assert [path.name for path in (tmp_path / "stopped" / "kmnist").iterdir()] == ["1"]
