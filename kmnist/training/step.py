@@ -110,9 +110,11 @@ class TrainingStep:
         variables = self._model.trainable_variables
 
         def pack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            share = slice(replica % self._replicas, None, self._replicas)
-            gradients, cost, hits = self._gradients(images[share], labels[share], size)
+            if self._replicas > 1:
+                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+                share = slice(replica % self._replicas, None, self._replicas)
+                images, labels = images[share], labels[share]
+            gradients, cost, hits = self._gradients(images, labels, size)
             flat = [tf.reshape(gradient, [-1]) for gradient in gradients]
             return tf.concat([*flat, [cost, tf.cast(hits, tf.float32)]], axis=0)
 
