@@ -168,7 +168,8 @@ def command(
         if settings["tensorboard"] is not None:
             settings["tensorboard"].mkdir(parents=True, exist_ok=True)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
-    from kmnist import build_model, evaluate, export_model, train
+    from kmnist import build_model, evaluate, train
+    from kmnist.export.saved_model import export_evaluated
     from kmnist.training.devices import choose_device
 
     progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
@@ -219,7 +220,7 @@ def command(
             "(--min-accuracy); nothing was published; train longer, or correct the data"
         )
     if writes:
-        folder = export_model(model, data, models, run=run, formats=formats)
+        folder = export_evaluated(model, data, evaluation, models, run=run, formats=formats)
         if label is not None:
             _label(folder, label)
         progress.exported(run, evaluation, folder, label)

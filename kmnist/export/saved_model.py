@@ -23,6 +23,7 @@ from kmnist.export.model_card import model_card
 from kmnist.export.plots import drawing_plots
 from kmnist.export.readme import readme
 from kmnist.export.signatures import ServingSignature, serving_signatures
+from kmnist.metrics import Evaluation
 from kmnist.pictures import background_tone, ink_extent
 from kmnist.protocol.warmup import read_warmup, write_warmup
 from kmnist.training.classifier import classifier_for, pixel_weights
@@ -30,7 +31,7 @@ from kmnist.training.evaluation import evaluate
 from kmnist.training.loop import Run, weights_digest
 from kmnist.versions import check_writable, ensure_model_config, publish, stage, write_manifest
 
-__all__ = ["export_model"]
+__all__ = ["export_evaluated", "export_model"]
 
 # The number of training images that the exported signatures are verified with.
 _SAMPLES: Final = 20
@@ -85,6 +86,34 @@ def export_model(
         >>> export_model(model, dataset, "models/kmnist", run=run)
         PosixPath('models/kmnist/1')
     """
+    return export_evaluated(model, dataset, None, base, run=run, formats=formats)
+
+
+def export_evaluated(
+    model: keras.Model,
+    dataset: Dataset,
+    evaluation: Evaluation | None,
+    base: str | os.PathLike[str],
+    *,
+    run: Run | None = None,
+    formats: Collection[str] = (),
+) -> Path:
+    """Export a model as :func:`export_model` does, without evaluating it again.
+
+    Args:
+        model: The model.
+        dataset: The data set.
+        evaluation: The evaluation of the model on the test split; None to evaluate it.
+        base: The folder of versions.
+        run: The training run.
+        formats: Further formats.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        KmnistError: As for :func:`export_model`.
+    """
     check_writable(base)
     check_formats(formats)
     base = Path(base)
@@ -99,7 +128,8 @@ def export_model(
             "received a run of another model or data set, or of other weights of the model; expected "
             "the run that trained it last; leave it out"
         )
-    evaluation = evaluate(classifier, dataset.test)
+    if evaluation is None:
+        evaluation = evaluate(classifier, dataset.test)
     samples = np.ascontiguousarray(dataset.train.images[:_SAMPLES])
     kernel = pixel_weights(model)
     extent = ink_extent(dataset.train.images)

@@ -144,11 +144,11 @@ def test_a_server_that_comes_back_in_the_middle_loses_nothing(
         back.append(Server(base, grpc_port=port, rest_port=0))
         back[0].start()
 
-    restarting = threading.Thread(target=restart)
+    restarting, first_request = threading.Thread(target=restart), threading.Lock()
     ask = Client.predict
 
     def predict_and_restart(self: Client, images: NDArray[np.uint8]) -> Any:
-        if not restarting.ident:
+        if first_request.acquire(blocking=False):
             restarting.start()
         return ask(self, images)
 

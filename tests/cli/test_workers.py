@@ -73,7 +73,7 @@ def test_contradictory_options_are_bad_usage_in_one_line(
 
 def test_a_bad_option_of_the_processes_is_their_error(tmp_path: Path) -> None:
     # Each of them fails at once, without TensorFlow.
-    with pytest.raises(InputError, match=r"^there is no folder /nowhere"):
+    with pytest.raises(InputError, match=r"^there is no folder or file /nowhere"):
         run_workers(2, ["--dataset", "/nowhere", "--models", str(tmp_path / "kmnist")])
     with pytest.raises(InputError, match="No such option"):
         run_workers(2, ["--no-such-option"])

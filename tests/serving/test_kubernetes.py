@@ -253,7 +253,7 @@ def test_kserve_serves_the_same_volume() -> None:
 
 def test_an_image_can_take_the_place_of_the_volume() -> None:
     recipes = (FOLDER.parents[1] / "docs" / "recipes.md").read_text("utf-8")
-    [block] = re.findall(r"^```yaml\n(.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
+    [block] = re.findall(r"^```yaml\n(- name: .*?)^```$", recipes, re.DOTALL | re.MULTILINE)
     [volume] = yaml.safe_load(block)
     deployment = copy.deepcopy(OBJECTS["Deployment kmnist"])
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
