@@ -169,7 +169,7 @@ def command(
             settings["tensorboard"].mkdir(parents=True, exist_ok=True)
     data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
     from kmnist import build_model, evaluate, train
-    from kmnist.export.saved_model import export_evaluated
+    from kmnist.export.saved_model import export_evaluated, prepare_export
     from kmnist.training.devices import choose_device
 
     progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
@@ -196,7 +196,9 @@ def command(
     progress.begin(data, place)
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
     try:
-        with progress.training():
+        with ThreadPoolExecutor(1) as pool, progress.training():
+            if writes:
+                pool.submit(prepare_export, data)  # an error is repeated by the export itself
             run = train(
                 model,
                 data,

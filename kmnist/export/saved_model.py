@@ -22,7 +22,7 @@ from kmnist.export.formats import check_formats, write_keras, write_tflite
 from kmnist.export.model_card import model_card
 from kmnist.export.plots import drawing_plots
 from kmnist.export.readme import readme
-from kmnist.export.signatures import ServingSignature, serving_signatures
+from kmnist.export.signatures import ServingSignature, reading_graph, serving_signatures
 from kmnist.metrics import Evaluation
 from kmnist.pictures import background_tone, ink_extent
 from kmnist.protocol.warmup import read_warmup, write_warmup
@@ -31,7 +31,7 @@ from kmnist.training.evaluation import evaluate
 from kmnist.training.loop import Run, weights_digest
 from kmnist.versions import check_writable, ensure_model_config, publish, stage, write_manifest
 
-__all__ = ["export_evaluated", "export_model"]
+__all__ = ["export_evaluated", "export_model", "prepare_export"]
 
 # The number of training images that the exported signatures are verified with.
 _SAMPLES: Final = 20
@@ -172,6 +172,12 @@ def export_evaluated(
     except (KmnistError, OSError) as error:
         raise KmnistError(f"published {published}, but {error}") from None
     return published
+
+
+def prepare_export(dataset: Dataset) -> None:
+    """Trace what :func:`export_model` needs besides the model, for example beside the training."""
+    images = dataset.train.images
+    reading_graph(dataset.image_shape, ink_extent(images), background_tone(images))
 
 
 def _write_saved_model(

@@ -26,6 +26,7 @@ input; otherwise a server that batches requests could not split the answers.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import keras
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 
 from kmnist.pictures import read_pictures
 
-__all__ = ["Answers", "ServingSignature", "serving_signatures"]
+__all__ = ["Answers", "ServingSignature", "reading_graph", "serving_signatures"]
 
 # Signature → output → values.
 Answers: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -60,6 +61,20 @@ class ServingSignature:
     function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
     sample: NDArray[Any]
     expected: Callable[[Answers], Mapping[str, Any]]
+
+
+@lru_cache(maxsize=4)
+def reading_graph(
+    image_shape: tuple[int, int], extent: float | None, background: float | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Trace :func:`kmnist.pictures.read_pictures`, which takes half a second the first time."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def read(pictures: tf.Tensor) -> tf.Tensor:
+        return read_pictures(pictures, image_shape, extent=extent, background=background)
+
+    traced: Callable[[tf.Tensor], tf.Tensor] = read.get_concrete_function()
+    return traced
 
 
 def serving_signatures(
@@ -112,12 +127,8 @@ def serving_signatures(
         values = tf.io.decode_raw(pixels, tf.uint8, fixed_length=height * width)
         return images(tf.reshape(values, (-1, height, width)))
 
-    # `pictures` and `explain` share one graph function, so it is traced and stored only once.
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def trace(pictures: tf.Tensor) -> tf.Tensor:
-        return read_pictures(pictures, (height, width), extent=extent, background=background)
-
-    read = trace.get_concrete_function()
+    # `pictures` and `explain` share one graph, so it is traced and stored only once.
+    read = reading_graph((height, width), extent, background)
 
     def pictures(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
         return images(read(tf.ensure_shape(pictures, (None,))))
