@@ -178,7 +178,7 @@ def test_a_port_that_is_taken_is_reported_at_once() -> None:
 
 def test_strangers_and_a_worker_that_starts_again_do_not_disturb() -> None:
     threads = threading.active_count()
-    addresses = free_addresses(2)
+    addresses, gone = free_addresses(3), threading.Event()
     host, port = addresses[0].split(":")
     hello = {"index": 1, "part": {}, "facts": {"list of workers": list(addresses), **FACTS}}
 
@@ -197,8 +197,13 @@ def test_strangers_and_a_worker_that_starts_again_do_not_disturb() -> None:
                     time.sleep(0.01)
             with stranger:
                 stranger.sendall(message)
+        gone.set()
         return arrive(addresses, 1)()
 
-    for future in meet_all(arrive(addresses, 0), knock):
-        assert future.result().parts == [{"train": 0}, {"train": 1}]
+    def follow() -> Meeting:
+        gone.wait()
+        return arrive(addresses, 2)()
+
+    for future in meet_all(arrive(addresses, 0), knock, follow):
+        assert future.result().parts == [{"train": 0}, {"train": 1}, {"train": 2}]
     assert threading.active_count() <= threads
