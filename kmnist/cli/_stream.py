@@ -124,7 +124,7 @@ def _lines_of_stdin() -> Iterator[str]:
 def _print(result: dict[str, Any]) -> None:
     broken = f", {result['broken']:,} of them broken" if result["broken"] else ""
     click.echo(
-        f"wrote {result['output']}: {result['images']:,} images{broken}; "
+        f"wrote {result['output']}: {result['images']:,} image{'s' * (result['images'] != 1)}{broken}; "
         f"{result['images_per_second']:,.0f} images/s"
     )
 
