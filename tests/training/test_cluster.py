@@ -120,23 +120,23 @@ def test_a_worker_of_a_longer_list_is_one_too_many() -> None:
 
 def test_two_workers_with_one_index_are_rejected() -> None:
     addresses = free_addresses(3)
-    elsewhere = (addresses[0], free_addresses(1)[0], addresses[2])
     chief = socket.create_server(("127.0.0.1", 0))  # keeps the two from taking one port
     with chief:
         futures = meet_all(
             arrive(addresses, 0),
             arrive(addresses, 1),
             # The same index on another machine, which has the port as well.
-            lambda: _arrive_from(elsewhere, addresses),
+            lambda: _arrive_from_elsewhere(addresses),
         )
     for future in futures:
         with pytest.raises(InputError, match="two workers with the index 1; expected one"):
             future.result()
 
 
-def _arrive_from(own: tuple[str, ...], addresses: tuple[str, ...]) -> Meeting:
+def _arrive_from_elsewhere(addresses: tuple[str, ...]) -> Meeting:
     time.sleep(0.5)
-    cluster = Cluster(own, 1)
+    # The port is free until another process takes it, so it is chosen last.
+    cluster = Cluster((addresses[0], *free_addresses(1), addresses[2]), 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FACTS, "list of workers", list(addresses))
         return meet(cluster, {**FACTS}, {"train": 1}, timeout=10)
