@@ -49,7 +49,8 @@ def _is_open(port: int) -> bool:
 
 def _is_model_server(url: str, model: str) -> bool:
     try:
-        with Client(url, model=model, timeout=3, retries=0) as client:
+        # A server on a busy machine may take seconds, or drop its first connection.
+        with Client(url, model=model, timeout=10, retries=3) as client:
             client.status()
     except (BadAnswerError, DeadlineExceededError, NotReachableError):
         return False
