@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kmnist.client import Client
+from kmnist.client import Client, Predictions
 from kmnist.data.idx import write_idx
 from kmnist.errors import InputError, KmnistError
 from kmnist.streaming.output import is_complete, open_output
 from kmnist.streaming.sources import SourceLike, open_source
-from kmnist.streaming.stream import predict_source
+from kmnist.streaming.stream import Batch, predict_source
 
 SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
 
@@ -30,11 +30,11 @@ SLOW: Final = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from kmnist.client import Client
+from kmnist.client import Client, Predictions
 from kmnist.client.testing import FakeTransport
 from kmnist.streaming.output import open_output
 from kmnist.streaming.sources import open_source
-from kmnist.streaming.stream import predict_source
+from kmnist.streaming.stream import Batch, predict_source
 
 def answer(values):
     time.sleep(0.02)
@@ -95,6 +95,33 @@ def test_every_image_has_a_line(
     }
     assert {float(row["probability"]) for row in found} == {1.0}
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("first", [0, 1, 99, 998, 999_997, 999_999_998])
+def test_a_line_is_what_a_plain_formatter_writes(suffix: str, first: int, tmp_path: Path) -> None:
+    class_ids = np.array([3, 0, 1, 0])
+    probabilities = np.zeros((4, 4), np.float32)
+    probabilities[range(4), class_ids] = chosen = np.array(
+        [1, 0.5, 0.0123456, 0.9999996], np.float32
+    )
+    names = np.array(["zero", 'a "quoted", one', "ü", "three"])[class_ids]
+    batch = Batch(range(first, first + 4), Predictions(class_ids, names, probabilities), {}, "")
+    path = tmp_path / f"out{suffix}"
+    with open_output(path, has_paths=False) as output:
+        output.write(batch)
+        output.complete()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line, index, class_id, name, probability in zip(
+        lines, batch.inputs, class_ids, names, chosen, strict=True
+    ):
+        quoted = '"a ""quoted"", one"' if "quoted" in name else name
+        assert line == (
+            f"{index},{class_id},{quoted},{probability:.6f},"
+            if suffix == ".csv"
+            else f'{{"input": {index}, "class_id": {class_id}, "class_name": {json.dumps(name)}, '
+            f'"probability": {probability:.6f}}}'
+        )
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
