@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.datasets import write_copies
 from benchmarks.harness import ROOT, Options, memory, run, table
-from kmnist.training.cluster import Cluster, free_addresses
+from kmnist.training.cluster import Cluster, free_addresses, own_cores
 
 COLUMNS: Final = "batch | workers | an epoch, s | all-reduces, s | compute, s | the epoch takes"
 LEARNING: Final = "batch | learning rate | test accuracy after 15 epochs"
@@ -30,7 +30,6 @@ def measure(options: Options) -> str:
     batches = (1_000,) if options.quick else (100, 1_000, 10_000)
     rows, weights = [], {}
     for batch in batches:
-        alone: list[float] = []
         for count in counts:
             results = _train(count, batch=batch, epochs=1 + options.rounds)
             digests = {result["digest"] for result in results}
@@ -38,11 +37,11 @@ def measure(options: Options) -> str:
                 raise RuntimeError(f"{count} workers ended with different weights")
             epoch = median(results[0]["epochs"][1:])
             weights[batch, count] = np.array(results[0]["weights"])
-            if count == 1:
-                alone = [epoch]
             reduces = results[0]["all_reduce"] * -(-55_000 // batch)
+            [share] = _train(1, batch=batch // count, epochs=1 + options.rounds, share=count)
             # Workers on fewer cores than they are take turns.
-            compute = alone[0] / min(count, len(os.sched_getaffinity(0)))
+            turns = max(1.0, count / len(os.sched_getaffinity(0)))
+            compute = median(share["epochs"][1:]) * turns
             ratio = epoch / (reduces + compute)
             figures = (f"{epoch:.3f}", f"{reduces:.3f}", f"{compute:.3f}", f"{ratio:.2f}")
             rows.append((f"{batch:,}", str(count), *figures))
@@ -51,9 +50,10 @@ def measure(options: Options) -> str:
     )
     return (
         "## Workers\n\nEpochs of MNIST's 55,000 images by processes of this machine that TensorFlow "
-        "connects over the loopback device, without validation, beside a floor: the bare "
-        "all-reduces of 7,852 floats, and one worker's share of the compute, measured with one "
-        "worker. The last column is the epoch over the sum of both.\n\n"
+        "connects over the loopback device, each on its share of the processor's cores, without "
+        "validation, beside a floor: the bare all-reduces of 7,852 floats, and one worker's share "
+        "of the images on its share of the cores, trained alone. The last column is the epoch over "
+        "the sum of both.\n\n"
         f"{table(rows, COLUMNS)}\nThe weights differ from those of one worker by at most "
         f"{difference:.1e}.\n\nA larger batch needs fewer all-reduces, and a larger learning "
         f"rate:\n\n{table(_rates(options), LEARNING)}\n{_memory(options)}"
@@ -83,14 +83,20 @@ def _memory(options: Options) -> str:
     )
 
 
-def _train(count: int, *, batch: int, epochs: int, data: str = "") -> list[dict[str, Any]]:
-    """Train in ``count`` processes; return what each prints."""
+def _train(
+    count: int, *, batch: int, epochs: int, data: str = "", share: int = 1
+) -> list[dict[str, Any]]:
+    """Train in ``count`` processes; return what each prints.
+
+    With ``share``, the process trains the images of one of so many workers, on its cores.
+    """
     addresses = free_addresses(count)
     processes = []
     for index in range(count):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": addresses}, "task": task})
         arguments = ["--batch", str(batch), "--epochs", str(epochs), "--data", data]
+        arguments += ["--share", str(share)]
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.workers", *arguments],
@@ -99,6 +105,7 @@ def _train(count: int, *, batch: int, epochs: int, data: str = "") -> list[dict[
                 env={**os.environ, "TF_CONFIG": config if count > 1 else ""},
             )
         )
+        os.sched_setaffinity(processes[-1].pid, own_cores(index, max(count, share)))
     try:
         # The lines are longer than a pipe holds, but are printed after the last all-reduce.
         return [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
@@ -114,6 +121,7 @@ def work() -> dict[str, Any]:
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--data", default="")
+    parser.add_argument("--share", type=int, default=1)
     arguments = parser.parse_args()
     from dataclasses import replace
 
@@ -130,6 +138,9 @@ def work() -> dict[str, Any]:
         # In memory, as TFDS and compressed files are; each worker its part.
         half = slice(cluster.index, None, len(cluster.workers)) if cluster else slice(None)
         images = replace(images, images=np.array(images.images[half]), labels=images.labels[half])
+    images = replace(
+        images, images=images.images[:: arguments.share], labels=images.labels[:: arguments.share]
+    )
     dataset = replace(dataset, train=images, validation=dataset.validation[:0], paths=())
     settings = {"batch_size": arguments.batch, "epochs": arguments.epochs}
     workers = None

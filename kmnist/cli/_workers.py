@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, Any, Final, TypeVar
 
 import click
@@ -110,7 +110,7 @@ def run_workers(count: int, arguments: Sequence[str]) -> None:
         KmnistError: A process failed; the message is its own. The others were ended.
         KeyboardInterrupt: This process, or one of them, was interrupted.
     """
-    from kmnist.training.cluster import free_addresses
+    from kmnist.training.cluster import free_addresses, own_cores
 
     addresses = ",".join(free_addresses(count))
     command = [sys.executable, "-m", "kmnist", "train", *arguments, "--workers", addresses]
@@ -128,6 +128,8 @@ def run_workers(count: int, arguments: Sequence[str]) -> None:
                     stderr=logs[index],
                 )
             )
+            with suppress(AttributeError, OSError):  # macOS has no such function
+                os.sched_setaffinity(processes[index].pid, own_cores(index, count))
         try:
             failed = _first_failure(processes)
         except KeyboardInterrupt:

@@ -10,6 +10,7 @@ Needs the standard library only.
 
 import json
 import math
+import os
 import re
 import select
 import socket
@@ -21,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from kmnist.errors import InputError, KmnistError
 
-__all__ = ["Cluster", "Meeting", "free_addresses", "meet"]
+__all__ = ["Cluster", "Meeting", "free_addresses", "meet", "own_cores"]
 
 _ADDRESS: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})")
 
@@ -128,6 +129,19 @@ class Meeting(NamedTuple):
 
     peers: dict[int, socket.socket]
     parts: list[dict[str, Any]]
+
+
+def own_cores(index: int, count: int) -> set[int]:
+    """Return the cores of the processor for one of several workers on this machine.
+
+    On the same cores, the threads of one delay the all-reduces that all wait for.
+
+    Args:
+        index: The index of the worker.
+        count: The number of workers; more than there are cores share them.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    return set(cores[index % len(cores) :: count])
 
 
 def free_addresses(count: int) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The description of a cluster, and the meeting of its workers, without TensorFlow."""
 
 import json
+import os
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from kmnist.errors import InputError, KmnistError
-from kmnist.training.cluster import Cluster, Meeting, free_addresses, meet
+from kmnist.training.cluster import Cluster, Meeting, free_addresses, meet, own_cores
 
 FACTS = {"seed": 0, "class names": ["a", "b"], "SHA-256 of train": "abc"}
 
@@ -207,3 +208,13 @@ def test_strangers_and_a_worker_that_starts_again_do_not_disturb() -> None:
     for future in meet_all(arrive(addresses, 0), knock, follow):
         assert future.result().parts == [{"train": 0}, {"train": 1}, {"train": 2}]
     assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
+def test_workers_of_a_machine_share_its_cores(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = {1, 3, 4, 6, 7}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    shares = [own_cores(index, count) for index in range(count)]
+    assert set.union(*shares) == cores
+    assert all(shares)
+    assert sum(map(len, shares)) == max(count, len(cores))
