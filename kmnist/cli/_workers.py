@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -15,7 +16,7 @@ import click
 from kmnist.cli._options import timeout_option
 from kmnist.errors import InputError, KmnistError
 
-__all__ = ["INTERRUPTED", "find_workers", "run_workers", "worker_options"]
+__all__ = ["INTERRUPTED", "end_with_launcher", "find_workers", "run_workers", "worker_options"]
 
 INTERRUPTED: Final = 130
 
@@ -24,6 +25,14 @@ _MAX_LOCAL: Final = 64
 # In seconds. A worker ends by itself if it can; one in TensorFlow's C++ code may not.
 _GRACE: Final = 10.0
 _POLL: Final = 0.05
+
+# A process of run_workers. Its standard input is a pipe that only the launcher can write to.
+_WORKER: Final = """
+from kmnist.cli._workers import end_with_launcher
+end_with_launcher()
+from kmnist.__main__ import main
+main()
+"""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -113,17 +122,21 @@ def run_workers(count: int, arguments: Sequence[str]) -> None:
     from kmnist.training.cluster import free_addresses, own_cores
 
     addresses = ",".join(free_addresses(count))
-    command = [sys.executable, "-m", "kmnist", "train", *arguments, "--workers", addresses]
+    command = [sys.executable, "-c", _WORKER, "train", *arguments, "--workers", addresses]
     logs: list[IO[bytes]] = []
     processes: list[subprocess.Popen[bytes]] = []
     with ExitStack() as stack:
+        # Closed by the system as well, if this process is killed.
+        inputs, launcher = os.pipe()
+        stack.callback(os.close, inputs)
+        stack.callback(os.close, launcher)
         stack.callback(_stop, processes)
         for index in range(count):
             logs.append(stack.enter_context(tempfile.TemporaryFile()))
             processes.append(
                 subprocess.Popen(  # noqa: S603 - this program
                     [*command, "--index", str(index)],
-                    stdin=subprocess.DEVNULL,
+                    stdin=inputs,
                     stdout=None if index == 0 else subprocess.DEVNULL,
                     stderr=logs[index],
                 )
@@ -144,6 +157,23 @@ def run_workers(count: int, arguments: Sequence[str]) -> None:
         name = signal.Signals(-code).name
         raise KmnistError(f"worker {failed} was ended by {name}; start again, with the checkpoint")
     raise (InputError if code == InputError.exit_code else KmnistError)(message)
+
+
+def end_with_launcher() -> None:
+    """End this process when the other end of its standard input is closed: its launcher was killed.
+
+    It ends as on SIGTERM, or at once if that has no effect.
+    """
+
+    def watch() -> None:
+        # The main thread handles them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        os.read(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os._exit(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _first_failure(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:

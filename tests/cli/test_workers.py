@@ -79,6 +79,33 @@ def test_a_bad_option_of_the_processes_is_their_error(tmp_path: Path) -> None:
         run_workers(2, ["--no-such-option"])
 
 
+def test_the_processes_end_when_their_launcher_is_killed(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["--workers", "2", "--dataset", str(tiny), "--models", str(tmp_path / "kmnist")]
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "kmnist", "train", *arguments, "--epochs", "100000"],
+        stdout=subprocess.DEVNULL,
+    )
+    listed = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    while len(children := listed.read_text().split()) < 2:
+        time.sleep(0.05)
+    launcher.kill()
+    launcher.wait()
+    deadline = time.monotonic() + 20
+    while any(map(_runs, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [child for child in children if _runs(child)]
+    for child in left:
+        os.kill(int(child), signal.SIGKILL)
+    assert not left
+
+
+def _runs(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_processes_of_this_machine_train_and_resume(tiny: Path, tmp_path: Path) -> None:
