@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from kmnist.errors import InputError, KmnistError
 
-__all__ = ["Cluster", "Meeting", "free_addresses", "meet", "own_cores"]
+__all__ = ["Cluster", "free_addresses", "meet", "own_cores"]
 
 _ADDRESS: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})")
 
@@ -118,19 +118,6 @@ class Cluster:
         return cls(tuple(workers), index)
 
 
-class Meeting(NamedTuple):
-    """What a worker knows after the meeting.
-
-    Attributes:
-        peers: A connection to each worker for the chief, by index; one to the chief for the others.
-            It is closed when the process at its other end ends.
-        parts: What each worker said about its own part of the data.
-    """
-
-    peers: dict[int, socket.socket]
-    parts: list[dict[str, Any]]
-
-
 def own_cores(index: int, count: int) -> set[int]:
     """Return the cores of the processor for one of several workers on this machine.
 
@@ -158,7 +145,7 @@ def meet(
     *,
     timeout: float,
     on_wait: Callable[[str], None] = lambda _: None,
-) -> Meeting:
+) -> list[dict[str, Any]]:
     """Wait until all workers are there, and compare them.
 
     Args:
@@ -167,6 +154,9 @@ def meet(
         part: What this worker says about its own part of the data.
         timeout: How long to wait, in seconds.
         on_wait: Called with a message after a few seconds, if workers are still missing.
+
+    Returns:
+        The ``part`` of each worker.
 
     Raises:
         InputError: A fact differs, two workers have the same index, a name does not resolve, or the
@@ -180,14 +170,17 @@ def meet(
         if not cluster.is_chief:
             hello = {"index": cluster.index, "facts": facts, "part": dict(part)}
             chief, answer = _ask(cluster, hello, wait)
+            chief.close()
             if "error" in answer:
-                chief.close()
                 raise (InputError if answer.get("input") else KmnistError)(str(answer["error"]))
-            return Meeting({0: chief}, answer["parts"])
+            shared: list[dict[str, Any]] = answer["parts"]
+            return shared
         peers: dict[int, socket.socket] = {}
         parts = {0: dict(part)}
         try:
             _gather(cluster, listener, facts, peers, parts, wait)
+            shared = [parts[index] for index in range(len(cluster.workers))]
+            _tell(peers.values(), {"parts": shared})
         except BaseException as error:
             reason = (
                 error if isinstance(error, KmnistError) else f"{cluster.name(0)} was interrupted"
@@ -196,13 +189,11 @@ def meet(
             _tell(peers.values(), answer)
             if isinstance(error, InputError):
                 _refuse(listener, len(cluster.workers) - 1 - len(peers), answer)
+            raise
+        finally:
             for peer in peers.values():
                 peer.close()
-            raise
-    # The port is closed again, because TensorFlow listens on it next.
-    told = [parts[index] for index in range(len(cluster.workers))]
-    _tell(peers.values(), {"parts": told})
-    return Meeting(peers, told)
+    return shared
 
 
 class _Wait:

@@ -202,6 +202,8 @@ def transposed(model: keras.Model) -> keras.Model:
     try:
         result: keras.Model = keras.models.clone_model(model, clone_function=copy)
         copy_weights(model, result)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+        raise  # another worker was lost, to which the variables are sent
     except Exception as error:  # whatever the code of a layer raises
         reason = " ".join(str(error).split())[:160]
         raise InputError(

@@ -1,13 +1,13 @@
 """The connected workers of a cluster: TensorFlow's strategy over them, and sums over all of them."""
 
+import faulthandler
 import math
 import os
 import re
 import signal
-import socket
+import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -19,20 +19,25 @@ from numpy.typing import NDArray
 
 from kmnist.data import Dataset
 from kmnist.errors import InputError, KmnistError
-from kmnist.training.cluster import Cluster, Meeting, meet
+from kmnist.training.cluster import Cluster, meet
 from kmnist.training.model import limit_threads
 
 __all__ = ["Workers", "connect"]
 
 _STOPPING: Final = {signal.SIGINT, signal.SIGTERM}
-_INTERRUPTED: Final = 130
 
 # In seconds; TensorFlow's start takes one.
-_START_TIMEOUT: Final = 60.0
-_POLL: Final = 0.1
+_START_TIMEOUT: Final = 20.0
 
-# Sent to a peer whose own start may last longer, before the connection is closed.
-_STARTED: Final = b"\n"
+# Wait for the end of the standard input, which is that of the start or of this process.
+_WATCH: Final = """
+import select, sys
+if not select.select([0], [], [], float(sys.argv[1]))[0]:
+    sys.stderr.write(
+        f"Error: TensorFlow did not start within {float(sys.argv[1]):g} s, because another worker "
+        "ended, froze or cannot be reached; start all workers again\\n"
+    )
+"""
 
 # The errors of operations that other workers take part in.
 _LOST: Final = (
@@ -173,22 +178,16 @@ def connect(
     if not sharded:
         facts |= {"number of validation images": len(dataset.validation)}
     part = {"train": len(dataset.train), "validation": len(dataset.validation), "sha256": own}
-    meeting = meet(cluster, facts, part, timeout=timeout, on_wait=on_wait)
-    try:
-        for index, other in enumerate(meeting.parts[:-1] if sharded else ()):
-            if other in meeting.parts[index + 1 :]:
-                raise InputError(
-                    f"{cluster.name(index)} has the same part of the data as another worker; "
-                    "expected a different one on each"
-                )
-        with _ending_with_a_peer(cluster, meeting):
-            strategy = _start(cluster, dataset)
-    finally:
-        for peer in meeting.peers.values():
-            with suppress(OSError):
-                peer.sendall(_STARTED)
-            peer.close()
-    parts = [(part["train"], part["validation"]) for part in meeting.parts] if sharded else None
+    said = meet(cluster, facts, part, timeout=timeout, on_wait=on_wait)
+    for index, other in enumerate(said[:-1] if sharded else ()):
+        if other in said[index + 1 :]:
+            raise InputError(
+                f"{cluster.name(index)} has the same part of the data as another worker; expected "
+                "a different one on each"
+            )
+    with _ending_in_time():
+        strategy = _start(cluster, dataset)
+    parts = [(part["train"], part["validation"]) for part in said] if sharded else None
     return Workers(cluster, strategy, parts)
 
 
@@ -221,56 +220,25 @@ def _start(cluster: Cluster, dataset: Dataset) -> tf.distribute.Strategy:
 
 
 @contextmanager
-def _ending_with_a_peer(cluster: Cluster, meeting: Meeting) -> Iterator[None]:
-    """End the process if, during the body, a peer ends or a signal asks for it.
+def _ending_in_time() -> Iterator[None]:
+    """End the process in one line and with exit code 1 if the body takes too long.
 
-    TensorFlow's start waits for all workers in C++, where no exception reaches it, and replaces the
-    handler of SIGTERM.
+    TensorFlow's start waits for all workers in C++, for an hour, and no thread of Python runs in the
+    meantime: another process writes the line, and the thread of ``faulthandler``, which is none of
+    Python, ends this one. TensorFlow also replaces the handler of SIGTERM.
     """
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _STOPPING} if main else {}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-    started = threading.Event()
-
-    def watch() -> None:
-        starting = dict(meeting.peers)
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not started.wait(_POLL):
-            if signal.sigpending() & _STOPPING:
-                _end("interrupted", _INTERRUPTED)
-            for index, peer in [*starting.items()]:
-                answer = _read(peer)
-                if answer == _STARTED:
-                    del starting[index]
-                elif answer is not None and not started.is_set():
-                    _end(f"lost {cluster.name(index)} while TensorFlow started", 1)
-            if time.monotonic() > deadline:
-                _end(f"TensorFlow did not start within {_START_TIMEOUT:g} s", 1)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        started.set()
-        watcher.join()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _read(peer: socket.socket) -> bytes | None:
-    """Return what a peer sent, b"" if it ended, None if neither."""
-    peer.setblocking(False)
-    try:
-        return peer.recv(1)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
-
-
-def _end(message: str, code: int) -> None:
-    sys.stderr.write(f"Error: {message}\n")
-    sys.stderr.flush()
-    os._exit(code)
+    command = [sys.executable, "-I", "-S", "-c", _WATCH, f"{_START_TIMEOUT}"]
+    with open(os.devnull, "w") as nowhere:
+        watch = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - this program
+        faulthandler.dump_traceback_later(_START_TIMEOUT + 1, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            watch.communicate()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

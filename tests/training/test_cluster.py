@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from kmnist.errors import InputError, KmnistError
-from kmnist.training.cluster import Cluster, Meeting, free_addresses, meet, own_cores
+from kmnist.training.cluster import Cluster, free_addresses, meet, own_cores
+
+Parts = list[dict[str, Any]]
 
 FACTS = {"seed": 0, "class names": ["a", "b"], "SHA-256 of train": "abc"}
 
@@ -62,20 +64,15 @@ def test_a_wrong_tf_config_is_rejected(text: str, message: str) -> None:
         Cluster.of_tf_config(text)
 
 
-def meet_all(*calls: Callable[[], Meeting]) -> list[Future[Meeting]]:
+def meet_all(*calls: Callable[[], Parts]) -> list[Future[Parts]]:
     """Call each in a thread; return when all have ended."""
     with ThreadPoolExecutor(len(calls)) as pool:
-        futures = [pool.submit(call) for call in calls]
-    for future in futures:
-        if not future.exception():
-            for peer in future.result().peers.values():
-                peer.close()
-    return futures
+        return [pool.submit(call) for call in calls]
 
 
 def arrive(
     addresses: tuple[str, ...], index: int, *, timeout: float = 10, **changes: Any
-) -> Callable[[], Meeting]:
+) -> Callable[[], Parts]:
     facts = {**FACTS, **changes}
     part = {"train": index}
     return lambda: meet(Cluster(addresses, index), facts, part, timeout=timeout)
@@ -85,8 +82,7 @@ def test_all_workers_get_the_parts_of_all() -> None:
     addresses = free_addresses(3)
     futures = meet_all(*(arrive(addresses, index) for index in (2, 0, 1)))
     for future in futures:
-        assert future.result().parts == [{"train": 0}, {"train": 1}, {"train": 2}]
-    assert [sorted(future.result().peers) for future in futures] == [[0], [1, 2], [0]]
+        assert future.result() == [{"train": 0}, {"train": 1}, {"train": 2}]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +98,7 @@ def test_what_differs_is_named_on_every_worker(change: dict[str, Any], message: 
     addresses = free_addresses(3)
     calls = [arrive(addresses, index, **(change if index == 2 else {})) for index in range(3)]
 
-    def arrive_last() -> Meeting:
+    def arrive_last() -> Parts:
         time.sleep(0.5)
         return calls[1]()
 
@@ -134,7 +130,7 @@ def test_two_workers_with_one_index_are_rejected() -> None:
             future.result()
 
 
-def _arrive_from_elsewhere(addresses: tuple[str, ...]) -> Meeting:
+def _arrive_from_elsewhere(addresses: tuple[str, ...]) -> Parts:
     time.sleep(0.5)
     # The port is free until another process takes it, so it is chosen last.
     cluster = Cluster((addresses[0], *free_addresses(1), addresses[2]), 1)
@@ -183,7 +179,7 @@ def test_strangers_and_a_worker_that_starts_again_do_not_disturb() -> None:
     host, port = addresses[0].split(":")
     hello = {"index": 1, "part": {}, "facts": {"list of workers": list(addresses), **FACTS}}
 
-    def knock() -> Meeting:
+    def knock() -> Parts:
         for message in (
             b"",
             b"GET / HTTP/1.1\r\n\r\n",
@@ -201,12 +197,12 @@ def test_strangers_and_a_worker_that_starts_again_do_not_disturb() -> None:
         gone.set()
         return arrive(addresses, 1)()
 
-    def follow() -> Meeting:
+    def follow() -> Parts:
         gone.wait()
         return arrive(addresses, 2)()
 
     for future in meet_all(arrive(addresses, 0), knock, follow):
-        assert future.result().parts == [{"train": 0}, {"train": 1}, {"train": 2}]
+        assert future.result() == [{"train": 0}, {"train": 1}, {"train": 2}]
     assert threading.active_count() <= threads
 
 

@@ -79,3 +79,14 @@ def test_a_block_makes_one_update_per_batch(tiny_dataset: Dataset, compiled: boo
         np.testing.assert_allclose(weight, same, rtol=1e-4, atol=1e-6)
         assert not np.allclose(weight, initial)
     assert all(np.array_equal(*pair) for pair in zip(start, model.get_weights(), strict=True))
+
+
+def test_a_worker_that_is_lost_meanwhile_is_no_fault_of_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def copy(*_: Any, **__: Any) -> Any:
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
+
+    monkeypatch.setattr(keras.models, "clone_model", copy)
+    with pytest.raises(tf.errors.UnavailableError):
+        transposed(build_model())

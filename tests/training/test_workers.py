@@ -211,6 +211,22 @@ def test_the_handler_of_sigterm_is_kept(pair: Any) -> None:
     assert [output[3] for output in outputs] == [{"handler": True}] * 2
 
 
+def test_a_start_that_hangs_ends_in_one_line() -> None:
+    script = (
+        "import ctypes, kmnist.training.workers as workers\n"
+        "workers._START_TIMEOUT = 0.5\n"
+        "with workers._ending_in_time():\n"
+        "    ctypes.PyDLL(None).sleep(60)\n"  # holds the lock of the interpreter, as TensorFlow does
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=50)
+    assert ended.returncode == 1
+    assert ended.stderr.decode().splitlines()[-1] == (
+        "Error: TensorFlow did not start within 0.5 s, because another worker ended, froze or cannot "
+        "be reached; start all workers again"
+    )
+    assert ended.stderr.count(b"Error") == 1
+
+
 def test_an_interrupted_worker_ends_the_other_in_one_line(pair: Any) -> None:
     # The last test of the pair: it ends them.
     processes, _ = pair
