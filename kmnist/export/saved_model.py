@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from kmnist.data import Dataset
 from kmnist.errors import ExportError, InputError, KmnistError
+from kmnist.export.compact import compact_saved_model
 from kmnist.export.formats import check_formats, write_keras, write_tflite
 from kmnist.export.model_card import model_card
 from kmnist.export.plots import drawing_plots
@@ -195,6 +196,7 @@ def _write_saved_model(
         archive.write_out(os.fspath(folder), verbose=False)
     finally:
         logger.setLevel(level)
+    compact_saved_model(folder)
 
 
 def _verify(folder: Path, signatures: Sequence[ServingSignature]) -> None:
