@@ -140,8 +140,8 @@ def connect(
 ) -> Workers:
     """Connect the workers of a cluster. Call it before TensorFlow starts: before ``build_model``.
 
-    The versions, the settings and the data of all workers are compared. SIGTERM and Ctrl-C end the
-    process while TensorFlow starts; afterwards they do what they did before.
+    The versions, the settings and the data of all workers are compared. SIGTERM and Ctrl-C have no
+    effect while TensorFlow starts, which ends the process with exit code 1 if it takes 20 seconds.
 
     Args:
         cluster: The cluster, of at least two workers.
