@@ -26,8 +26,8 @@ __all__ = ["Workers", "connect"]
 
 _STOPPING: Final = {signal.SIGINT, signal.SIGTERM}
 
-# In seconds; TensorFlow's start takes one.
-_START_TIMEOUT: Final = 20.0
+# In seconds; TensorFlow's start takes one, and longer with several GPUs.
+_START_TIMEOUT: Final = 60.0
 
 # Wait for the end of the standard input, which is that of the start or of this process.
 _WATCH: Final = """
@@ -141,7 +141,7 @@ def connect(
     """Connect the workers of a cluster. Call it before TensorFlow starts: before ``build_model``.
 
     The versions, the settings and the data of all workers are compared. SIGTERM and Ctrl-C have no
-    effect while TensorFlow starts, which ends the process with exit code 1 if it takes 20 seconds.
+    effect while TensorFlow starts, which ends the process with exit code 1 if it takes a minute.
 
     Args:
         cluster: The cluster, of at least two workers.
