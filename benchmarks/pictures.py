@@ -54,12 +54,32 @@ def measure(options: Options) -> str:
         points = f"{100 * (accuracy - original):+.1f}"
         shown = f"{name} (hard)" if name in HARD_KINDS else name
         rows.append([shown, f"{accuracy:.3f}", points, spread(times)])
+    whole = [
+        _request(images, classify, options),
+        _photograph(images[0], classify, options.rounds),
+    ]
     return (
         f"## Pictures\n\n{DIGITS} test digits drawn in each way by `tests/pictures/kinds.py`, and "
         "classified by the signature `pictures`.\n\n"
         f"{table(rows, 'pictures | accuracy | points | ms a picture')}\n"
-        f"{table([_photograph(images[0], classify, options.rounds)])}"
+        f"{table(whole)}"
     )
+
+
+def _request(
+    images: NDArray[np.uint8], classify: Callable[[list[bytes]], object], options: Options
+) -> Sequence[str]:
+    kind = KINDS["blue pen on paper"]
+    chosen = images[:MAX_PICTURES]
+    pictures = [kind(image, np.random.default_rng(i)) for i, image in enumerate(chosen)]
+    ours, theirs = call_in_turn(
+        lambda: classify(pictures),
+        lambda: [classify([picture]) for picture in pictures],
+        calls=1,
+        rounds=options.rounds,
+    )
+    what = f"{MAX_PICTURES} photographed digits in a request"
+    return compare(what, "ms", ours, "one after the other", theirs)
 
 
 def _photograph(

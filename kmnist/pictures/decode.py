@@ -1,4 +1,4 @@
-"""Decode a picture that passed the limits to colours and opacity."""
+"""Decode a picture that passed the limits to tones of grey and opacity."""
 
 from typing import Final
 
@@ -12,6 +12,9 @@ __all__ = ["LONGER_SIDE", "decode_picture", "grey_of", "resize"]
 # the sheet still has 20 pixels.
 LONGER_SIDE: Final = 1024
 
+# The parts of red, green and blue in the brightness (ITU-R BT.601).
+_BRIGHTNESS: Final = (0.299, 0.587, 0.114)
+
 
 def decode_picture(
     picture: tf.Tensor, jpeg: tf.Tensor, shape: tf.Tensor
@@ -24,8 +27,8 @@ def decode_picture(
         shape: int64 (2,), its height and width, likewise.
 
     Returns:
-        The colours, float32 (h, w, 3), red, green and blue from 0 to 1; and the opacity, float32
-        (h, w), from 0 (transparent) to 1 (opaque).
+        The brightness, float32 (h, w), from 0 to 1; and the opacity, float32 (h, w), from 0
+        (transparent) to 1 (opaque).
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs: the picture is damaged.
@@ -53,31 +56,37 @@ def _decode_jpeg(picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
 
 
 def _reduce(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Split uint8 (h, w, 1 to 4) into colours and opacity, at most ``LONGER_SIDE`` long."""
+    """Convert uint8 (h, w, 1 to 4) to brightness and opacity, at most ``LONGER_SIDE`` long."""
     height, width, channels = tf.unstack(tf.shape(pixels))
+    longer = tf.maximum(height, width)
     # Subsampling first bounds the memory of the floats; the rest is averaged.
-    step = tf.maximum(1, tf.maximum(height, width) // LONGER_SIDE)
-    pixels = tf.cast(pixels[::step, ::step], tf.float32) / 255
-    pixels.set_shape([None, None, None])
-    chosen = tf.constant([[0, 0, 0], [0, 0, 0], [0, 1, 2], [0, 1, 2]])  # grey is repeated
-    colours = tf.ensure_shape(tf.gather(pixels, chosen[channels - 1], axis=2), [None, None, 3])
-    opaque = tf.cast(channels % 2, tf.float32)  # without an alpha channel
-    alpha = tf.maximum(pixels[..., -1:], opaque)
-    # Transparent pixels must not contribute to the averages of colours.
-    weighted = tf.concat([colours * alpha, alpha], 2)
-    reduced = tf.cond(
-        tf.maximum(height, width) > LONGER_SIDE,
-        lambda: resize(weighted, LONGER_SIDE),
-        lambda: weighted,
-    )
-    reduced.set_shape([None, None, 4])
-    alpha = reduced[..., 3:]
-    return reduced[..., :3] / tf.maximum(alpha, 1e-3), alpha[..., 0]
+    step = tf.maximum(1, longer // LONGER_SIDE)
+    floats = tf.cast(pixels[::step, ::step], tf.float32)
+    floats.set_shape([None, None, None])
+    weights = tf.constant([(1.0, 0, 0, 0)] * 2 + [(*_BRIGHTNESS, 0)] * 2) / 255
+    grey = tf.linalg.matvec(floats, weights[channels - 1, :channels])
+    grey.set_shape([None, None])
+
+    def shrink(image: tf.Tensor) -> tf.Tensor:
+        return tf.cond(longer > LONGER_SIDE, lambda: resize(image, LONGER_SIDE), lambda: image)
+
+    def opaque() -> tuple[tf.Tensor, tf.Tensor]:
+        shrunk = shrink(grey[..., None])[..., 0]
+        return shrunk, tf.ones_like(shrunk)
+
+    def transparent() -> tuple[tf.Tensor, tf.Tensor]:
+        # Transparent pixels must not contribute to the averages.
+        alpha = floats[..., -1] / 255
+        weighted, alpha = tf.unstack(shrink(tf.stack([grey * alpha, alpha], 2)), axis=2)
+        return weighted / tf.maximum(alpha, 1e-3), alpha
+
+    found: tuple[tf.Tensor, tf.Tensor] = tf.cond(channels % 2 == 1, opaque, transparent)
+    return found
 
 
 def grey_of(colours: tf.Tensor) -> tf.Tensor:
     """Convert colours, float32 (h, w, 3), to brightness, float32 (h, w) (ITU-R BT.601)."""
-    return tf.linalg.matvec(colours, [0.299, 0.587, 0.114])
+    return tf.linalg.matvec(colours, _BRIGHTNESS)
 
 
 def resize(image: tf.Tensor, side: int, method: str = "area") -> tf.Tensor:

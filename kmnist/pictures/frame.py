@@ -9,16 +9,20 @@ __all__ = ["centre_by_mass", "fit", "is_fitted", "on_background"]
 
 def is_fitted(grey: tf.Tensor, height: int, width: int, extent: float) -> tf.Tensor:
     """Return whether a grey picture, float32 (h, w), already is like an image of the data set."""
-    ink = grey >= 32 / 255
-    (top, bottom), (left, right) = span(ink)
-    longer = tf.cast(tf.maximum(bottom - top, right - left), tf.float32)
-    off_centre = _centre_of_mass(grey) - tf.constant([height / 2 + 0.5, width / 2 + 0.5])
-    return (
-        tf.reduce_all(tf.shape(grey) == [height, width])
-        & (tf.reduce_mean(tf.cast(ink, tf.float32)) < 0.5)
-        & (tf.abs(longer - extent * min(height, width)) < 1.5)
-        & (tf.reduce_max(tf.abs(off_centre)) < 0.6)
-    )
+
+    def is_centred() -> tf.Tensor:
+        ink = grey > 31.5 / 255
+        (top, bottom), (left, right) = span(ink)
+        longer = tf.cast(tf.maximum(bottom - top, right - left), tf.float32)
+        off_centre = _centre_of_mass(grey) - tf.constant([height / 2 + 0.5, width / 2 + 0.5])
+        return (
+            (tf.reduce_mean(tf.cast(ink, tf.float32)) < 0.5)
+            & (tf.abs(longer - extent * min(height, width)) < 1.5)
+            & (tf.reduce_max(tf.abs(off_centre)) < 0.6)
+        )
+
+    same_size = tf.reduce_all(tf.shape(grey) == [height, width])
+    return tf.cond(same_size, is_centred, lambda: tf.constant(False))
 
 
 def centre_by_mass(ink: tf.Tensor, height: int, width: int, extent: float) -> tf.Tensor:

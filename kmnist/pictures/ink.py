@@ -4,7 +4,7 @@ from typing import Final
 
 import tensorflow as tf
 
-from kmnist.pictures.decode import grey_of, resize
+from kmnist.pictures.decode import resize
 from kmnist.pictures.filters import blur, closing, components, maximum, moments, otsu, span
 
 __all__ = ["find_ink"]
@@ -35,21 +35,24 @@ _FAINTEST: Final = 0.05
 _CERTAIN: Final = 0.4
 
 
-def find_ink(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+def find_ink(grey: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     """Find the ink of a picture, in a window around the drawing.
 
     Args:
-        colours: float32 (h, w, 3), 0 to 1.
-        alpha: float32 (h, w), 0 to 1.
+        grey: The brightness, float32 (h, w), 0 to 1.
+        alpha: The opacity, float32 (h, w), 0 to 1.
 
     Returns:
         float32 (h, w), from 0 (background) to 1 (ink).
     """
-    grey = _dark_on_light(*_flatten(grey_of(colours), alpha))
+    grey, undecided = _flatten(grey, alpha)
     coarse = resize(grey[..., None], _COARSE)[..., 0]
+    inverted = ~undecided | _is_light_on_dark(coarse)
+    coarse = tf.where(inverted, 1 - coarse, coarse)
     dark = _contrast(coarse, int(_COARSE * _STROKE))
     darkest = tf.reduce_max(blur(dark, 3))
     window, near = _window(grey, _drawing(dark, dark > 0.4 * darkest))
+    window = tf.where(inverted, 1 - window, window)
     dark = _contrast(window, int(_FINE * _WINDOW_STROKE)) * near
     low, high = otsu(dark)
     drawn = (darkest > _CERTAIN) | _stands_out(dark, low, high)
@@ -67,26 +70,32 @@ def _stands_out(dark: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
 def _flatten(grey: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Remove transparency; return a grey picture and whether its polarity is undecided.
 
-    On a transparent canvas the strokes are the opacity, whatever their colour. Only a mostly
-    opaque picture with content, such as a screenshot with round corners, is laid on its mean tone.
+    On a transparent canvas the strokes are the opacity, whatever their colour, light on dark. Only a
+    mostly opaque picture with content, such as a screenshot with round corners, is laid on its mean
+    tone.
     """
-    mean, variance = moments(grey, alpha)
-    (top, bottom), (left, right) = span(alpha > 0.5)
-    filled = tf.reduce_mean(alpha[top:bottom, left:right]) > 0.75
-    sheet = (tf.reduce_min(alpha) > 0.99) | ((variance > 0.05**2) & filled)
-    return tf.where(sheet, grey * alpha + mean * (1 - alpha), alpha), sheet
+
+    def transparent() -> tuple[tf.Tensor, tf.Tensor]:
+        mean, variance = moments(grey, alpha)
+        (top, bottom), (left, right) = span(alpha > 0.5)
+        filled = tf.reduce_mean(alpha[top:bottom, left:right]) > 0.75
+        sheet = (variance > 0.05**2) & filled
+        return tf.where(sheet, grey * alpha + mean * (1 - alpha), alpha), sheet
+
+    flat: tuple[tf.Tensor, tf.Tensor] = tf.cond(
+        tf.reduce_min(alpha) > 0.99, lambda: (grey, tf.constant(True)), transparent
+    )
+    return flat
 
 
-def _dark_on_light(grey: tf.Tensor, undecided: tf.Tensor) -> tf.Tensor:
-    """Invert a picture that is light on dark, as opacity always is."""
-    coarse = resize(grey[..., None], _COARSE)[..., 0]
+def _is_light_on_dark(coarse: tf.Tensor) -> tf.Tensor:
     # Ink covers the smaller part of its surroundings, and little of the rim of the picture.
     detail = coarse - blur(coarse, _COARSE * 3 // 8)
     deviation = tf.sqrt(tf.reduce_mean(detail**2))
     skewness = tf.reduce_mean(detail**3) / tf.maximum(deviation**3, 1e-9)
     rim = tf.concat([coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]], 0)
     dark_rim = tf.reduce_mean(tf.cast(rim < tf.add_n(otsu(coarse)) / 2, tf.float32))
-    return tf.where(undecided & (skewness + dark_rim < 0.5), grey, 1 - grey)
+    return skewness + dark_rim >= 0.5
 
 
 def _contrast(grey: tf.Tensor, stroke: int) -> tf.Tensor:
@@ -98,11 +107,10 @@ def _contrast(grey: tf.Tensor, stroke: int) -> tf.Tensor:
 def _drawing(dark: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Select the parts of a mask that make up the drawing: the main part and those near it."""
     labels = components(mask)
-    score = tf.math.unsorted_segment_sum(
-        tf.reshape(dark, [-1]), tf.reshape(labels, [-1]), tf.size(mask) + 1
-    )
+    parts = tf.maximum(tf.reduce_max(labels), 1) + 1
+    score = tf.math.unsorted_segment_sum(dark, labels, parts)
     # The edge of a sheet or a shadow touches one side of the picture and often another.
-    sides = _sides(labels)
+    sides = _sides(labels, parts)
     main = tf.argmax((score / 10.0**sides)[1:], output_type=tf.int32) + 1
     (top, bottom), (left, right) = span(labels == main)
     reach = tf.maximum(bottom - top, right - left) * 3 // 10
@@ -113,32 +121,29 @@ def _drawing(dark: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return mask & near & tf.gather(belongs, labels)
 
 
-def _sides(labels: tf.Tensor) -> tf.Tensor:
-    """Count the sides of the picture, 0 to 4, that each part touches, float32 (parts + 1,)."""
-    parts = tf.size(labels) + 1
+def _sides(labels: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
+    """Count the sides of the picture, 0 to 4, that each part touches, float32 (parts,)."""
     sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
-    return tf.add_n(
-        [tf.cast(tf.math.bincount(side, minlength=parts) > 0, tf.float32) for side in sides]
-    )
+    touched = [tf.math.unsorted_segment_max(tf.ones_like(side), side, parts) for side in sides]
+    return tf.cast(tf.add_n([tf.maximum(each, 0) for each in touched]), tf.float32)
 
 
 def _window(grey: tf.Tensor, drawing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Crop the drawing with a margin; return it and a mask of where it may be, scaled to ``_FINE``."""
-    scale = tf.cast(tf.shape(grey), tf.float32) / tf.cast(tf.shape(drawing), tf.float32)
     rows, columns = span(drawing)
     longer = tf.maximum(rows[1] - rows[0], columns[1] - columns[0])
-    margin = 0.3 * tf.cast(longer, tf.float32) + 2
-
-    def cut(ends: tuple[tf.Tensor, tf.Tensor], axis: int) -> slice:
-        first = (tf.cast(ends[0], tf.float32) - margin) * scale[axis]
-        last = tf.math.ceil((tf.cast(ends[1], tf.float32) + margin) * scale[axis])
-        return slice(tf.cast(tf.maximum(first, 0), tf.int32), tf.cast(last, tf.int32))
-
-    around = maximum(tf.cast(drawing, tf.float32), 5)
-    around = tf.image.resize(around[..., None], tf.shape(grey))
-    both = tf.concat([grey[..., None], around], 2)[cut(rows, 0), cut(columns, 1)]
-    both = resize(both, _FINE, method="bicubic")
-    return both[..., 0], tf.cast(both[..., 1] > 0.01, tf.float32)
+    margin = longer * 3 // 10 + 3
+    first = tf.maximum(0, tf.stack([rows[0], columns[0]]) - margin)
+    last = tf.minimum(tf.shape(drawing), tf.stack([rows[1], columns[1]]) + margin)
+    scale = tf.cast(tf.shape(grey), tf.float32) / tf.cast(tf.shape(drawing), tf.float32)
+    start = tf.cast(tf.cast(first, tf.float32) * scale, tf.int32)
+    end = tf.cast(tf.math.ceil(tf.cast(last, tf.float32) * scale), tf.int32)
+    window = grey[start[0] : end[0], start[1] : end[1], None]
+    window = resize(window, _FINE, method="bicubic")[..., 0]
+    near = maximum(tf.cast(drawing, tf.float32), 5)
+    near = near[first[0] : last[0], first[1] : last[1], None]
+    near = tf.image.resize(near, tf.shape(window))[..., 0]
+    return window, tf.cast(near > 0.01, tf.float32)
 
 
 def _thicken(ink: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kmnist.pictures.decode import decode_picture, grey_of
+from kmnist.pictures.decode import decode_picture
 from kmnist.pictures.extent import MNIST_EXTENT
 from kmnist.pictures.frame import centre_by_mass, fit, is_fitted, on_background
 from kmnist.pictures.ink import find_ink
@@ -58,15 +58,14 @@ def read_pictures(
     height, width = image_shape
 
     def read(checked: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        colours, alpha = decode_picture(*checked)
+        grey, alpha = decode_picture(*checked)
         if extent is None:
-            grey, tone = on_background(grey_of(colours), alpha, background)
-            return fit(grey, height, width, tone)
-        grey = grey_of(colours) * alpha
+            laid, tone = on_background(grey, alpha, background)
+            return fit(laid, height, width, tone)
         return tf.cond(
-            is_fitted(grey, height, width, extent),
-            lambda: fit(grey, height, width),
-            lambda: centre_by_mass(find_ink(colours, alpha), height, width, extent),
+            is_fitted(grey * alpha, height, width, extent),
+            lambda: fit(grey * alpha, height, width),
+            lambda: centre_by_mass(find_ink(grey, alpha), height, width, extent),
         )
 
     pictures = tf.convert_to_tensor(pictures, tf.string)

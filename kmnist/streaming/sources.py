@@ -29,7 +29,7 @@ _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 # The number of images that a request of the client has by default, and the bytes of large ones.
 _IMAGES: Final = 1000
 _IMAGE_BYTES: Final = 2_900_000
-# A request may have 50 pictures. Fewer of them share their cores more evenly.
+# A request may have 100 pictures. Fewer of them share their cores more evenly.
 _PICTURES: Final = 32
 
 

@@ -143,7 +143,7 @@ _EMPTY = {"b64": ""}
         ("pixels", {"pixels": [[_SHORT]]}, "[1,1]"),
         ("pictures", {"pictures": [_TEXT]}, "Picture 0"),
         ("pictures", {"pictures": [_EMPTY]}, "Picture 0"),
-        ("explain", {"pictures": [_TEXT] * 51}, "Received 51 pictures"),
+        ("explain", {"pictures": [_TEXT] * 101}, "Received 101 pictures"),
         ("classes", {"class_ids": [0] * 11}, "received 11 class ids"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Decoding: colours and opacity, large pictures, and damaged files."""
+"""Decoding: brightness and opacity, large pictures, and damaged files."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from kmnist.pictures.decode import LONGER_SIDE, decode_picture, grey_of, resize
+from kmnist.pictures.decode import LONGER_SIDE, decode_picture, resize
 from kmnist.pictures.limits import check_pictures
 from tests.pictures.hostile import webp_in_a_small_canvas
 from tests.pictures.kinds import encode
@@ -19,7 +19,7 @@ Decode: TypeAlias = Callable[[bytes], tuple[NDArray[np.float32], NDArray[np.floa
 
 @pytest.fixture(scope="module")
 def decode() -> Decode:
-    """A function from a picture that passes the limits to its colours and opacity."""
+    """A function from a picture that passes the limits to its brightness and opacity."""
 
     @tf.function(input_signature=[tf.TensorSpec([1], tf.string)], autograph=False)
     def graph(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -32,35 +32,39 @@ def decode() -> Decode:
     return run
 
 
-def test_colours_and_opacity_are_separated(decode: Decode) -> None:
-    pixels = np.array([[(255, 0, 51, 255), (0, 255, 0, 51), (9, 9, 9, 0)]], np.uint8)
-    colours, alpha = decode(encode(pixels))
-    np.testing.assert_allclose(colours[0, :2], [(1, 0, 0.2), (0, 1, 0)], atol=1e-6)
-    np.testing.assert_allclose(alpha, [(1, 0.2, 0)], atol=1e-6)
+def test_colours_are_weighed_apart_from_opacity(decode: Decode) -> None:
+    pixels = [(255, 0, 0, 255), (0, 255, 0, 51), (0, 0, 255, 153), (9, 9, 9, 0)]
+    grey, alpha = decode(encode(np.array([pixels], np.uint8)))
+    np.testing.assert_allclose(grey, [(0.299, 0.587, 0.114, 0)], atol=1e-6)
+    np.testing.assert_allclose(alpha, [(1, 0.2, 0.6, 0)], atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 3)])
 def test_pictures_without_an_alpha_channel_are_opaque(
     shape: tuple[int, ...], decode: Decode
 ) -> None:
-    colours, alpha = decode(encode(np.full(shape, 51, np.uint8)))
-    np.testing.assert_allclose(colours, np.full((3, 4, 3), 0.2), atol=1e-6)
+    grey, alpha = decode(encode(np.full(shape, 51, np.uint8)))
+    np.testing.assert_allclose(grey, np.full((3, 4), 0.2), atol=1e-6)
     np.testing.assert_array_equal(alpha, np.ones((3, 4)))
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
 def test_a_large_picture_is_reduced(format: str, sheet: NDArray[np.uint8], decode: Decode) -> None:
     large = Image.fromarray(sheet).resize((3000, 2400))
-    colours, _ = decode(encode(np.asarray(large), format))
+    grey, _ = decode(encode(np.asarray(large), format))
     height = round(LONGER_SIDE * 0.8)
-    assert colours.shape == (height, LONGER_SIDE, 3)
+    assert grey.shape == (height, LONGER_SIDE)
     expected = np.asarray(large.resize((LONGER_SIDE, height), Image.Resampling.BOX)) / 255
-    assert np.abs(colours[..., 0] - expected).mean() < 0.01
+    assert np.abs(grey - expected).mean() < 0.01
 
 
-def test_grey_weighs_the_colours() -> None:
-    colours = tf.constant([[[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]])
-    np.testing.assert_allclose(grey_of(colours), [[0.299, 0.587, 0.114, 1]], rtol=1e-6)
+def test_hidden_colours_of_a_large_picture_do_not_show(decode: Decode) -> None:
+    pixels = np.zeros((1200, 1200, 4), np.uint8)
+    pixels[:, ::2] = (51, 51, 51, 255)
+    pixels[:, 1::2] = (255, 255, 255, 0)
+    grey, alpha = decode(encode(pixels))
+    np.testing.assert_allclose(grey, np.full((LONGER_SIDE, LONGER_SIDE), 0.2), atol=1e-5)
+    assert alpha.mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_resize_keeps_the_aspect_ratio_and_at_least_one_pixel() -> None:

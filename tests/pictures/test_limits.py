@@ -82,12 +82,12 @@ def test_a_picture_beyond_a_limit_is_rejected_by_its_index(
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
-        ([SMALL] * 51, "Received 51 pictures, larger than maximum input batch size 50"),
+        ([SMALL] * 101, "Received 101 pictures, larger than maximum input batch size 100"),
         (
             [hostile.png(5000, 5000)] * 3,
-            "Received 78000000 pixels, with a million more for each picture, larger than maximum",
+            "Received 76500000 pixels, with 500,000 more for each picture, larger than maximum",
         ),
-        ([hostile.png_with_texts(2)] * 20, r"Received 600\d{5} pixels"),
+        ([hostile.png_with_texts(2)] * 25, r"Received 625\d{5} pixels"),
     ],
     ids=["pictures", "pixels", "texts"],
 )
