@@ -1,7 +1,8 @@
 """A smaller ``saved_model.pb``, which loads faster.
 
-TensorFlow stores the shape of each result, which it infers again when it loads the graph, and names
-that repeat the scopes of the code. They are half of the file.
+TensorFlow stores the shape of each result, which it infers again when it loads the graph, names that
+repeat the scopes of the code, and a constant for each time that the code has a number. They are more
+than half of the file.
 """
 
 import os
@@ -9,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from tensorflow.core.framework.function_pb2 import FunctionDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.saved_model.fingerprinting_utils import write_fingerprint
 
@@ -18,9 +20,10 @@ _COLOCATED = b"loc:@"
 
 
 def compact_saved_model(folder: Path) -> None:
-    """Remove the shapes of results from the functions of a SavedModel, and shorten their names.
+    """Remove from the functions of a SavedModel the shapes of results, long names and repetitions.
 
-    The operations, and so the answers, stay the same; the names of the functions do too.
+    All operations but equal constants, and so the answers, stay the same; the names of the functions
+    do too.
 
     Args:
         folder: The folder of the SavedModel, whose ``fingerprint.pb`` is written again.
@@ -40,22 +43,37 @@ def compact_saved_model(folder: Path) -> None:
 def _compact(function: FunctionDef) -> None:
     arguments = {argument.name for argument in function.signature.input_arg}
     unused = (name for name in map("n{}".format, count()) if name not in arguments)
-    names = {node.name: next(unused) for node in function.node_def}
+    names: dict[str, str] = {}
+    constants: dict[bytes, str] = {}
+    kept = []
+    for node in function.node_def:
+        node.attr.pop("_output_shapes", None)
+        if node.op == "Const" and not node.input and "_class" not in node.attr:
+            bare = NodeDef(device=node.device, attr=node.attr)
+            key = bare.SerializeToString(deterministic=True)
+            if key in constants:
+                names[node.name] = constants[key]
+                continue
+            constants[key] = names[node.name] = next(unused)
+        else:
+            names[node.name] = next(unused)
+        kept.append(node)
 
     def renamed(reference: str) -> str:
         """Rename the node in "node:output:0" or "^node"; an argument keeps its name."""
         node, colon, output = reference.removeprefix("^").partition(":")
         return f"{'^' * reference.startswith('^')}{names.get(node, node)}{colon}{output}"
 
-    for node in function.node_def:
+    for node in kept:
         node.name = names[node.name]
         node.input[:] = [renamed(reference) for reference in node.input]
-        node.attr.pop("_output_shapes", None)
         places = node.attr["_class"].list.s if "_class" in node.attr else []
         for index, place in enumerate(places):
             if place.startswith(_COLOCATED):
                 other = place.removeprefix(_COLOCATED).decode()
                 places[index] = _COLOCATED + names.get(other, other).encode()
+    del function.node_def[:]
+    function.node_def.extend(kept)
     for results in (function.ret, function.control_ret):
         for result, reference in list(results.items()):
             results[result] = renamed(reference)

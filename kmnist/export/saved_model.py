@@ -153,7 +153,7 @@ def export_evaluated(
                 extent=extent,
                 background=background,
             )
-            _write_saved_model(classifier, folder, signatures)
+            _write_saved_model(folder, signatures)
             if formats:
                 write_tflite(classifier, folder, samples)
             write_warmup(
@@ -181,11 +181,9 @@ def prepare_export(dataset: Dataset) -> None:
     reading_graph(dataset.image_shape, ink_extent(images), background_tone(images))
 
 
-def _write_saved_model(
-    model: keras.Model, folder: Path, signatures: Sequence[ServingSignature]
-) -> None:
+def _write_saved_model(folder: Path, signatures: Sequence[ServingSignature]) -> None:
+    # Without `track`, which would store the weights twice: the endpoints bring their own.
     archive = keras.export.ExportArchive()
-    archive.track(model)
     for signature in signatures:
         archive.add_endpoint(signature.name, signature.function, input_signature=[signature.spec])
     # In a notebook, TensorFlow prints the path of the assets, twice, which is that of staging.

@@ -58,3 +58,13 @@ def test_no_shape_of_a_result_is_stored_in_a_version(models: Path) -> None:
     assert len(nodes) > 1000
     assert not any("_output_shapes" in node.attr for node in nodes)
     assert max(len(node.name) for node in nodes) < 8
+
+
+def test_a_version_has_no_equal_constants_in_a_function_and_its_weights_once(models: Path) -> None:
+    graph = SavedModel.FromString((models / "1" / "saved_model.pb").read_bytes()).meta_graphs[0]
+    for function in graph.graph_def.library.function:
+        constants = [node for node in function.node_def if node.op == "Const" and not node.input]
+        values = {node.attr["value"].SerializeToString() for node in constants}
+        assert len(values) == len(constants)
+    variables = tf.train.list_variables(os.fspath(models / "1" / "variables" / "variables"))
+    assert sorted(shape for _, shape in variables if shape) == [[10], [784, 10]]

@@ -145,16 +145,12 @@ def test_a_model_that_answers_differently_is_not_published(
 ) -> None:
     write = saved_model._write_saved_model
 
-    def write_changed_weights(
-        model: keras.Model,
-        folder: Path,
-        signatures: tuple[ServingSignature, ...],
-    ) -> None:
-        dense = model.layers[-1]
+    def write_changed_weights(folder: Path, signatures: tuple[ServingSignature, ...]) -> None:
+        dense = trained.model.layers[-1]
         kernel, bias = dense.get_weights()
         dense.set_weights([kernel, bias[::-1]])
         try:
-            write(model, folder, signatures)
+            write(folder, signatures)
         finally:
             dense.set_weights([kernel, bias])
 
