@@ -158,7 +158,7 @@ def connect(
     Raises:
         InputError: Workers differ, two have the same index or the same part, an address cannot be
             used, or TensorFlow has started.
-        KmnistError: A worker is missing after ``timeout`` seconds.
+        KmnistError: A worker is missing after ``timeout`` seconds, or has failed.
     """
     checksums = dataset.checksums()
     # Files of IDX folders are named after their splits as well.
