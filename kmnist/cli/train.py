@@ -1,5 +1,6 @@
 """``kmnist train``: train a model and export it as the next version."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -154,6 +155,9 @@ def command(
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
     cluster, local = find_workers(workers, index, shard=shard)
+    if cluster is not None:
+        # A thread of OpenBLAS would take a SIGTERM while TensorFlow starts, whose handler ignores it.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     writes = cluster is None or cluster.is_chief
     progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
     from kmnist.versions import check_label, check_writable

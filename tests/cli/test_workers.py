@@ -111,6 +111,41 @@ def test_a_worker_that_fails_at_once_ends_the_other(
     assert outputs[1 - failed] == ("", f"Error: {name} failed: {cause}")
 
 
+# TensorFlow's start replaces the handler of SIGTERM, and the signal arrives before it returns.
+SIGTERM_AT_THE_START = """
+import os, signal, time
+import kmnist.cli.train as train
+from kmnist.__main__ import main
+
+def patch():
+    import_tensorflow()
+    import kmnist.training.workers as workers
+    workers._start = start
+    workers.meet = lambda *_, **__: []
+
+def start(*_):
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+
+import_tensorflow, train._start_tensorflow = train._start_tensorflow, patch
+main()
+"""
+
+
+def test_a_sigterm_at_the_start_of_tensorflow_is_not_lost(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    arguments = ["--workers", "a:1,b:1", "--index", "0", "--models", str(tmp_path / "kmnist")]
+    done = subprocess.run(
+        [sys.executable, "-c", SIGTERM_AT_THE_START, "train", "--dataset", str(tiny), *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, "Error: interrupted\n")
+
+
 def test_the_processes_end_when_their_launcher_is_killed(tiny: Path, tmp_path: Path) -> None:
     arguments = ["--workers", "2", "--dataset", str(tiny), "--models", str(tmp_path / "kmnist")]
     launcher = subprocess.Popen(
