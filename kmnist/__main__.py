@@ -3,31 +3,29 @@
 import atexit
 import os
 import sys
+from importlib import import_module
 from typing import NoReturn
-
-import click
-
-from kmnist.cli import main as kmnist
 
 __all__ = ["main", "train"]
 
 
 def main() -> NoReturn:
     """Run ``kmnist``."""
-    _run(kmnist, "kmnist")
+    _run("kmnist.cli", "main", "kmnist")
 
 
 def train() -> NoReturn:
     """Run ``kmnist train`` as ``kmnist-train``."""
-    from kmnist.cli.train import command
-
-    _run(command, "kmnist-train")
+    _run("kmnist.cli.train", "command", "kmnist-train")
 
 
-def _run(command: click.Command, name: str) -> NoReturn:
-    """Run a command, and end the process with its exit code."""
+def _run(module: str, command: str, name: str) -> NoReturn:
+    """Run a command of a module, and end the process with its exit code."""
     try:
-        command.main(prog_name=name)
+        getattr(import_module(module), command).main(prog_name=name)
+    except KeyboardInterrupt:  # during the import; the command reports a later one itself
+        sys.stderr.write("Error: interrupted\n")
+        sys.exit(130)
     except SystemExit as end:
         if "tensorflow" not in sys.modules or not isinstance(end.code, int):
             raise

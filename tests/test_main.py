@@ -25,6 +25,18 @@ def test_kmnist_train_is_the_command_train(
     assert capsys.readouterr().out.startswith("Usage: kmnist-train [OPTIONS]\n")
 
 
+def test_an_interrupt_of_the_imports_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: str) -> Never:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(programs, "import_module", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        programs.main()
+    assert capsys.readouterr().err == "Error: interrupted\n"
+
+
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["nothing"], 2)])
 def test_after_tensorflow_was_imported_the_process_ends_without_its_teardown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], code: int

@@ -7,8 +7,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import IO, Any, Final, TypeVar
 
 import click
@@ -16,7 +17,14 @@ import click
 from kmnist.cli._options import timeout_option
 from kmnist.errors import InputError, KmnistError
 
-__all__ = ["INTERRUPTED", "end_with_launcher", "find_workers", "run_workers", "worker_options"]
+__all__ = [
+    "INTERRUPTED",
+    "end_with_launcher",
+    "find_workers",
+    "reporting_failure",
+    "run_workers",
+    "worker_options",
+]
 
 INTERRUPTED: Final = 130
 
@@ -106,6 +114,19 @@ def find_workers(workers: str | None, index: int | None, *, shard: bool) -> tupl
     if shard and cluster is None:
         raise click.UsageError("--shard needs several workers: --workers LIST, or TF_CONFIG")
     return cluster, local
+
+
+@contextmanager
+def reporting_failure(cluster: Any) -> Iterator[None]:
+    """Report an error of the body to the other workers, after the command has printed it."""
+    try:
+        yield
+    except Exception as error:
+        if cluster is not None:
+            from kmnist.training.cluster import report_failure
+
+            click.get_current_context().call_on_close(partial(report_failure, cluster, error))
+        raise
 
 
 def run_workers(count: int, arguments: Sequence[str]) -> None:

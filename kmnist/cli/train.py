@@ -1,5 +1,6 @@
 """``kmnist train``: train a model and export it as the next version."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
 from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.cli._workers import find_workers, run_workers, worker_options
+from kmnist.cli._workers import find_workers, reporting_failure, run_workers, worker_options
 from kmnist.defaults import (
     BATCH_SIZE,
     DEVICES,
@@ -154,30 +155,34 @@ def command(
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
     cluster, local = find_workers(workers, index, shard=shard)
-    if local > 1:
-        run_workers(local, click.get_current_context().meta[_ARGUMENTS])
-        return
+    if cluster is not None:
+        # A thread of OpenBLAS would take a SIGTERM while TensorFlow starts, whose handler ignores it.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    writes = cluster is None or cluster.is_chief
+    progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
     from kmnist.versions import check_label, check_writable
 
-    if label is not None:
-        check_label(label)
-    writes = cluster is None or cluster.is_chief
-    if writes:
-        _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
-        check_writable(models)
-        if settings["tensorboard"] is not None:
-            settings["tensorboard"].mkdir(parents=True, exist_ok=True)
-    data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
-    from kmnist import build_model, evaluate, train
-    from kmnist.export.saved_model import export_evaluated, prepare_export
-    from kmnist.training.devices import choose_device
+    with reporting_failure(cluster):
+        if label is not None:
+            check_label(label)
+        if writes:
+            _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
+            check_writable(models)
+            if settings["tensorboard"] is not None:
+                settings["tensorboard"].mkdir(parents=True, exist_ok=True)
+        if local > 1:
+            run_workers(local, click.get_current_context().meta[_ARGUMENTS])
+            return
+        data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
+        from kmnist import build_model, evaluate, train
+        from kmnist.export.saved_model import export_evaluated, prepare_export
+        from kmnist.training.devices import choose_device
 
-    progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
-    try:
-        place = choose_device(device)
-    except MissingError as error:
-        error.add_note("use --device cpu to train without a GPU")
-        raise
+        try:
+            place = choose_device(device)
+        except MissingError as error:
+            error.add_note("use --device cpu to train without a GPU")
+            raise
     group = None
     if cluster is not None:
         from kmnist.training.workers import connect

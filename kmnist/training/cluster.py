@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from kmnist.errors import InputError, KmnistError
 
-__all__ = ["Cluster", "free_addresses", "meet", "own_cores"]
+__all__ = ["Cluster", "free_addresses", "meet", "own_cores", "report_failure"]
 
 _ADDRESS: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})")
 
@@ -34,6 +34,8 @@ _EXAMPLE: Final = (
 _MESSAGE_TIMEOUT: Final = 2.0
 _PAUSE: Final = 0.2
 _SILENCE: Final = 5.0
+# The others may have begun to import TensorFlow when one fails.
+_REPORT: Final = 15.0
 _MAX_MESSAGE: Final = 4 * 2**20
 
 
@@ -161,18 +163,23 @@ def meet(
     Raises:
         InputError: A fact differs, two workers have the same index, a name does not resolve, or the
             port of this worker is taken. Every worker that is there raises it.
-        KmnistError: A worker is missing after ``timeout`` seconds.
+        KmnistError: A worker is missing after ``timeout`` seconds, or has failed.
     """
     wait = _Wait(timeout, on_wait)
     facts = {"list of workers": list(cluster.workers), **facts}
-    with _listen(cluster) as listener:
+    try:
+        listener = _listen(cluster)
+    except InputError as error:
+        report_failure(cluster, error)
+        raise
+    with listener:
         _resolve(cluster, wait)
         if not cluster.is_chief:
             hello = {"index": cluster.index, "facts": facts, "part": dict(part)}
             chief, answer = _ask(cluster, hello, wait)
             chief.close()
             if "error" in answer:
-                raise (InputError if answer.get("input") else KmnistError)(str(answer["error"]))
+                raise _failure(answer)
             shared: list[dict[str, Any]] = answer["parts"]
             return shared
         peers: dict[int, socket.socket] = {}
@@ -187,13 +194,29 @@ def meet(
             )
             answer = {"error": str(reason), "input": isinstance(error, InputError)}
             _tell(peers.values(), answer)
-            if isinstance(error, InputError):
-                _refuse(listener, len(cluster.workers) - 1 - len(peers), answer)
+            if isinstance(error, KmnistError) and not wait.is_over():
+                _refuse(listener, len(cluster.workers) - 1 - len(peers), answer, _SILENCE)
             raise
         finally:
             for peer in peers.values():
                 peer.close()
     return shared
+
+
+def report_failure(cluster: Cluster, error: Exception) -> None:
+    """Report to the other workers that this one fails before the meeting, so that they fail as well.
+
+    Returns when they know it, after some 15 seconds or on Ctrl-C, and raises no error itself.
+    """
+    is_input = getattr(error, "exit_code", 1) == InputError.exit_code
+    report = {"error": f"{cluster.name(cluster.index)} failed: {error}", "input": is_input}
+    with suppress(KmnistError, OSError, KeyboardInterrupt):
+        if cluster.is_chief:
+            with _listen(cluster) as listener:
+                _refuse(listener, len(cluster.workers) - 1, report, _REPORT)
+        else:
+            report |= {"index": cluster.index, "facts": {}, "part": {}}
+            _ask(cluster, report, _Wait(_REPORT, lambda _: None))[0].close()
 
 
 class _Wait:
@@ -293,12 +316,18 @@ def _gather(
             previous.close()
         if doubled:
             raise InputError(message)
+        if "error" in hello:
+            raise _failure(hello)
         _compare(cluster, index, facts, theirs)
 
 
-def _refuse(listener: socket.socket, count: int, answer: dict[str, Any]) -> None:
-    """Give the answer to ``count`` workers that arrive within a few seconds."""
-    deadline = time.monotonic() + _SILENCE
+def _failure(message: Mapping[str, Any]) -> KmnistError:
+    return (InputError if message.get("input") else KmnistError)(str(message["error"]))
+
+
+def _refuse(listener: socket.socket, count: int, answer: dict[str, Any], seconds: float) -> None:
+    """Give the answer to ``count`` workers that arrive within so many seconds."""
+    deadline = time.monotonic() + seconds
     while count and (remaining := deadline - time.monotonic()) > 0:
         if select.select([listener], [], [], remaining)[0]:
             with listener.accept()[0] as peer, suppress(OSError, ValueError):

@@ -140,8 +140,9 @@ def connect(
 ) -> Workers:
     """Connect the workers of a cluster. Call it before TensorFlow starts: before ``build_model``.
 
-    The versions, the settings and the data of all workers are compared. SIGTERM and Ctrl-C have no
-    effect while TensorFlow starts, which ends the process with exit code 1 if it takes a minute.
+    The versions, the settings and the data of all workers are compared. SIGTERM and Ctrl-C take effect
+    after the start of TensorFlow, which ends the process with exit code 1 if it takes a minute. A
+    SIGTERM is lost if a thread of C++ code takes it then: set OPENBLAS_NUM_THREADS to 1.
 
     Args:
         cluster: The cluster, of at least two workers.
@@ -158,7 +159,7 @@ def connect(
     Raises:
         InputError: Workers differ, two have the same index or the same part, an address cannot be
             used, or TensorFlow has started.
-        KmnistError: A worker is missing after ``timeout`` seconds.
+        KmnistError: A worker is missing after ``timeout`` seconds, or has failed.
     """
     checksums = dataset.checksums()
     # Files of IDX folders are named after their splits as well.
@@ -225,7 +226,8 @@ def _ending_in_time() -> Iterator[None]:
 
     TensorFlow's start waits for all workers in C++, for an hour, and no thread of Python runs in the
     meantime: another process writes the line, and the thread of ``faulthandler``, which is none of
-    Python, ends this one. TensorFlow also replaces the handler of SIGTERM.
+    Python, ends this one. TensorFlow also replaces the handler of SIGTERM, which is therefore blocked
+    until its own is restored; in this thread, so no other must be there to take it.
     """
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _STOPPING} if main else {}

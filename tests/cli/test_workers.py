@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from kmnist.cli._workers import find_workers, run_workers
 from kmnist.cli.train import command
 from kmnist.errors import InputError
-from kmnist.training.cluster import Cluster
+from kmnist.training.cluster import Cluster, free_addresses
 
 ONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
 TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
@@ -77,6 +78,72 @@ def test_a_bad_option_of_the_processes_is_their_error(tmp_path: Path) -> None:
         run_workers(2, ["--dataset", "/nowhere", "--models", str(tmp_path / "kmnist")])
     with pytest.raises(InputError, match="No such option"):
         run_workers(2, ["--no-such-option"])
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_worker_that_fails_at_once_ends_the_other(
+    failed: int, tiny: Path, tmp_path: Path
+) -> None:
+    models, damaged = tmp_path / "kmnist", tmp_path / "data"
+    shutil.copytree(tiny, damaged)
+    if failed == 0:
+        models.touch()  # of which only the chief takes notice
+    else:
+        (damaged / "train-images-idx3-ubyte.gz").write_bytes(b"")
+    addresses = free_addresses(2)
+    same = [sys.executable, "-m", "kmnist", "train", "--workers", ",".join(addresses)]
+    same += ["--models", str(models), "--timeout", "1000"]
+    datasets = [str(damaged if index == failed else tiny) for index in range(2)]
+    processes = [
+        subprocess.Popen(
+            [*same, "--index", str(index), "--dataset", data],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index, data in enumerate(datasets)
+    ]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    cause = outputs[failed][1].removeprefix("Error: ")
+    assert cause.startswith(str(tmp_path))
+    name = f"worker {failed} ({addresses[failed]})"
+    assert outputs[1 - failed] == ("", f"Error: {name} failed: {cause}")
+
+
+# TensorFlow's start replaces the handler of SIGTERM, and the signal arrives before it returns.
+SIGTERM_AT_THE_START = """
+import os, signal, time
+import kmnist.cli.train as train
+from kmnist.__main__ import main
+
+def patch():
+    import_tensorflow()
+    import kmnist.training.workers as workers
+    workers._start = start
+    workers.meet = lambda *_, **__: []
+
+def start(*_):
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+
+import_tensorflow, train._start_tensorflow = train._start_tensorflow, patch
+main()
+"""
+
+
+def test_a_sigterm_at_the_start_of_tensorflow_is_not_lost(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    arguments = ["--workers", "a:1,b:1", "--index", "0", "--models", str(tmp_path / "kmnist")]
+    done = subprocess.run(
+        [sys.executable, "-c", SIGTERM_AT_THE_START, "train", "--dataset", str(tiny), *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, "Error: interrupted\n")
 
 
 def test_the_processes_end_when_their_launcher_is_killed(tiny: Path, tmp_path: Path) -> None:

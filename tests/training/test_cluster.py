@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from kmnist.errors import InputError, KmnistError
-from kmnist.training.cluster import Cluster, free_addresses, meet, own_cores
+from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.training import cluster as cluster_module
+from kmnist.training.cluster import Cluster, free_addresses, meet, own_cores, report_failure
 
 Parts = list[dict[str, Any]]
 
@@ -171,6 +172,59 @@ def test_a_port_that_is_taken_is_reported_at_once() -> None:
         cluster = Cluster((f"127.0.0.1:{port}", "127.0.0.1:1"), 0)
         with pytest.raises(InputError, match=f"the port {port} for worker 0 .* cannot listen"):
             meet(cluster, FACTS, {}, timeout=60)
+
+
+@pytest.mark.parametrize("failed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(MissingError("no such folder"), InputError), (OSError("no such folder"), KmnistError)],
+)
+def test_a_worker_that_fails_before_the_meeting_is_named_by_the_others(
+    failed: int, error: Exception, kind: type[KmnistError]
+) -> None:
+    addresses = free_addresses(3)
+
+    def report() -> Parts:
+        report_failure(Cluster(addresses, failed), error)
+        raise error
+
+    def arrive_last() -> Parts:
+        time.sleep(0.5)
+        return arrive(addresses, max({0, 1, 2} - {failed}), timeout=60)()
+
+    first = arrive(addresses, min({0, 1, 2} - {failed}), timeout=60)
+    told, *others = meet_all(report, first, arrive_last)
+    assert told.exception() is error
+    for future in others:
+        message = rf"^worker {failed} \({addresses[failed]}\) failed: no such folder$"
+        with pytest.raises(KmnistError, match=message) as raised:
+            future.result()
+        assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_failure_that_reaches_nobody_is_no_other_error(
+    index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "_REPORT", 0.3)
+    monkeypatch.setattr(cluster_module, "_MESSAGE_TIMEOUT", 0.1)
+    cluster = Cluster(free_addresses(2), index)
+    report_failure(cluster, KmnistError("no such folder"))
+    # Nor is a port on which the failure cannot be reported.
+    port = int(cluster.workers[0].rpartition(":")[2])
+    with socket.create_server(("", port)):
+        report_failure(cluster, KmnistError("no such folder"))
+
+
+def test_a_port_that_is_taken_is_reported_to_the_chief() -> None:
+    addresses = free_addresses(2)
+    port = int(addresses[1].rpartition(":")[2])
+    with socket.create_server(("", port)):
+        chief, other = meet_all(arrive(addresses, 0, timeout=60), arrive(addresses, 1, timeout=60))
+    with pytest.raises(InputError, match=rf"^received the port {port} for worker 1 "):
+        other.result()
+    with pytest.raises(InputError, match=rf"^worker 1 .* failed: received the port {port} "):
+        chief.result()
 
 
 def test_strangers_and_a_worker_that_starts_again_do_not_disturb() -> None:
