@@ -262,21 +262,29 @@ def _weights(weights: NDArray[np.float32], names: list[str]) -> Any:
 def _samples(
     images: NDArray[np.uint8], labels: NDArray[Any], class_ids: NDArray[Any], names: list[str]
 ) -> Any:
+    from matplotlib.figure import Figure
+
     rows = -(-len(images) // _COLUMNS)
-    figure = _figure(_COLUMNS * 1.0, 0.3 + 1.25 * rows)
     # Short names fit beside an arrow, longer ones above one another.
     arrow, most, size = (" → ", 3, 10) if max(map(_width, names)) <= 3 else ("\n→ ", 12, 8)
     names = [_short(name, most) for name in names]
-    for index, axes in enumerate(figure.subplots(rows, _COLUMNS, squeeze=False).flat):
-        axes.axis("off")
-        if index < len(images):
-            label, predicted = labels[index], class_ids[index]
-            axes.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
-            if label == predicted:
-                axes.set_title(names[label], color=_INK, fontsize=size)
-            else:
-                title = f"{names[label]}{arrow}{names[predicted]}"
-                axes.set_title(title, color=_WRONG, fontsize=size)
+    # In inches, and in one pair of axes: a pair for each image takes several times as long.
+    figure = Figure((_COLUMNS, 0.3 + 1.25 * rows))
+    axes = figure.add_axes((0, 0, 1, 1))
+    scale = 0.9 / max(images.shape[1:])
+    height, width = (side * scale / 2 for side in images.shape[1:])
+    for index, (image, label, predicted) in enumerate(zip(images, labels, class_ids, strict=True)):
+        row, column = divmod(index, _COLUMNS)
+        x, y = column + 0.5, row * 1.25 + 1.03
+        extent = (x - width, x + width, y + height, y - height)
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, extent=extent)
+        right = label == predicted
+        title = names[label] if right else f"{names[label]}{arrow}{names[predicted]}"
+        colour = _INK if right else _WRONG
+        place = {"ha": "center", "va": "bottom"}
+        axes.text(x, y - height - 0.06, title, color=colour, fontsize=size, **place)
+    axes.set(xlim=(0, _COLUMNS), ylim=(0.3 + 1.25 * rows, 0))
+    axes.axis("off")
     figure.suptitle("the first test images, then the next mistakes: label → predicted")
     return figure
 
