@@ -14,11 +14,13 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.datasets import write_copies
-from benchmarks.harness import ROOT, Options, memory, run, table
+from benchmarks.harness import ROOT, Options, memory, run, spread, table
 from kmnist.training.cluster import Cluster, free_addresses, own_cores
 
 COLUMNS: Final = "batch | workers | an epoch, s | all-reduces, s | compute, s | the epoch takes"
 LEARNING: Final = "batch | learning rate | test accuracy after 15 epochs"
+
+EPOCHS: Final = 6
 
 # Per batch size, learning rates up to the linear rule, 0.1 for a batch of 100.
 RATES: Final = {100: (0.1,), 1_000: (0.1, 0.5, 1.0), 10_000: (0.1, 1.0, 10.0)}
@@ -31,20 +33,14 @@ def measure(options: Options) -> str:
     rows, weights = [], {}
     for batch in batches:
         for count in counts:
-            results = _train(count, batch=batch, epochs=1 + options.rounds)
-            digests = {result["digest"] for result in results}
-            if len(digests) > 1:
-                raise RuntimeError(f"{count} workers ended with different weights")
-            epoch = median(results[0]["epochs"][1:])
+            turns = []
+            for _ in range(options.rounds):
+                results, *figures = _turn(batch, count)
+                turns.append((*figures, figures[0] / (figures[1] + figures[2])))
             weights[batch, count] = np.array(results[0]["weights"])
-            reduces = results[0]["all_reduce"] * -(-55_000 // batch)
-            [share] = _train(1, batch=batch // count, epochs=1 + options.rounds, share=count)
-            # Workers on fewer cores than they are take turns.
-            turns = max(1.0, count / len(os.sched_getaffinity(0)))
-            compute = median(share["epochs"][1:]) * turns
-            ratio = epoch / (reduces + compute)
-            figures = (f"{epoch:.3f}", f"{reduces:.3f}", f"{compute:.3f}", f"{ratio:.2f}")
-            rows.append((f"{batch:,}", str(count), *figures))
+            *seconds, ratios = zip(*turns, strict=True)
+            shown = (f"{median(each):.3f}" for each in seconds)
+            rows.append((f"{batch:,}", str(count), *shown, spread(list(ratios))))
     difference = max(
         float(np.abs(values - weights[batch, 1]).max()) for (batch, _), values in weights.items()
     )
@@ -58,6 +54,21 @@ def measure(options: Options) -> str:
         f"{difference:.1e}.\n\nA larger batch needs fewer all-reduces, and a larger learning "
         f"rate:\n\n{table(_rates(options), LEARNING)}\n{_memory(options)}"
     )
+
+
+def _turn(batch: int, count: int) -> tuple[list[dict[str, Any]], float, float, float]:
+    """Train by several workers, and by one with the share of each; return what the former print.
+
+    Also returns the seconds of an epoch, of its all-reduces and of the computation of one worker.
+    """
+    results = _train(count, batch=batch, epochs=EPOCHS)
+    if len({result["digest"] for result in results}) > 1:
+        raise RuntimeError(f"{count} workers ended with different weights")
+    [share] = _train(1, batch=batch // count, epochs=EPOCHS, share=count)
+    epoch, compute = (median(result["epochs"][1:]) for result in (results[0], share))
+    # Workers on fewer cores than they are take turns.
+    compute *= max(1.0, count / len(os.sched_getaffinity(0)))
+    return results, epoch, results[0]["all_reduce"] * -(-55_000 // batch), compute
 
 
 def _rates(options: Options) -> Any:

@@ -281,8 +281,8 @@ def _samples(
         right = label == predicted
         title = names[label] if right else f"{names[label]}{arrow}{names[predicted]}"
         colour = _INK if right else _WRONG
-        place = {"ha": "center", "va": "bottom"}
-        axes.text(x, y - height - 0.06, title, color=colour, fontsize=size, **place)
+        top = y - height - 0.06
+        axes.text(x, top, title, color=colour, fontsize=size, ha="center", va="bottom")
     axes.set(xlim=(0, _COLUMNS), ylim=(0.3 + 1.25 * rows, 0))
     axes.axis("off")
     figure.suptitle("the first test images, then the next mistakes: label → predicted")
