@@ -40,10 +40,10 @@ def _pool(
 ) -> tf.Tensor:
     # TensorFlow's pooling is many times as fast over the channels as over one channel: each row of
     # the image is a pixel, and its pixels are the channels.
+    rows = image[None, :, None]
     for length in (side, side) if isinstance(side, int) else side:
-        pooled = pool(image[None, :, None], (length, 1), 1, "SAME")
-        image = tf.transpose(pooled[0, :, 0])
-    return image
+        rows = tf.transpose(pool(rows, (length, 1), 1, "SAME"), (0, 3, 2, 1))
+    return tf.squeeze(rows, (0, 2))
 
 
 def closing(image: tf.Tensor, side: int) -> tf.Tensor:
