@@ -1,5 +1,6 @@
 """The start of TensorFlow, whose messages are kept off stderr."""
 
+import gc
 import os
 
 import pytest
@@ -24,3 +25,12 @@ def test_messages_of_a_failed_start_are_shown(capfd: pytest.CaptureFixture[str])
         start()
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "the cause\nafterwards\n"
+
+
+def test_garbage_is_collected_after_a_start_that_succeeds_or_fails() -> None:
+    with starting_tensorflow():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), starting_tensorflow():
+        raise ImportError("no libcuda")
+    assert gc.isenabled()
