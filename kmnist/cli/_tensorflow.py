@@ -22,9 +22,10 @@ def starting_tensorflow() -> Iterator[None]:
     redirected. What was written is shown if the body fails. As it takes seconds, a terminal shows
     a note meanwhile.
 
-    Python's search for cyclic garbage, a fifth of the import, is off meanwhile, and leaves out later
+    Python's search for cyclic garbage, a fifth of the import, is off meanwhile, and later leaves out
     what was imported, which is never freed.
     """
+    imports = "tensorflow" not in sys.modules
     sys.stderr.flush()
     stderr = os.dup(2)
     on_terminal = os.isatty(stderr)
@@ -33,14 +34,16 @@ def starting_tensorflow() -> Iterator[None]:
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         collects = gc.isenabled()
-        gc.disable()
+        if imports:
+            gc.disable()
         try:
             import tensorflow as tf
 
             yield
             tf.config.list_physical_devices("GPU")  # the search for GPUs logs as well
             tf.get_logger().setLevel("ERROR")
-            gc.freeze()
+            if imports:
+                gc.freeze()
         except Exception:
             log.seek(0)
             os.write(stderr, b"\n" * on_terminal + log.read())

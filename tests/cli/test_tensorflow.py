@@ -1,7 +1,8 @@
 """The start of TensorFlow, whose messages are kept off stderr."""
 
-import gc
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -27,10 +28,19 @@ def test_messages_of_a_failed_start_are_shown(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err == "the cause\nafterwards\n"
 
 
-def test_garbage_is_collected_after_a_start_that_succeeds_or_fails() -> None:
-    with starting_tensorflow():
-        assert not gc.isenabled()
+@pytest.mark.parametrize(("body", "freezes"), [("pass", True), ("raise ImportError", False)])
+def test_garbage_is_not_searched_while_tensorflow_is_imported(body: str, freezes: bool) -> None:
+    program = f"""
+import contextlib, gc
+from kmnist.cli._tensorflow import starting_tensorflow
+for expected in (False, True):  # TensorFlow is imported once
+    with contextlib.suppress(ImportError), starting_tensorflow():
+        assert gc.isenabled() is expected
+        {body}
     assert gc.isenabled()
-    with pytest.raises(ImportError), starting_tensorflow():
-        raise ImportError("no libcuda")
-    assert gc.isenabled()
+    print(gc.get_freeze_count())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert first == second
+    assert (first > 100_000) is freezes
