@@ -15,7 +15,7 @@ from kmnist.data import Split
 
 __all__ = ["Blocks", "Share", "epoch_order", "training_blocks"]
 
-# A block should stay in the processor's cache from gathering to use.
+# A worker's share of a block should stay in the processor's cache from gathering to use.
 _BLOCK_BYTES: Final = 4 * 2**20
 
 
@@ -107,7 +107,8 @@ def training_blocks(
     examples = sum(share.sizes) if share.sizes else len(split)
     first = sum(share.sizes[: share.worker]) if share.sizes else 0
     whole, rest = divmod(examples, batch_size)
-    per_block = _equal_share(whole, most=max(1, _BLOCK_BYTES // (batch_size * height * width)))
+    most = _BLOCK_BYTES * share.workers // (batch_size * height * width)
+    per_block = _equal_share(whole, most=max(1, most))
     starts = [*range(0, whole * batch_size, per_block * batch_size)]
     if rest:
         starts.append(whole * batch_size)
