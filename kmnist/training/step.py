@@ -7,16 +7,14 @@ same.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.errors import InputError
-
-if TYPE_CHECKING:
-    from kmnist.training.workers import Workers
+from kmnist.training.workers import LOST_WORKER_ERRORS, Workers
 
 __all__ = ["TrainingStep", "copy_weights", "read_state", "transposed", "write_state"]
 
@@ -35,7 +33,7 @@ class TrainingStep:
         devices: Sequence[str],
         *,
         compiled: bool,
-        workers: "Workers | None" = None,
+        workers: Workers | None = None,
     ) -> None:
         """Copy the model to the devices.
 
@@ -202,8 +200,8 @@ def transposed(model: keras.Model) -> keras.Model:
     try:
         result: keras.Model = keras.models.clone_model(model, clone_function=copy)
         copy_weights(model, result)
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
-        raise  # another worker was lost, to which the variables are sent
+    except LOST_WORKER_ERRORS:
+        raise  # the variables are sent to the other workers
     except Exception as error:  # whatever the code of a layer raises
         reason = " ".join(str(error).split())[:160]
         raise InputError(

@@ -22,7 +22,7 @@ from kmnist.errors import InputError, KmnistError
 from kmnist.training.cluster import Cluster, meet
 from kmnist.training.model import limit_threads
 
-__all__ = ["Workers", "connect"]
+__all__ = ["LOST_WORKER_ERRORS", "Workers", "connect"]
 
 _STOPPING: Final = {signal.SIGINT, signal.SIGTERM}
 
@@ -39,8 +39,8 @@ if not select.select([0], [], [], float(sys.argv[1]))[0]:
     )
 """
 
-# The errors of operations that other workers take part in.
-_LOST: Final = (
+# What operations raise that another worker takes part in, if it was lost.
+LOST_WORKER_ERRORS: Final = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -119,13 +119,10 @@ class Workers:
         """Raise a KmnistError if an operation of the body fails because a worker was lost."""
         try:
             yield
-        except _LOST as error:
-            found = re.findall(r"/job:worker/(?:replica:0/)?task:([0-9]+)", str(error))
-            others = [int(task) for task in found if int(task) != self.index]
-            name = self.cluster.name(others[0]) if others else "another worker"
+        except LOST_WORKER_ERRORS as error:
             raise KmnistError(
-                f"lost {name}: it ended, froze or cannot be reached; read what it wrote last, and "
-                "start all workers again"
+                f"lost {_lost_worker(self.cluster, str(error))}: it ended, froze or cannot be "
+                "reached; read what it wrote last, and start all workers again"
             ) from error
 
 
@@ -190,6 +187,18 @@ def connect(
         strategy = _start(cluster, dataset)
     parts = [(part["train"], part["validation"]) for part in said] if sharded else None
     return Workers(cluster, strategy, parts)
+
+
+def _lost_worker(cluster: Cluster, message: str) -> str:
+    """Return the name of the worker that TensorFlow's message says is lost."""
+    # The first one that the message names: it goes on with those that passed the error on.
+    found = list(map(int, re.findall(r"/job:worker/(?:replica:0/)?task:([0-9]+)", message)))
+    if "CoordinationService/" in message:
+        found.insert(0, 0)  # the chief runs that service; the message may name others alone
+    if len(cluster.workers) == 2:
+        found.append(1 - cluster.index)
+    other = next((index for index in found if index != cluster.index), None)
+    return "another worker" if other is None else cluster.name(other)
 
 
 def _version() -> str:

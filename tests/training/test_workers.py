@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kmnist import Dataset, Run, build_model, evaluate, train
 from kmnist.data import Split
+from kmnist.errors import KmnistError
 from kmnist.training.batches import Share, training_blocks
-from kmnist.training.cluster import free_addresses
+from kmnist.training.cluster import Cluster, free_addresses
+from kmnist.training.workers import Workers
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 90, "seed": 5}
 
@@ -237,6 +241,31 @@ def test_an_interrupted_worker_ends_the_other_in_one_line(pair: Any) -> None:
     assert lost["code"] == 1
     assert lost["lost"].startswith("lost worker 1 (127.0.0.1:")
     assert "\n" not in lost["lost"]
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        ("Error reported from /job:worker/task:0: stopped sending heartbeats", 0),
+        # The chief is frozen, and the next worker passes that on.
+        ("RPC: /tensorflow.CoordinationService/Heartbeat … /job:worker/replica:0/task:1 …", 0),
+        ("remote target /job:worker/replica:0/task:1 … /job:worker/replica:0/task:0", 1),
+        ("Deadline Exceeded", None),
+        ("remote target /job:worker/replica:0/task:2", None),  # the worker itself
+    ],
+)
+def test_the_lost_worker_is_named(message: str, lost: int | None) -> None:
+    cluster = Cluster(tuple(f"host{index}:1234" for index in range(3)), 2)
+    workers = Workers(cluster, tf.distribute.get_strategy(), None)
+    name = "another worker" if lost is None else f"worker {lost} (host{lost}:1234)"
+    with pytest.raises(KmnistError, match=f"^lost {re.escape(name)}: "), workers.losing_workers():
+        raise tf.errors.UnavailableError(None, None, message)
+
+
+def test_of_two_workers_the_lost_one_is_the_other() -> None:
+    workers = Workers(Cluster(("a:1", "b:1"), 1), tf.distribute.get_strategy(), None)
+    with pytest.raises(KmnistError, match=r"^lost worker 0 \(a:1\): "), workers.losing_workers():
+        raise tf.errors.DeadlineExceededError(None, None, "Deadline Exceeded")
 
 
 def test_three_parts_on_two_devices_each_train_like_the_whole(tiny: Path, alone: Run) -> None:
