@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,10 @@ def two_versions(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ensure_model_config(base)
     label(base, {"stable": 1})
     with Server(base, grpc_port=0, rest_port=0, poll_seconds=3600) as server:
+        # It serves as soon as one of them is loaded, if the other takes long on a busy machine.
+        with Client(server.rest_url, model="kmnist") as client:
+            while {version.state for version in client.status()} != {"AVAILABLE"}:
+                time.sleep(0.1)
         yield server
 
 
