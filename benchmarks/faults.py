@@ -31,7 +31,7 @@ EPOCHS: Final = 6
 TIMEOUT: Final = 10
 LONGEST: Final = 90.0
 
-# How a worker ends that gets the signal; the last is that of a Python that has not started yet.
+# The exit codes of a worker that gets the signal; below 0, before it handles signals.
 CODES: Final = {"KILL": (-9,), "STOP": (-9,), "TERM": (130, -15), "INT": (130, 1, -2)}
 
 

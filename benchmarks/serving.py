@@ -57,7 +57,8 @@ def measure(options: Options) -> str:
         names |= {url: url for url in options.server}
         loads = table(_loads(names, options), LOAD_COLUMNS)
     return (
-        "## Serving\n\n`kmnist serve` beside TensorFlow in one process with the same model, and beside grpcio alone.\n\n"
+        "## Serving\n\n`kmnist serve` beside TensorFlow in one process with the same model, and beside "
+        "grpcio alone.\n\n"
         f"{table(rows)}\n"
         f"`kmnist bench --duration {_duration(options)}`, each server in turn; its threads and the "
         f"servers share this machine.\n\n{loads}"

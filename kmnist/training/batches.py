@@ -15,8 +15,8 @@ from kmnist.data import Split
 
 __all__ = ["Blocks", "Share", "epoch_order", "training_blocks"]
 
-# Of a worker's share of a block. TensorFlow takes half a millisecond to start on a block; three blocks
-# are in memory at a time.
+# The most bytes of images in a worker's share of a block. TensorFlow takes half a millisecond to start
+# on a block; three blocks are in memory at a time.
 _BLOCK_BYTES: Final = 16 * 2**20
 
 
