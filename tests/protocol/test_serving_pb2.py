@@ -54,6 +54,7 @@ def test_fields_are_those_of_upstream(ours: Any, theirs: Any) -> None:
     assert list(differences(ours.DESCRIPTOR, theirs.DESCRIPTOR)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order",
     list(

@@ -87,6 +87,7 @@ print(threading.get_intra_op_parallelism_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "model", "threads"),
     [
