@@ -344,14 +344,16 @@ def _compare(
         ours, received = facts.get(name), theirs.get(name)
         if ours != received:
             raise InputError(
-                f"{worker} has the {name} {_short(received)}, but "
-                f"{cluster.name(0)} {_short(ours)}; start all workers with the same"
+                f"{worker} has {_short(name, received)}, but {cluster.name(0)} has "
+                f"{_short(name, ours)}; start all workers with the same"
             )
 
 
-def _short(value: Any) -> str:
-    text = "of no such name" if value is None else value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+def _short(name: str, value: Any) -> str:
+    if value is None:
+        return f"no {name}"
+    text = value if isinstance(value, str) else repr(value)
+    return f"the {name} {text if len(text) <= 200 else f'{text[:200]}…'}"
 
 
 def _ask(

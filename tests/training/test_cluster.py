@@ -89,10 +89,16 @@ def test_all_workers_get_the_parts_of_all() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 7}, "has the seed 7, but worker 0 .* 0; start all workers with the same"),
+        (
+            {"seed": 7},
+            "has the seed 7, but worker 0 .* has the seed 0; start all workers with the same",
+        ),
         ({"class names": ["a", "c"]}, r"has the class names \['a', 'c'\], but .*\['a', 'b'\]"),
         ({"SHA-256 of train": "abd"}, "has the SHA-256 of train abd, but .* abc"),
-        ({"SHA-256 of more": "x"}, "has the SHA-256 of more x, but .* of no such name"),
+        (
+            {"SHA-256 of more": "x"},
+            "has the SHA-256 of more x, but worker 0 .* has no SHA-256 of more; start",
+        ),
     ],
 )
 def test_what_differs_is_named_on_every_worker(change: dict[str, Any], message: str) -> None:
