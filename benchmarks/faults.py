@@ -109,19 +109,11 @@ def hit(
     lost, other = processes[target], processes[1 - target]
     lost.send_signal(getattr(signal, f"SIG{name}"))
     started = time.monotonic()
-    try:
-        stdout, stderr = other.communicate(timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        other.kill()
-        stdout, stderr = other.communicate()
+    stdout, stderr = end(other, LONGEST)
     seconds = time.monotonic() - started
     if name == "STOP":
         lost.kill()
-    try:
-        own = lost.communicate(timeout=30)[1]
-    except subprocess.TimeoutExpired:
-        lost.kill()
-        own = lost.communicate()[1]
+    _, own = end(lost, LONGEST)
     lines = stderr.splitlines() or [""]
     named = f"worker {target} (" in lines[-1] or "TensorFlow did not start within" in lines[-1]
     is_over = other.returncode == 0
@@ -141,6 +133,15 @@ def hit(
     if not good:
         line += f"\n  the other: {stderr}\n  the worker itself: {own}"
     return f"{line} · {lines[-1]}", good
+
+
+def end(process: "subprocess.Popen[str]", seconds: float) -> tuple[str, str]:
+    """Return what a process writes until it ends; kill it if it takes longer."""
+    try:
+        return process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()
 
 
 if __name__ == "__main__":
