@@ -20,9 +20,10 @@ from benchmarks.harness import (
 )
 from benchmarks.models import serving, trained_models
 from kmnist.client import Client
-from kmnist.protocol import methods, prediction
+from kmnist.protocol import messages as methods
+from kmnist.protocol import prediction
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 
 IMAGES: Final = np.random.default_rng(0).integers(0, 256, (1000, 28, 28), dtype=np.uint8)
 STUBS: Final = "tensorflow_serving.apis.predict_pb2"

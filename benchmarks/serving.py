@@ -15,7 +15,7 @@ from benchmarks.harness import Options, call_in_turn, compare, python, run, spre
 from benchmarks.models import first_line, serve, serving, trained_models
 from kmnist.client import Client
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.methods import PREDICT
+from kmnist.protocol.messages import PREDICT
 from kmnist.protocol.tensors import from_array
 
 # Concurrent requests, and the images in each.

@@ -79,7 +79,9 @@ class Evaluation:
         return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=1))
 
     @classmethod
-    def of(cls, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> "Evaluation":
+    def from_predictions(
+        cls, labels: NDArray[Any], probabilities: NDArray[np.float32]
+    ) -> "Evaluation":
         """Compute the metrics of predictions.
 
         Args:
@@ -96,7 +98,7 @@ class Evaluation:
         Example:
             >>> labels = np.array([0, 1, 1, 1])
             >>> probabilities = np.array([[0.8, 0.2], [0.5, 0.5], [0.2, 0.8], [0.0, 1.0]])
-            >>> evaluation = Evaluation.of(labels, probabilities.astype(np.float32))
+            >>> evaluation = Evaluation.from_predictions(labels, probabilities.astype(np.float32))
             >>> evaluation.accuracy
             0.75
             >>> evaluation.confusion
@@ -148,7 +150,9 @@ class Comparison:
         return min(1.0, 2 * tail)
 
     @classmethod
-    def of(cls, labels: NDArray[Any], predicted: NDArray[np.int64], classes: int) -> "Comparison":
+    def from_predictions(
+        cls, labels: NDArray[Any], predicted: NDArray[np.int64], classes: int
+    ) -> "Comparison":
         """Compare the predictions of two models.
 
         Args:
@@ -159,7 +163,7 @@ class Comparison:
         Example:
             >>> labels = np.array([0, 0, 1, 1, 1])
             >>> predicted = np.array([[0, 0, 0, 0, 1], [0, 1, 1, 1, 1]])
-            >>> comparison = Comparison.of(labels, predicted, 2)
+            >>> comparison = Comparison.from_predictions(labels, predicted, 2)
             >>> comparison.alone
             array([[1, 0],
                    [0, 2]])

@@ -15,8 +15,8 @@ EXAMPLES = {
     "build_model": kmnist.build_model,
     "train": kmnist.train,
     "evaluate": kmnist.evaluate,
-    "Evaluation.of": kmnist.Evaluation.of,
-    "Comparison.of": kmnist.metrics.Comparison.of,
+    "Evaluation.from_predictions": kmnist.Evaluation.from_predictions,
+    "Comparison.from_predictions": kmnist.metrics.Comparison.from_predictions,
     "Dataset.from_arrays": kmnist.Dataset.from_arrays,
     "Split.batches": kmnist.Split.batches,
 }

@@ -17,8 +17,8 @@ PACKAGE: Final = Path(__file__).parents[1] / "kmnist"
 
 # A folder may import those of the floors below its own, and those named beside it.
 FLOORS: Final = (
-    {"errors", "defaults", "metrics", "atomic"},
-    {"arguments", "checksums"},
+    {"errors", "metrics"},
+    {"checks", "files"},
     {"pictures", "protocol"},
     {"data"},
     {"training", "client", "versions"},
@@ -62,8 +62,8 @@ def test_a_folder_imports_only_from_the_floors_below(part: str) -> None:
     assert imports()[part] <= below
 
 
-def test_the_client_imports_only_the_protocol_and_the_errors() -> None:
-    assert imports()["client"] <= {"protocol", "errors"}
+def test_the_client_imports_only_the_protocol_the_errors_and_the_checks() -> None:
+    assert imports()["client"] <= {"protocol", "errors", "checks"}
 
 
 if __name__ == "__main__":

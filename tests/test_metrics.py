@@ -15,7 +15,7 @@ PROBABILITIES = np.array(
 
 
 def test_metrics_of_a_small_example() -> None:
-    evaluation = Evaluation.of(LABELS, PROBABILITIES)
+    evaluation = Evaluation.from_predictions(LABELS, PROBABILITIES)
     assert evaluation.examples == 4
     assert evaluation.accuracy == 0.75
     assert evaluation.class_ids.tolist() == [0, 1, 1, 1]
@@ -24,12 +24,12 @@ def test_metrics_of_a_small_example() -> None:
 
 
 def test_its_repr_is_a_summary() -> None:
-    evaluation = Evaluation.of(LABELS, PROBABILITIES)
+    evaluation = Evaluation.from_predictions(LABELS, PROBABILITIES)
     assert repr(evaluation) == "Evaluation(accuracy 0.7500, cost 0.5179, 4 examples, 3 classes)"
 
 
 def test_a_class_without_examples_has_no_recall_and_without_predictions_no_precision() -> None:
-    evaluation = Evaluation.of(LABELS, PROBABILITIES)
+    evaluation = Evaluation.from_predictions(LABELS, PROBABILITIES)
     assert evaluation.recall[:2].tolist() == [0.5, 1.0]
     assert evaluation.precision[:2].tolist() == [1.0, pytest.approx(2 / 3)]
     assert np.isnan(evaluation.recall[2])
@@ -37,22 +37,22 @@ def test_a_class_without_examples_has_no_recall_and_without_predictions_no_preci
 
 
 def test_a_probability_of_zero_has_a_finite_cost() -> None:
-    evaluation = Evaluation.of(np.array([2]), PROBABILITIES[3:])
+    evaluation = Evaluation.from_predictions(np.array([2]), PROBABILITIES[3:])
     assert evaluation.cost == pytest.approx(-np.log(np.finfo(np.float32).tiny))
 
 
 def test_a_label_out_of_range_is_rejected() -> None:
     with pytest.raises(IndexError):
-        Evaluation.of(np.array([0, 1, 2, 3]), PROBABILITIES)
+        Evaluation.from_predictions(np.array([0, 1, 2, 3]), PROBABILITIES)
     with pytest.raises(IndexError):
-        Evaluation.of(np.array([0, 1, 2, -1]), PROBABILITIES)
+        Evaluation.from_predictions(np.array([0, 1, 2, -1]), PROBABILITIES)
 
 
 def test_mcnemars_p_is_that_of_the_exact_binomial_test() -> None:
     def p_value(one: int, other: int) -> float:
         labels = np.zeros(one + other, np.int64)
         first = np.array([0] * one + [1] * other)
-        return Comparison.of(labels, np.array([first, 1 - first]), 2).p_value
+        return Comparison.from_predictions(labels, np.array([first, 1 - first]), 2).p_value
 
     assert p_value(0, 0) == 1
     assert p_value(5, 5) == 1
@@ -65,7 +65,7 @@ def test_mcnemars_p_is_that_of_the_exact_binomial_test() -> None:
 def test_a_comparison_counts_what_each_model_alone_gets_right() -> None:
     labels = np.array([0, 0, 1, 1, 2])
     predicted = np.array([[0, 1, 1, 0, 2], [0, 0, 1, 2, 2]])
-    comparison = Comparison.of(labels, predicted, 4)
+    comparison = Comparison.from_predictions(labels, predicted, 4)
     assert comparison.examples.tolist() == [2, 2, 1, 0]
     assert comparison.right.tolist() == [[1, 1, 1, 0], [2, 1, 1, 0]]
     assert comparison.alone.tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]

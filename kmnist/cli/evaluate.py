@@ -58,7 +58,7 @@ def command(
             f"the model of {source} has {probabilities.shape[1]} classes, the data set {data.name} "
             f"{len(data.class_names)}; select the data set of its training with --dataset"
         )
-    evaluation = Evaluation.of(data.test.labels, probabilities)
+    evaluation = Evaluation.from_predictions(data.test.labels, probabilities)
     result = {
         "model": str(source),
         "dataset": data.name,

@@ -13,7 +13,7 @@ from kmnist.errors import LabelNotFoundError, ModelNotFoundError, NotReadyError
 
 if TYPE_CHECKING:
     from kmnist.client import Client
-    from kmnist.protocol.metadata import Metadata, VersionStatus
+    from kmnist.protocol.messages import Metadata, VersionStatus
 
     _Status = tuple[str, str, list[VersionStatus], Metadata | None]
 
@@ -118,6 +118,6 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def _describe(tensors: dict[str, dict[str, Any]]) -> str:
-    from kmnist.protocol.metadata import TensorSpec
+    from kmnist.protocol.messages import TensorSpec
 
     return "\n".join(f"{name}: {TensorSpec(**tensors[name])}" for name in sorted(tensors))

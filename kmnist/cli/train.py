@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
-from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
-from kmnist.cli._progress import TrainingProgress
-from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.cli._workers import find_workers, reporting_failure, run_workers, worker_options
-from kmnist.defaults import (
+from kmnist.checks import (
     BATCH_SIZE,
     DEVICES,
     EPOCHS,
@@ -22,6 +17,11 @@ from kmnist.defaults import (
     LEARNING_RATE,
     MAX_VALIDATION_SIZE,
 )
+from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
+from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
+from kmnist.cli._progress import TrainingProgress
+from kmnist.cli._tensorflow import starting_tensorflow
+from kmnist.cli._workers import find_workers, reporting_failure, run_workers, worker_options
 from kmnist.errors import InputError, KmnistError, MissingError
 
 if TYPE_CHECKING:

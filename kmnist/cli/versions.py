@@ -108,7 +108,7 @@ def compare(
                 f"{data.name} {len(names)}; select the data set of its training with --dataset"
             )
         predicted.append(predictions.class_ids)
-    comparison = Comparison.of(labels, np.array(predicted), len(names))
+    comparison = Comparison.from_predictions(labels, np.array(predicted), len(names))
     right, alone = comparison.right, comparison.alone
     change = right[1] - right[0]
     changed = sorted(np.flatnonzero(change).tolist(), key=lambda i: (-abs(change[i]), i))

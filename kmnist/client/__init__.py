@@ -26,7 +26,7 @@ from kmnist.errors import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
+from kmnist.protocol.messages import Metadata, Signature, TensorSpec, VersionStatus
 
 __all__ = [
     "TLS",

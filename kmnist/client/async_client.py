@@ -16,7 +16,7 @@ from kmnist.client.inputs import PicturesLike
 from kmnist.client.predictions import Predictions
 from kmnist.client.transports import AsyncTransport, Transport, open_async_transports
 from kmnist.errors import ClientError
-from kmnist.protocol.metadata import Metadata, VersionStatus
+from kmnist.protocol.messages import Metadata, VersionStatus
 
 __all__ = ["AsyncClient"]
 

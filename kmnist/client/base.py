@@ -10,7 +10,7 @@ from kmnist.client.calls import Calls
 from kmnist.client.headers import check_headers, redact
 from kmnist.client.tls import TLS
 from kmnist.errors import ClientError, InvalidInputError
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 
 __all__ = ["BaseClient"]
 

@@ -27,8 +27,14 @@ from kmnist.errors import (
     SignatureNotFoundError,
     VersionNotFoundError,
 )
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import (
+    Metadata,
+    ModelSpec,
+    Outputs,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
 
 __all__ = ["Calls", "Flow", "Send", "Sleep", "Step"]
 

@@ -14,7 +14,7 @@ from kmnist.client.inputs import PicturesLike
 from kmnist.client.predictions import Predictions
 from kmnist.client.transports import Transport, open_transports
 from kmnist.errors import ClientError
-from kmnist.protocol.metadata import Metadata, VersionStatus
+from kmnist.protocol.messages import Metadata, VersionStatus
 
 __all__ = ["Client"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kmnist.errors import InvalidInputError
-from kmnist.protocol.metadata import TensorSpec
+from kmnist.protocol.messages import TensorSpec
 
 __all__ = [
     "MAX_REQUEST_BYTES",

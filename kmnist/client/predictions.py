@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmnist.errors import BadAnswerError
-from kmnist.protocol.metadata import TensorSpec
-from kmnist.protocol.model_spec import Outputs
+from kmnist.protocol.messages import Outputs, TensorSpec
 
 __all__ = ["OUTPUTS", "Prediction", "Predictions", "concatenate", "empty", "predictions"]
 

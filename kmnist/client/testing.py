@@ -22,8 +22,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kmnist.errors import ClientError, ClosedError
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import (
+    Metadata,
+    ModelSpec,
+    Outputs,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
 
 __all__ = ["FakeTransport", "Request"]
 

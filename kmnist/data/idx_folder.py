@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from kmnist.data.datasets import Dataset, Split
+from kmnist.data.dataset import Dataset, Split
 from kmnist.data.idx import read_idx
 from kmnist.errors import InputError, MissingError
 

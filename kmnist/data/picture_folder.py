@@ -20,12 +20,12 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from kmnist.atomic import locked
-from kmnist.data.datasets import MAX_CLASSES, Dataset, Split
+from kmnist.data.dataset import MAX_CLASSES, Dataset, Split
 from kmnist.data.idx import write_idx
 from kmnist.data.idx_folder import FILES, read_idx_folder
 from kmnist.data.picture_files import SUFFIXES, Pictures, read_picture_files
 from kmnist.errors import InputError, KmnistError
+from kmnist.files import locked
 
 __all__ = ["is_picture_folder", "read_picture_folder"]
 

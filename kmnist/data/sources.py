@@ -6,13 +6,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from kmnist.checksums import CHECKSUMS, read_checksums
-from kmnist.data.datasets import Dataset
+from kmnist.data.arrays import read_npz
+from kmnist.data.dataset import Dataset
 from kmnist.data.idx_folder import is_idx_folder, read_idx_folder
-from kmnist.data.npz import read_npz
 from kmnist.data.picture_folder import is_picture_folder, read_picture_folder
 from kmnist.data.tfds import read_tfds
 from kmnist.errors import InputError, MissingError
+from kmnist.files import CHECKSUMS, read_checksums
 
 __all__ = ["load_dataset", "needs_tensorflow"]
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kmnist.data.datasets import Dataset, Split, without_colours
+from kmnist.data.dataset import Dataset, Split, without_colours
 from kmnist.errors import ColourError, InputError, MissingError
 
 __all__ = ["read_tfds"]

@@ -13,7 +13,7 @@ from typing import Final, NoReturn, TypeVar
 from kmnist.client.failures import brief
 from kmnist.doctor.report import Finding
 from kmnist.errors import KmnistError
-from kmnist.protocol.metadata import Signature
+from kmnist.protocol.messages import Signature
 
 __all__ = ["explain_failure", "load_versions", "require_readable"]
 
@@ -107,8 +107,8 @@ def load_versions(
         KmnistError: TensorFlow is not installed.
     """
     try:
-        from kmnist.server.servable import Servable
-        from kmnist.server.serving_error import ServingError
+        from kmnist.server.errors import StatusError
+        from kmnist.server.model import LoadedModel
     except ModuleNotFoundError as error:
         raise KmnistError(
             f"{error.name} is not installed; loading versions requires the full package: "
@@ -120,8 +120,8 @@ def load_versions(
     for version, folder in folders.items():
         try:
             require_readable(folder)
-            servable = _within(_LOAD_SECONDS, partial(Servable, verify=False), folder)
-        except ServingError as error:
+            servable = _within(_LOAD_SECONDS, partial(LoadedModel, verify=False), folder)
+        except StatusError as error:
             findings.append(_finding(folder, error.message))
         except OSError as error:
             findings.append(_finding(folder, f"{error.filename}: {error.strerror}"))

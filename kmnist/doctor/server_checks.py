@@ -23,7 +23,7 @@ from kmnist.errors import (
     NotReachableError,
     SignatureNotFoundError,
 )
-from kmnist.protocol.metadata import Signature, VersionStatus
+from kmnist.protocol.messages import Signature, VersionStatus
 from kmnist.versions import (
     config_path,
     configured_models,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from kmnist.doctor.report import Finding
-from kmnist.protocol.metadata import Signature, TensorSpec
+from kmnist.protocol.messages import Signature, TensorSpec
 
 __all__ = ["compare_signatures"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kmnist.checks import FORMATS
 from kmnist.data import Split
-from kmnist.defaults import FORMATS
 from kmnist.errors import ExportError, InputError, MissingError
 from kmnist.training.classifier import as_classifier
 from kmnist.versions import verify_version

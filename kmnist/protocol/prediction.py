@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import ModelSpec, Outputs
 from kmnist.protocol.tensors import MAX_TENSOR_BYTES, from_array, to_array
 
 __all__ = ["message", "model_spec", "read_outputs", "request"]

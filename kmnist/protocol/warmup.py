@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from kmnist.protocol.prediction import message
 from kmnist.protocol.serving_pb2 import PredictionLog, PredictLog
 from kmnist.protocol.tensors import TensorError, to_array

@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 
 from kmnist.errors import InputError
-from kmnist.server.serving_error import ServingError, shortened
+from kmnist.server.errors import StatusError, shortened
 
 __all__ = ["Access"]
 
@@ -50,7 +50,7 @@ class Access:
         """Refuse a request of another page, or for another host.
 
         Raises:
-            ServingError: PERMISSION_DENIED.
+            StatusError: PERMISSION_DENIED.
         """
         authority, origin = headers.get("Host"), headers.get("Origin")
         if authority is not None and not self._is_own(authority):
@@ -80,8 +80,8 @@ def _checked(value: str, form: re.Pattern[str], expected: str) -> str:
     return value.lower()
 
 
-def _refused(message: str) -> ServingError:
-    return ServingError(grpc.StatusCode.PERMISSION_DENIED, message)
+def _refused(message: str) -> StatusError:
+    return StatusError(grpc.StatusCode.PERMISSION_DENIED, message)
 
 
 def _is_loopback(address: str) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
 
 __all__ = ["ByteBudget", "Share"]
 
@@ -36,11 +36,11 @@ class ByteBudget:
         """Add ``size`` to the bytes that are occupied.
 
         Raises:
-            ServingError: The limit would be exceeded; nothing was added.
+            StatusError: The limit would be exceeded; nothing was added.
         """
         with self._lock:
             if size > 0 and self._taken + size > self.limit:
-                raise ServingError(
+                raise StatusError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"the requests in progress exceed {self.limit:,} bytes; try again later",
                     http_status=503,
@@ -63,7 +63,7 @@ class Share:
         """Occupy ``size`` further bytes.
 
         Raises:
-            ServingError: The limit of the budget would be exceeded.
+            StatusError: The limit of the budget would be exceeded.
         """
         self._budget.take(size)
         self.size += size

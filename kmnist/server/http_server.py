@@ -14,7 +14,7 @@ import grpc
 from aiohttp import web
 
 from kmnist.server.bodies import Share
-from kmnist.server.serving_error import ServingError, invalid, one_line, shortened
+from kmnist.server.errors import StatusError, invalid, one_line, shortened
 
 __all__ = ["HttpServer", "error_response", "inflate", "json_response", "read_body"]
 
@@ -173,7 +173,7 @@ async def read_body(request: web.BaseRequest, max_bytes: int, share: Share) -> b
         share: Grows by the size of the body while it arrives.
 
     Raises:
-        ServingError: The body is larger than ``max_bytes``, exceeds the limit of all bodies
+        StatusError: The body is larger than ``max_bytes``, exceeds the limit of all bodies
             together, is too slow, or breaks off.
     """
     if (request.content_length or 0) > max_bytes:
@@ -189,7 +189,7 @@ async def read_body(request: web.BaseRequest, max_bytes: int, share: Share) -> b
                 if len(body) > max_bytes:
                     raise _too_large(max_bytes)
     except TimeoutError:
-        raise ServingError(
+        raise StatusError(
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"the body did not arrive within {_BODY_SECONDS:g} seconds",
             http_status=408,
@@ -204,7 +204,7 @@ def inflate(body: bytearray, max_bytes: int, share: Share) -> bytearray:
     """Return the content of a gzip stream; ``share`` grows by its size.
 
     Raises:
-        ServingError: ``body`` is not one gzip stream, its content is larger than ``max_bytes``, or
+        StatusError: ``body`` is not one gzip stream, its content is larger than ``max_bytes``, or
             exceeds the limit of all bodies together.
     """
     stream = zlib.decompressobj(wbits=31)  # 31: gzip
@@ -339,8 +339,8 @@ class _Connection(web.RequestHandler):
         return response
 
 
-def _too_large(max_bytes: int) -> ServingError:
-    return ServingError(
+def _too_large(max_bytes: int) -> StatusError:
+    return StatusError(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         f"the body is larger than the limit of {max_bytes:,} bytes",
         http_status=413,

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.server.serving_error import ServingError, invalid, shortened
+from kmnist.server.errors import StatusError, invalid, shortened
 
 __all__ = ["PredictBody", "encode", "parse"]
 
@@ -73,7 +73,7 @@ class PredictBody:
             dtypes: The dtypes of the signature's inputs by name; object stands for strings.
 
         Raises:
-            ServingError: Names, types or shapes do not match the signature.
+            StatusError: Names, types or shapes do not match the signature.
         """
         if not dtypes:
             raise invalid(
@@ -125,7 +125,7 @@ def parse(body: bytes | bytearray) -> PredictBody:
     """Parse the body of a predict request.
 
     Raises:
-        ServingError: The body is not JSON, or neither in row form nor in column form.
+        StatusError: The body is not JSON, or neither in row form nor in column form.
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
@@ -185,7 +185,7 @@ def encode(outputs: Mapping[str, NDArray[Any]], *, by_row: bool) -> bytes:
         by_row: Write ``predictions`` row by row instead of ``outputs`` column by column.
 
     Raises:
-        ServingError: A dtype has no JSON form, or in row form, the first dimensions differ.
+        StatusError: A dtype has no JSON form, or in row form, the first dimensions differ.
     """
     if by_row:
         _check_rows(outputs)
@@ -352,7 +352,7 @@ def _check_size(body: bytes | bytearray) -> None:
     """Refuse a document of too many values or levels before objects are created for them.
 
     Raises:
-        ServingError: A limit is exceeded.
+        StatusError: A limit is exceeded.
     """
     containers, values = _counted(body)
     if containers <= _MAX_DEPTH and values <= _MAX_VALUES:
@@ -403,7 +403,7 @@ def _step_of_byte() -> NDArray[np.int8]:
 _STEP_OF_BYTE: Final = _step_of_byte()
 
 
-def _too_deep() -> ServingError:
+def _too_deep() -> StatusError:
     return invalid(
         f"JSON Parse error: the document is nested too deeply; the limit is {_MAX_DEPTH}"
     )

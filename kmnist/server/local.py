@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from kmnist.client.failures import brief, failure
 from kmnist.errors import InputError
-from kmnist.protocol.metadata import Metadata, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
 from kmnist.server.base_folder import require_base_folder
-from kmnist.server.servable import Servable
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
+from kmnist.server.model import LoadedModel
 from kmnist.versions import version_folder
 
 __all__ = ["LocalModel"]
@@ -49,8 +48,8 @@ class LocalModel:
         folder = version_folder(base, version)
         try:
             # The warm-up takes longer than the first call of the one signature that is needed.
-            self._servable = Servable(folder, warm_up=False)
-        except ServingError as error:
+            self._servable = LoadedModel(folder, warm_up=False)
+        except StatusError as error:
             raise InputError(
                 f"{folder} cannot be loaded as a SavedModel: {brief(error.message)}; kmnist doctor reports the cause"
             ) from None
@@ -72,7 +71,7 @@ class LocalModel:
         """
         try:
             outputs = self._servable.signature(signature)(inputs)
-        except ServingError as error:
+        except StatusError as error:
             raise failure(error.code.name, error.message) from None
         return Outputs(outputs, self._servable.version)
 

@@ -17,13 +17,13 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.server.access import Access
+from kmnist.server.errors import StatusError, invalid, one_line, shortened
 from kmnist.server.http_server import error_response, inflate, json_response, read_body
 from kmnist.server.json_tensors import encode, parse
-from kmnist.server.monitoring import METRICS_PATH
+from kmnist.server.metrics import METRICS_PATH
+from kmnist.server.model import LoadedModel, LoadedSignature
 from kmnist.server.page import MODEL_PATH, PAGE_HEADERS, read_page_file
-from kmnist.server.servable import Servable, SignatureRunner
 from kmnist.server.service import Service
-from kmnist.server.serving_error import ServingError, invalid, one_line, shortened
 
 __all__ = ["RestApi"]
 
@@ -77,7 +77,7 @@ class RestApi:
         try:
             self._access.check(request.headers)
             response = await self._routed(request, path)
-        except ServingError as error:
+        except StatusError as error:
             _log.info(
                 "%s %s %d: %s",
                 request.method,
@@ -137,7 +137,7 @@ class RestApi:
     async def _predict(self, request: web.BaseRequest, match: re.Match[str]) -> web.Response:
         name, version, label = _target(match)
         if match["verb"].lower() != "predict":
-            raise ServingError(
+            raise StatusError(
                 grpc.StatusCode.UNIMPLEMENTED,
                 f"{match['verb']} is not supported; expected predict",
             )
@@ -171,7 +171,7 @@ class RestApi:
             async with asyncio.timeout(self._timeout):
                 response = await asyncio.wrap_future(work)
         except TimeoutError:
-            raise ServingError(
+            raise StatusError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 f"Timed out after {self._timeout:g} seconds",
             ) from None
@@ -181,7 +181,7 @@ class RestApi:
         """Return whether the body is a gzip stream.
 
         Raises:
-            ServingError: It is, and that is not accepted; or it is in another encoding.
+            StatusError: It is, and that is not accepted; or it is in another encoding.
         """
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding == "identity":
@@ -189,7 +189,7 @@ class RestApi:
         if encoding in ("gzip", "x-gzip") and self._accept_gzip:
             return True
         accepted = "gzip or no encoding" if self._accept_gzip else "no encoding"
-        raise ServingError(
+        raise StatusError(
             grpc.StatusCode.INVALID_ARGUMENT,
             f"received a body with Content-Encoding {shortened(encoding)}; expected {accepted}",
             http_status=415,
@@ -221,9 +221,9 @@ def _without_traceback(predict: Callable[[], bytes]) -> bytes:
     """Call ``predict``; an error keeps no frame, and so no body, in memory."""
     try:
         return predict()
-    except ServingError as error:
+    except StatusError as error:
         code, message, status = error.code, error.message, error.http_status
-    raise ServingError(code, message, http_status=status)
+    raise StatusError(code, message, http_status=status)
 
 
 def _target(match: re.Match[str]) -> tuple[str, int | None, str | None]:
@@ -239,10 +239,10 @@ def _target(match: re.Match[str]) -> tuple[str, int | None, str | None]:
     return unquote(match["name"]), version, label
 
 
-def _signature(servable: Servable, name: str) -> SignatureRunner:
+def _signature(servable: LoadedModel, name: str) -> LoadedSignature:
     try:
         return servable.signature(name)
-    except ServingError:
+    except StatusError:
         shown = shortened(name) or "serving_default"
         raise invalid(f'Serving signature name: "{shown}" not found in signature def') from None
 

@@ -19,10 +19,10 @@ from kmnist.server.sockets import authority, bind, listening_on
 from kmnist.versions import list_versions
 
 if TYPE_CHECKING:
+    from kmnist.server.grpc_api import GrpcApi
     from kmnist.server.http_server import HttpServer
-    from kmnist.server.manager import Manager
-    from kmnist.server.rpc import GrpcServer
     from kmnist.server.service import Service
+    from kmnist.server.versions import Versions
 
 __all__ = ["Server"]
 
@@ -115,7 +115,7 @@ class Server:
         self._poll_seconds = poll_seconds
         self._verify = verify
         self._stopping = threading.Event()
-        self._manager: Manager | None = None
+        self._manager: Versions | None = None
         self._service: Service | None = None
         # Bound but not listening: the ports are reserved, and connections are refused until a
         # version is available. Clients of TensorFlow Serving take that as a sign of loading.
@@ -172,18 +172,18 @@ class Server:
         """
         self.wait_for_folder()
         # TensorFlow takes seconds to import.
+        from kmnist.server.grpc_api import GrpcApi
         from kmnist.server.http_server import HttpServer
-        from kmnist.server.manager import Manager
-        from kmnist.server.monitoring import Metrics
+        from kmnist.server.metrics import Metrics
+        from kmnist.server.model import LoadedModel
         from kmnist.server.rest_api import RestApi
-        from kmnist.server.rpc import GrpcServer
-        from kmnist.server.servable import Servable
         from kmnist.server.service import Service
+        from kmnist.server.versions import Versions
 
         try:
             metrics = Metrics()
-            load = partial(Servable, verify=self._verify)
-            manager = self._manager = Manager(
+            load = partial(LoadedModel, verify=self._verify)
+            manager = self._manager = Versions(
                 self.base, self.name, load, on_load=metrics.load, stopping=self._stopping
             )
             self._cleanup.callback(manager.close)
@@ -194,7 +194,7 @@ class Server:
             )
             self._grpc_socket.close()
             with listening_on(self.host, self.grpc_port) as address:
-                grpc_server = GrpcServer(service, address, self._concurrency, self._max_bytes)
+                grpc_server = GrpcApi(service, address, self._concurrency, self._max_bytes)
             api = RestApi(
                 service,
                 self._access,
@@ -231,7 +231,7 @@ class Server:
         is_loading = self._manager is not None and self._manager.loading()
         return not is_loading and not (self._service and self._service.in_progress)
 
-    def _wait_for_version(self, manager: "Manager") -> None:
+    def _wait_for_version(self, manager: "Versions") -> None:
         while True:
             manager.poll()
             if manager.available():
@@ -258,7 +258,7 @@ class Server:
         self._cleanup.callback(end)
         return loop
 
-    def _run_poller(self, manager: "Manager") -> None:
+    def _run_poller(self, manager: "Versions") -> None:
         def poll() -> None:
             while not self._stopping.wait(self._poll_seconds):
                 try:
@@ -271,7 +271,7 @@ class Server:
         self._cleanup.callback(thread.join, self._grace)
 
     def _stop_transports(
-        self, loop: asyncio.AbstractEventLoop, http_server: "HttpServer", grpc_server: "GrpcServer"
+        self, loop: asyncio.AbstractEventLoop, http_server: "HttpServer", grpc_server: "GrpcApi"
     ) -> None:
         """Stop both at once: neither accepts requests while the other finishes its last ones."""
         http_stopped = asyncio.run_coroutine_threadsafe(http_server.stop(), loop)

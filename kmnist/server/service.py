@@ -11,10 +11,10 @@ import grpc
 from numpy.typing import NDArray
 
 from kmnist.server.bodies import ByteBudget
-from kmnist.server.manager import Manager
-from kmnist.server.monitoring import Metrics
-from kmnist.server.servable import SignatureRunner
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
+from kmnist.server.metrics import Metrics
+from kmnist.server.model import LoadedSignature
+from kmnist.server.versions import Versions
 
 __all__ = ["Service"]
 
@@ -36,7 +36,7 @@ class Service:
     """
 
     def __init__(
-        self, manager: Manager, metrics: Metrics, concurrency: int, body_bytes: int
+        self, manager: Versions, metrics: Metrics, concurrency: int, body_bytes: int
     ) -> None:
         """Create the service.
 
@@ -75,7 +75,7 @@ class Service:
         try:
             yield
             status = grpc.StatusCode.OK
-        except ServingError as error:
+        except StatusError as error:
             status = error.code
             raise
         finally:
@@ -86,11 +86,11 @@ class Service:
         """Occupy one of the places of concurrent requests.
 
         Raises:
-            ServingError: All of them are occupied.
+            StatusError: All of them are occupied.
         """
         with self._lock:
             if self._in_progress >= self._concurrency:
-                raise ServingError(
+                raise StatusError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     "Server Threadpool Exhausted",
                     http_status=503,
@@ -120,7 +120,7 @@ class Service:
                     gc.enable()
 
     def run(
-        self, signature: SignatureRunner, inputs: Mapping[str, NDArray[Any]]
+        self, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         """Compute the outputs of ``signature``; count the run and the predictions."""
         started = time.perf_counter()

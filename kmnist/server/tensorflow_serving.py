@@ -15,10 +15,10 @@ from typing import Final
 
 from google.protobuf import text_format
 
-from kmnist.atomic import replacing
 from kmnist.errors import KmnistError, MissingError
+from kmnist.files import replacing
 from kmnist.protocol.models_config_pb2 import ModelServerConfig
-from kmnist.server.monitoring import METRICS_PATH
+from kmnist.server.metrics import METRICS_PATH
 from kmnist.versions import config_path, read_model_config
 
 __all__ = ["command_line"]

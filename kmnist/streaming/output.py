@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.atomic import locked, replacing
 from kmnist.errors import InputError, KmnistError
+from kmnist.files import locked, replacing
 from kmnist.streaming.sources import Source
 from kmnist.streaming.stream import Batch
 

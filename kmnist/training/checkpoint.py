@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.atomic import replacing
 from kmnist.errors import InputError, MissingError
+from kmnist.files import replacing
 from kmnist.metrics import Epoch
 
 __all__ = ["Checkpoint"]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from kmnist.defaults import DEVICES
+from kmnist.checks import DEVICES
 from kmnist.errors import InputError, MissingError
 
 __all__ = ["choose_device"]

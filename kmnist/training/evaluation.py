@@ -65,9 +65,9 @@ def measure(classifier: keras.Model, split: Split, workers: "Workers | None" = N
     """Evaluate a model of :func:`kmnist.training.classifier.as_classifier` on a split that fits it."""
     starts = range(0, len(split), _BATCH_SIZE)
     if workers is None:
-        return Evaluation.of(split.labels, _probabilities(classifier, split, starts))
+        return Evaluation.from_predictions(split.labels, _probabilities(classifier, split, starts))
     own = _probabilities(classifier, split, starts[workers.index :: workers.count])
-    return Evaluation.of(split.labels, workers.sum(own))
+    return Evaluation.from_predictions(split.labels, workers.sum(own))
 
 
 def measure_parts(classifier: keras.Model, part: Split, workers: "Workers") -> Evaluation:
@@ -89,7 +89,7 @@ def measure_parts(classifier: keras.Model, part: Split, workers: "Workers") -> E
     rows[:, :-1] = _probabilities(classifier, part, range(0, len(part), _BATCH_SIZE))
     rows[:, -1] = part.labels
     table = workers.sum(table)
-    return Evaluation.of(table[:, -1].astype(np.int64), table[:, :-1])
+    return Evaluation.from_predictions(table[:, -1].astype(np.int64), table[:, :-1])
 
 
 def _probabilities(

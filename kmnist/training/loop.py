@@ -15,9 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmnist.arguments import integer
+from kmnist.checks import BATCH_SIZE, EPOCHS, LEARNING_RATE, MAX_SEED, integer
 from kmnist.data import Dataset
-from kmnist.defaults import BATCH_SIZE, EPOCHS, LEARNING_RATE, MAX_SEED
 from kmnist.errors import InputError
 from kmnist.metrics import Epoch, Evaluation
 from kmnist.training.batches import Blocks, Share, training_blocks

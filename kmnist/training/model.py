@@ -6,9 +6,8 @@ from typing import Final
 import keras
 import tensorflow as tf
 
-from kmnist.arguments import integer
-from kmnist.data.datasets import MAX_CLASSES
-from kmnist.defaults import INITS, MAX_SEED
+from kmnist.checks import INITS, MAX_SEED, integer
+from kmnist.data.dataset import MAX_CLASSES
 from kmnist.errors import InputError
 
 __all__ = ["build_model", "limit_threads"]

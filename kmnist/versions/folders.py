@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kmnist.atomic import locked
 from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.files import locked
 from kmnist.versions.models_config import config_path, lacks_entry, pinned_versions
 
 __all__ = ["check_writable", "list_versions", "prune", "publish", "stage", "version_folder"]

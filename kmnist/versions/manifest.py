@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from kmnist.checksums import CHECKSUMS, hash_file, read_checksums, write_checksums
 from kmnist.errors import KmnistError
+from kmnist.files import CHECKSUMS, hash_file, read_checksums, write_checksums
 
 __all__ = ["verify_version", "write_manifest"]
 

@@ -20,8 +20,8 @@ from typing import Final
 
 from google.protobuf import text_format
 
-from kmnist.atomic import locked, replacing
 from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.files import locked, replacing
 from kmnist.protocol import models_config_pb2 as pb
 
 __all__ = [

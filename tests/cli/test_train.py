@@ -159,7 +159,7 @@ def test_the_test_split_is_evaluated_once_and_after_the_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    evaluation_of = Evaluation.of
+    evaluation_of = Evaluation.from_predictions
 
     def of(labels: NDArray[Any], probabilities: NDArray[np.float32]) -> Evaluation:
         sizes.append(len(labels))

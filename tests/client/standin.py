@@ -21,10 +21,10 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.protocol import methods
+from kmnist.protocol import messages as methods
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.codes import HTTP_STATUS_OF_CODE
-from kmnist.protocol.metadata import INIT_SIGNATURE
+from kmnist.protocol.messages import INIT_SIGNATURE
 from kmnist.protocol.tensors import from_array, to_array
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -23,8 +23,7 @@ from kmnist.client import (
 )
 from kmnist.client.calls import Calls, Flow, Send
 from kmnist.client.testing import FakeTransport
-from kmnist.protocol.metadata import Metadata, Signature, TensorSpec
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import Metadata, ModelSpec, Signature, TensorSpec
 
 T = TypeVar("T")
 

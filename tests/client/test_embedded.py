@@ -25,7 +25,7 @@ from kmnist.client import (
 )
 from kmnist.client.address import Address
 from kmnist.client.transports import open_transports
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from kmnist.server import Server
 from tests.client.conftest import Make
 

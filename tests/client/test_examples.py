@@ -26,7 +26,7 @@ def seven(values: NDArray[Any]) -> NDArray[Any]:
         ("kmnist.client.async_client", 1),
         ("kmnist.client.client", 7),
         ("kmnist.client.testing", 1),
-        ("kmnist.protocol.metadata", 1),
+        ("kmnist.protocol.messages", 1),
     ],
 )
 def test_examples(module: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

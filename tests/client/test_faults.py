@@ -38,7 +38,7 @@ from kmnist.client import (
 from kmnist.client.address import Address
 from kmnist.client.transports import open_transports
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from kmnist.protocol.tensors import from_array
 from tests.client.conftest import Make
 from tests.client.standin import RefusedError, StandIn

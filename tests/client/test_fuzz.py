@@ -24,7 +24,7 @@ from kmnist.client.predictions import predictions
 from kmnist.client.transports import grpc_messages, open_transports, rest_messages
 from kmnist.errors import ClientError
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import ModelSpec, Outputs
 from kmnist.protocol.tensors import from_array
 from tests.client.standin import Model, as_dict
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kmnist.client import BadAnswerError, Prediction, Predictions, TensorSpec
 from kmnist.client.predictions import OUTPUTS, concatenate, empty, predictions
-from kmnist.protocol.model_spec import Outputs
+from kmnist.protocol.messages import Outputs
 
 SPECS = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
 COUNTS = pytest.mark.parametrize("count", [1, 3, 1000])

@@ -111,7 +111,7 @@ def test_a_load_that_does_not_end_is_abandoned(
 ) -> None:
     ended = threading.Event()
     monkeypatch.setattr(load_checks, "_LOAD_SECONDS", 0.05)
-    monkeypatch.setattr("kmnist.server.servable.Servable", lambda *_, **__: ended.wait())
+    monkeypatch.setattr("kmnist.server.model.LoadedModel", lambda *_, **__: ended.wait())
     finding = only(version)
     ended.set()
     assert finding.what == f"{version} cannot be loaded: {version}: not loaded after 0.05 seconds"
@@ -121,7 +121,7 @@ def test_any_failure_of_a_load_is_a_finding(version: Path, monkeypatch: pytest.M
     def fail(*_: Path, **__: bool) -> None:
         raise KeyError("signature_def")
 
-    monkeypatch.setattr("kmnist.server.servable.Servable", fail)
+    monkeypatch.setattr("kmnist.server.model.LoadedModel", fail)
     assert only(version).what.startswith(f"{version} cannot be loaded: KeyError: ")
 
 
@@ -248,6 +248,6 @@ def test_an_unknown_message_has_no_explanation() -> None:
 
 
 def test_a_missing_tensorflow_is_one_line(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kmnist.server.servable", None)
+    monkeypatch.setitem(sys.modules, "kmnist.server.model", None)
     with pytest.raises(KmnistError, match=r"requires the full package: pip install kmnist$"):
         load_versions({2: version})

@@ -16,7 +16,7 @@ import pytest
 from kmnist.client import Client
 from kmnist.doctor import Report, examine_server, server_checks
 from kmnist.errors import InvalidInputError, ModelNotFoundError
-from kmnist.protocol.metadata import VersionStatus
+from kmnist.protocol.messages import VersionStatus
 from kmnist.server import Server
 from kmnist.versions import config_path, ensure_model_config, label, list_versions
 from tests.doctor.conftest import OnlyFinding

@@ -1,7 +1,7 @@
 """The comparison of the signatures of all versions."""
 
 from kmnist.doctor.signature_checks import compare_signatures
-from kmnist.protocol.metadata import Signature, TensorSpec
+from kmnist.protocol.messages import Signature, TensorSpec
 
 
 def signature(width: int = 28) -> Signature:

@@ -99,7 +99,7 @@ def test_many_classes_with_long_names_are_drawn(tmp_path: Path, data: dict[str, 
     names = [f"the class with the number {number}" for number in range(40)]
     labels = data["test"].labels.astype(np.int64)
     probabilities = np.eye(40, dtype=np.float32)[(labels * 7) % 40]
-    data["evaluation"] = Evaluation.of(labels, probabilities)
+    data["evaluation"] = Evaluation.from_predictions(labels, probabilities)
     data["weights"] = np.zeros((28, 28, 40), np.float32)
     data["class_names"] = names
     with plots.drawing_plots(tmp_path, **data):

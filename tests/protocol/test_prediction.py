@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from kmnist.protocol import prediction
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from kmnist.protocol.tensors import TensorError, from_array, to_array
 
 NAMES = ("probabilities", "class_ids", "class_names")

@@ -8,7 +8,7 @@ import pytest
 from kmnist.errors import InputError
 from kmnist.server import Server
 from kmnist.server.access import Access
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
 from tests.server.calls import BODY, PREDICT, ask
 
 FOREIGN = "https://other.example"
@@ -18,7 +18,7 @@ def refused(access: Access, **headers: str) -> bool:
     """Return whether a request with these headers is refused."""
     try:
         access.check(headers)
-    except ServingError as error:
+    except StatusError as error:
         return error.http_status == 403
     return False
 

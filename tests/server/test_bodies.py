@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from kmnist.server.bodies import ByteBudget
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
 
 
 def test_a_share_grows_until_all_shares_exceed_the_limit() -> None:
@@ -14,7 +14,7 @@ def test_a_share_grows_until_all_shares_exceed_the_limit() -> None:
         first.grow(4)
         with budget.share() as second:
             second.grow(6)
-            with pytest.raises(ServingError, match="exceed 10 bytes") as caught:
+            with pytest.raises(StatusError, match="exceed 10 bytes") as caught:
                 first.grow(1)
             assert caught.value.http_status == 503
             assert (first.size, second.size) == (4, 6)

@@ -16,8 +16,8 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataReque
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 
 from kmnist.server import Server
-from kmnist.server.servable import SignatureRunner
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
+from kmnist.server.model import LoadedSignature
 from tests.server.calls import BODY, IMAGES, PREDICT, Stubs, ask, grpc_error, predict_request
 
 Code = grpc.StatusCode
@@ -155,16 +155,16 @@ class Stuck:
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
     """Every request waits in the model until ``release`` is set."""
     state = Stuck()
-    run = SignatureRunner.__call__
+    run = LoadedSignature.__call__
 
     def wait(
-        signature: SignatureRunner, inputs: Mapping[str, NDArray[Any]]
+        signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         state.reached.release()
         assert state.release.wait(30)
         return run(signature, inputs)
 
-    monkeypatch.setattr(SignatureRunner, "__call__", wait)
+    monkeypatch.setattr(LoadedSignature, "__call__", wait)
     yield state
     state.release.set()
 
@@ -225,10 +225,10 @@ def test_an_error_of_the_model(
     code: grpc.StatusCode,
     http_status: int,
 ) -> None:
-    def fail(signature: SignatureRunner, inputs: object) -> Never:
-        raise ServingError(code, "the text of the model")
+    def fail(signature: LoadedSignature, inputs: object) -> Never:
+        raise StatusError(code, "the text of the model")
 
-    monkeypatch.setattr(SignatureRunner, "__call__", fail)
+    monkeypatch.setattr(LoadedSignature, "__call__", fail)
     over_rest = ask(server, PREDICT, BODY)
     assert (over_rest.status, over_rest.body) == (http_status, {"error": "the text of the model"})
     assert grpc_error(stubs(server).predict, predict_request()) == (code, "the text of the model")
@@ -240,10 +240,10 @@ def test_a_bug_is_an_internal_error_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(signature: SignatureRunner, inputs: object) -> Never:
+    def fail(signature: LoadedSignature, inputs: object) -> Never:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(SignatureRunner, "__call__", fail)
+    monkeypatch.setattr(LoadedSignature, "__call__", fail)
     over_rest = ask(server, PREDICT, BODY)
     assert (over_rest.status, over_rest.body) == (500, {"error": "ZeroDivisionError: a bug"})
     code, _ = grpc_error(stubs(server).predict, predict_request())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kmnist.server import Server, http_server
-from kmnist.server.monitoring import METRICS_PATH
+from kmnist.server.metrics import METRICS_PATH
 from tests.server.calls import BODY, PREDICT, ask
 
 GOOD = json.dumps(BODY).encode()

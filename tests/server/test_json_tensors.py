@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kmnist.server.errors import StatusError
 from kmnist.server.json_tensors import encode, parse
-from kmnist.server.serving_error import ServingError
 
 STRING = np.dtype(object)
 
@@ -100,7 +100,7 @@ def test_a_byte_order_mark_is_ignored() -> None:
     ],
 )
 def test_invalid_input_is_refused(body: Any, dtype: Any, message: str) -> None:
-    with pytest.raises(ServingError) as caught:
+    with pytest.raises(StatusError) as caught:
         read(body, x=dtype)
     assert message in caught.value.message
     assert caught.value.http_status == 400
@@ -122,7 +122,7 @@ def test_invalid_input_is_refused(body: Any, dtype: Any, message: str) -> None:
     ],
 )
 def test_a_parse_error_has_the_words_of_tensorflow_serving(body: bytes, message: str) -> None:
-    with pytest.raises(ServingError) as caught:
+    with pytest.raises(StatusError) as caught:
         parse(body)
     assert caught.value.message.startswith(f"JSON Parse error: {message}")
 
@@ -140,7 +140,7 @@ def test_a_document_of_too_many_values_is_refused_before_it_is_parsed(
     body: bytes, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json, "loads", lambda _: pytest.fail("parsed"))
-    with pytest.raises(ServingError, match=message):
+    with pytest.raises(StatusError, match=message):
         parse(body)
 
 
@@ -151,7 +151,7 @@ def test_brackets_and_commas_in_strings_are_no_values() -> None:
 
 @pytest.mark.parametrize("body", [{"inputs": [1]}, {"instances": [1]}])
 def test_several_inputs_need_names(body: Any) -> None:
-    with pytest.raises(ServingError, match="multiple input tensors required"):
+    with pytest.raises(StatusError, match="multiple input tensors required"):
         read(body, a="int32", b="int32")
 
 
@@ -210,11 +210,11 @@ def test_invalid_utf8_is_replaced() -> None:
 def test_row_form_needs_equal_first_dimensions(
     outputs: dict[str, NDArray[Any]], message: str
 ) -> None:
-    with pytest.raises(ServingError, match=message):
+    with pytest.raises(StatusError, match=message):
         encode(outputs, by_row=True)
     encode(outputs, by_row=False)
 
 
 def test_complex_numbers_have_no_json_form() -> None:
-    with pytest.raises(ServingError, match="Failed to write JSON value"):
+    with pytest.raises(StatusError, match="Failed to write JSON value"):
         encode({"y": np.array([1j], np.complex64)}, by_row=False)

@@ -15,7 +15,7 @@ from kmnist.errors import (
     MissingError,
     SignatureNotFoundError,
 )
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from kmnist.server import Server
 from kmnist.server.local import LocalModel
 from tests.server.calls import IMAGES

@@ -16,8 +16,8 @@ import tensorflow as tf
 from kmnist import Client, Dataset
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server import Server
-from kmnist.server.servable import Servable, SignatureRunner
-from kmnist.server.serving_error import ServingError
+from kmnist.server.errors import StatusError
+from kmnist.server.model import LoadedModel, LoadedSignature
 from tests.server.calls import BODY, PREDICT, Stubs, ask, predict_request
 
 
@@ -106,13 +106,13 @@ def test_stop_reports_a_computation_that_outlasts_the_grace(
 ) -> None:
     reached, release = threading.Semaphore(0), threading.Event()
 
-    def wait(signature: SignatureRunner, inputs: object) -> Never:
+    def wait(signature: LoadedSignature, inputs: object) -> Never:
         reached.release()
         release.wait(30)
-        raise ServingError(grpc.StatusCode.ABORTED, "released")
+        raise StatusError(grpc.StatusCode.ABORTED, "released")
 
-    monkeypatch.setattr(SignatureRunner, "__call__", wait)
-    monkeypatch.setattr(Servable, "_warm_up", lambda *_: None)
+    monkeypatch.setattr(LoadedSignature, "__call__", wait)
+    monkeypatch.setattr(LoadedModel, "_warm_up", lambda *_: None)
     server = Server(saved, rest_port=0, grpc_port=0, grace=0.1)
     server.start()
     over_grpc = stubs(server).predict.future(predict_request(), timeout=30)

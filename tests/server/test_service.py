@@ -8,17 +8,17 @@ import grpc
 import numpy as np
 import pytest
 
-from kmnist.server.manager import Manager
-from kmnist.server.monitoring import Metrics
-from kmnist.server.servable import SignatureRunner
+from kmnist.server.errors import StatusError, invalid
+from kmnist.server.metrics import Metrics
+from kmnist.server.model import LoadedSignature
 from kmnist.server.service import Service
-from kmnist.server.serving_error import ServingError, invalid
+from kmnist.server.versions import Versions
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     """A service without versions that processes one request at a time."""
-    manager = Manager(tmp_path, "kmnist", lambda folder: folder)
+    manager = Versions(tmp_path, "kmnist", lambda folder: folder)
     return Service(manager, Metrics(), concurrency=1, body_bytes=1)
 
 
@@ -31,7 +31,7 @@ def counted(service: Service) -> list[str]:
 def test_a_request_beyond_the_limit_is_refused(service: Service) -> None:
     with service.slot():
         assert service.in_progress == 1
-        with pytest.raises(ServingError) as caught, service.slot():
+        with pytest.raises(StatusError) as caught, service.slot():
             pass
         assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert caught.value.http_status == 503
@@ -84,6 +84,6 @@ def test_names_of_other_models_share_a_label(service: Service) -> None:
 
 
 def test_runs_are_counted(service: Service) -> None:
-    double = SignatureRunner("double", {"x": np.dtype(np.int64)}, ("y",), lambda x: [2 * x])
+    double = LoadedSignature("double", {"x": np.dtype(np.int64)}, ("y",), lambda x: [2 * x])
     assert service.run(double, {"x": np.array([2])})["y"].tolist() == [4]
     assert "runtime_latency_count" in service.metrics.page().decode()

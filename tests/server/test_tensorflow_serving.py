@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kmnist.errors import InputError
-from kmnist.server.monitoring import METRICS_PATH
+from kmnist.server.metrics import METRICS_PATH
 from kmnist.server.tensorflow_serving import command_line
 from kmnist.versions import label
 

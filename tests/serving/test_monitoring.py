@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
-from kmnist.server.monitoring import METRICS_PATH, Metrics
+from kmnist.server.metrics import METRICS_PATH, Metrics
 
 SERVING = Path(__file__).parents[2] / "serving"
 PROMETHEUS = SERVING / "prometheus"

@@ -11,7 +11,10 @@ from kmnist.training import evaluation as module
 def test_the_metrics_are_those_of_the_predictions(trained: Run) -> None:
     test = trained.dataset.test
     probabilities = trained.model(test.images).numpy()
-    metrics, expected = evaluate(trained.model, test), Evaluation.of(test.labels, probabilities)
+    metrics, expected = (
+        evaluate(trained.model, test),
+        Evaluation.from_predictions(test.labels, probabilities),
+    )
     assert np.array_equal(metrics.class_ids, expected.class_ids)
     assert np.array_equal(metrics.confusion, expected.confusion)
     assert metrics.cost == pytest.approx(expected.cost)

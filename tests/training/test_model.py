@@ -59,11 +59,11 @@ def test_an_unknown_init_is_rejected() -> None:
     [
         ({"image_shape": 784}, r"image_shape 784; expected \(height, width\)"),
         ({"image_shape": (28, 28, 1)}, r"image_shape \(28, 28, 1\); expected"),
-        ({"image_shape": (28, 0)}, "image_shape 0; expected an integer from 1 to 2048"),
+        ({"image_shape": (28, 0)}, "image_shape must be an integer from 1 to 2,048, not 0"),
         ({"image_shape": (28.0, 28)}, r"image_shape 28\.0; expected an integer"),
-        ({"classes": 1}, "classes 1; expected an integer from 2 to 1000"),
-        ({"classes": 300_000}, "classes 300000; expected an integer from 2 to 1000"),
-        ({"seed": -1}, "seed -1; expected an integer from 0 to 2147483646"),
+        ({"classes": 1}, "classes must be an integer from 2 to 1,000, not 1"),
+        ({"classes": 300_000}, "classes must be an integer from 2 to 1,000, not 300000"),
+        ({"seed": -1}, "seed must be an integer from 0 to 2,147,483,646, not -1"),
         ({"seed": None}, "seed None; expected an integer"),
     ],
 )

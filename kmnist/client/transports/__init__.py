@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from kmnist.client.address import Address
-from kmnist.protocol.metadata import Metadata, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
 
 __all__ = ["AsyncTransport", "Transport", "open_async_transports", "open_transports"]
 

@@ -14,8 +14,7 @@ from kmnist.client.predictions import OUTPUTS
 from kmnist.errors import BadAnswerError, ClientError, ClosedError
 from kmnist.protocol import prediction
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.metadata import Metadata, VersionStatus, read_signatures
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus, read_signatures
 from kmnist.protocol.tensors import TensorError
 
 __all__ = [

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from kmnist.client.address import Address, Host
 from kmnist.client.transports import grpc_messages as messages
 from kmnist.errors import ClosedError
-from kmnist.protocol import methods, prediction
-from kmnist.protocol.metadata import Metadata, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol import messages as methods
+from kmnist.protocol import prediction
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
 
 __all__ = ["GrpcTransport"]
 

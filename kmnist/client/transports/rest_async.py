@@ -13,8 +13,7 @@ from yarl import URL
 from kmnist.client.address import Address, Host
 from kmnist.client.transports import rest_messages as messages
 from kmnist.errors import ClientError, ClosedError, DeadlineExceededError
-from kmnist.protocol.metadata import Metadata, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
 
 __all__ = ["AsyncRestTransport"]
 

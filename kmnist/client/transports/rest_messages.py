@@ -19,14 +19,15 @@ from kmnist.client.address import Address, Host
 from kmnist.client.failures import answer_too_large, brief, failure, not_reached, tls_failed
 from kmnist.client.tls import TLS
 from kmnist.errors import BadAnswerError, ClientError, InvalidInputError
-from kmnist.protocol.metadata import (
+from kmnist.protocol.messages import (
     INIT_SIGNATURE,
     Metadata,
+    ModelSpec,
+    Outputs,
     Signature,
     TensorSpec,
     VersionStatus,
 )
-from kmnist.protocol.model_spec import ModelSpec, Outputs
 
 __all__ = [
     "JSON_HEADERS",

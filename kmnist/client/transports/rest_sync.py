@@ -18,8 +18,7 @@ from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 from kmnist.client.address import Address, Host
 from kmnist.client.transports import rest_messages as messages
 from kmnist.errors import ClientError, ClosedError, DeadlineExceededError
-from kmnist.protocol.metadata import Metadata, VersionStatus
-from kmnist.protocol.model_spec import ModelSpec, Outputs
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
 
 __all__ = ["RestTransport"]
 

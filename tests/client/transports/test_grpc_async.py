@@ -5,7 +5,7 @@ import pytest
 from kmnist.client import ClosedError
 from kmnist.client.address import Address, Host
 from kmnist.client.transports.grpc_async import AsyncGrpcTransport
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from tests.client.standin import StandIn
 
 

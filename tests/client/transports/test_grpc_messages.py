@@ -17,7 +17,7 @@ from kmnist.client import (
 from kmnist.client.address import Address, Host
 from kmnist.client.transports import grpc_messages as messages
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 from kmnist.protocol.tensors import from_array
 from tests.client.standin import Model
 

@@ -19,7 +19,7 @@ from kmnist.client import (
 from kmnist.client.address import Address, Host
 from kmnist.client.tls import TLS
 from kmnist.client.transports import rest_messages as messages
-from kmnist.protocol.model_spec import ModelSpec
+from kmnist.protocol.messages import ModelSpec
 
 HOST = Host("a", 80)
 

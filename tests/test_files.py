@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kmnist.atomic import locked, replacing
+from kmnist.files import locked, replacing
 
 
 def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_rest_of_a_killed_writer_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "state"
     code = f"""
 import os, signal
-from kmnist.atomic import replacing
+from kmnist.files import replacing
 with replacing({str(path)!r}) as file:
     file.write(b"a long rest" * 1000)
     file.flush()

@@ -16,7 +16,7 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataReque
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from kmnist.server import Server, rpc
+from kmnist.server import Server
 from tests.server.calls import IMAGES, Stubs, grpc_error, predict_request
 
 Connect = Callable[[Server], Stubs]

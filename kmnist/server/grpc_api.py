@@ -13,17 +13,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.methods import (
+from kmnist.protocol.messages import (
     GET_MODEL_METADATA,
     GET_MODEL_STATUS,
     PREDICT,
     SIGNATURES_TYPE_URL,
 )
 from kmnist.protocol.tensors import TensorError, from_array, to_array
+from kmnist.server.errors import StatusError, invalid, one_line, shortened
 from kmnist.server.service import Service
-from kmnist.server.serving_error import ServingError, invalid, one_line, shortened
 
-__all__ = ["GrpcServer"]
+__all__ = ["GrpcApi"]
 
 # Threads beyond the limit of the service, for refusals under load.
 _SPARE_THREADS: Final = 4
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 
 
-class GrpcServer:
+class GrpcApi:
     """The gRPC services on one port."""
 
     def __init__(self, service: Service, address: str, concurrency: int, max_bytes: int) -> None:
@@ -156,12 +156,12 @@ class GrpcServer:
                 with self._service.bodies.share() as share:
                     share.grow(len(data))
                     return answer(data)
-            except ServingError as error:
+            except StatusError as error:
                 _log.info("gRPC %s %s: %s", method, error.code.name, one_line(error.message))
                 _abort(context, error.code, error.message)
             except Exception as error:  # noqa: BLE001 - logged; the server continues
                 _log.exception("gRPC %s failed", method)
-                failure = ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                failure = StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
                 _abort(context, failure.code, failure.message)
 
         handle.experimental_thread_pool = threads  # type: ignore[attr-defined]
@@ -178,7 +178,7 @@ def _parsed(data: bytes, message: type[_Request]) -> _Request:
     try:
         return message.FromString(data)
     except DecodeError:
-        raise ServingError(
+        raise StatusError(
             grpc.StatusCode.INTERNAL, f"the request is not a {message.__name__}"
         ) from None
 
@@ -223,7 +223,7 @@ def _write(output: NDArray[Any], into: pb.TensorProto) -> None:
     try:
         from_array(output, into, typed=True)
     except TensorError:
-        raise ServingError(
+        raise StatusError(
             grpc.StatusCode.UNIMPLEMENTED, f"outputs of type {output.dtype} are not supported"
         ) from None
 

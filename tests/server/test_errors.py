@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kmnist.errors import KmnistError
-from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, one_line, shortened
+from kmnist.server.errors import StatusError, from_tensorflow, invalid, one_line, shortened
 
 
 def test_a_serving_error_is_an_error_of_the_package() -> None:
@@ -17,13 +17,13 @@ def test_a_serving_error_is_an_error_of_the_package() -> None:
 
 def test_the_http_status_may_differ_from_that_of_the_code() -> None:
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert ServingError(code, "").http_status == 429
-    assert ServingError(code, "", http_status=413).http_status == 413
+    assert StatusError(code, "").http_status == 429
+    assert StatusError(code, "", http_status=413).http_status == 413
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
 def test_every_code_has_an_http_status(code: grpc.StatusCode) -> None:
-    assert 400 <= ServingError(code, "").http_status < 600
+    assert 400 <= StatusError(code, "").http_status < 600
 
 
 @pytest.mark.parametrize(

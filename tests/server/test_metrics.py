@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kmnist import Client, Dataset
 from kmnist.server import Server
-from kmnist.server.monitoring import METRICS_PATH, Metrics
+from kmnist.server.metrics import METRICS_PATH, Metrics
 from tests.server.calls import BODY, PREDICT, Stubs, ask, predict_request
 
 

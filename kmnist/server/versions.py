@@ -22,7 +22,7 @@ import grpc
 
 from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.server.serving_error import ServingError, invalid, shortened
+from kmnist.server.errors import StatusError, invalid, shortened
 from kmnist.versions import (
     VersionPolicy,
     config_path,
@@ -31,7 +31,7 @@ from kmnist.versions import (
     version_folder,
 )
 
-__all__ = ["Manager"]
+__all__ = ["Versions"]
 
 State = pb.ModelVersionStatus.State
 # Seconds to wait for a load before the next version is loaded beside it.
@@ -45,7 +45,7 @@ class _Version:
 
     number: int
     state: Any = State.START
-    error: ServingError | None = None
+    error: StatusError | None = None
     servable: Any = None
     users: int = 0
     failed_on: object = field(default=None, repr=False)
@@ -56,7 +56,7 @@ class _Version:
         return self.load is not None and self.load.is_alive()
 
 
-class Manager:
+class Versions:
     """The versions of one model.
 
     Attributes:
@@ -69,7 +69,7 @@ class Manager:
         base: Path,
         name: str,
         load: Callable[[Path], Any],
-        on_load: Callable[[Path, ServingError | None, float], None] = lambda *_: None,
+        on_load: Callable[[Path, StatusError | None, float], None] = lambda *_: None,
         *,
         stopping: threading.Event | None = None,
         patience: float = _PATIENCE,
@@ -111,7 +111,7 @@ class Manager:
             The servable.
 
         Raises:
-            ServingError: There is no such model, version or label, or it is not available.
+            StatusError: There is no such model, version or label, or it is not available.
         """
         if not name:
             raise invalid("ModelSpec has no name specified.")
@@ -131,7 +131,7 @@ class Manager:
         """Return the states of all versions seen so far, newest first, or of one version.
 
         Raises:
-            ServingError: There has been no such model or version.
+            StatusError: There has been no such model or version.
         """
         with self._lock:
             known = self._versions if name == self.name else {}
@@ -289,7 +289,7 @@ class Manager:
         try:
             servable = self._load(folder)
         except Exception as reason:  # noqa: BLE001 - a broken model must not stop the server
-            error = reason if isinstance(reason, ServingError) else _internal(reason)
+            error = reason if isinstance(reason, StatusError) else _internal(reason)
         self._finish(version, folder, servable, error, contents, started)
 
     def _finish(
@@ -297,7 +297,7 @@ class Manager:
         version: _Version,
         folder: Path,
         servable: Any,
-        error: ServingError | None,
+        error: StatusError | None,
         contents: object,
         started: float,
     ) -> None:
@@ -327,12 +327,12 @@ class Manager:
         _log.info("version %d of %s unloaded", version.number, self.name)
 
 
-def _not_found(message: str) -> ServingError:
-    return ServingError(grpc.StatusCode.NOT_FOUND, message)
+def _not_found(message: str) -> StatusError:
+    return StatusError(grpc.StatusCode.NOT_FOUND, message)
 
 
-def _internal(reason: Exception) -> ServingError:
-    return ServingError(grpc.StatusCode.INTERNAL, f"{type(reason).__name__}: {reason}")
+def _internal(reason: Exception) -> StatusError:
+    return StatusError(grpc.StatusCode.INTERNAL, f"{type(reason).__name__}: {reason}")
 
 
 def _version_status(version: _Version) -> pb.ModelVersionStatus:
@@ -346,8 +346,8 @@ def _version_status(version: _Version) -> pb.ModelVersionStatus:
     )
 
 
-def _unreadable(reason: OSError) -> ServingError:
-    return ServingError(
+def _unreadable(reason: OSError) -> StatusError:
+    return StatusError(
         grpc.StatusCode.PERMISSION_DENIED
         if isinstance(reason, PermissionError)
         else grpc.StatusCode.INTERNAL,

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.arguments import integer
-from kmnist.checksums import hash_file
-from kmnist.defaults import MAX_SEED, MAX_VALIDATION_SIZE
+from kmnist.checks import MAX_SEED, MAX_VALIDATION_SIZE, integer
 from kmnist.errors import ColourError, InputError
+from kmnist.files import hash_file
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -1,6 +1,6 @@
 """The error of the server: a gRPC status code, its HTTP status and a message.
 
-Both transports report a :class:`ServingError`, so the same failure looks the same over gRPC and
+Both transports report a :class:`StatusError`, so the same failure looks the same over gRPC and
 REST. Codes and the first words of the messages are those of TensorFlow Serving, because its
 clients match on them (tensorflow_serving/model_servers/http_server.cc).
 """
@@ -12,7 +12,7 @@ import grpc
 from kmnist.errors import KmnistError
 from kmnist.protocol.codes import HTTP_STATUS_OF_CODE
 
-__all__ = ["ServingError", "from_tensorflow", "invalid", "one_line", "shortened"]
+__all__ = ["StatusError", "from_tensorflow", "invalid", "one_line", "shortened"]
 
 # gRPC sends a message as a header, of which a client accepts 8 KiB; a byte may become three.
 _MAX_MESSAGE_BYTES: Final = 2048
@@ -20,7 +20,7 @@ _MAX_NAME: Final = 100
 _CODE_OF_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class ServingError(KmnistError):
+class StatusError(KmnistError):
     """A request that failed, or a version that cannot be loaded.
 
     Attributes:
@@ -48,15 +48,15 @@ class ServingError(KmnistError):
         self.http_status = http_status or HTTP_STATUS_OF_CODE[code.name]
 
 
-def invalid(message: str) -> ServingError:
+def invalid(message: str) -> StatusError:
     """Return the error for a request that cannot be used: INVALID_ARGUMENT, HTTP 400."""
-    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
+    return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
-def from_tensorflow(error: Any) -> ServingError:
+def from_tensorflow(error: Any) -> StatusError:
     """Convert a ``tf.errors.OpError``; TensorFlow's error codes are those of gRPC."""
     code = _CODE_OF_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
-    return ServingError(code, error.message)
+    return StatusError(code, error.message)
 
 
 def one_line(text: str) -> str:

@@ -1,9 +1,10 @@
-"""Signatures and states that a server reports."""
+"""Signatures and states that a server reports, method paths and type URLs of TensorFlow Serving."""
 
 import pytest
 
+from kmnist.protocol import messages
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.metadata import (
+from kmnist.protocol.messages import (
     INIT_SIGNATURE,
     Signature,
     TensorSpec,
@@ -63,3 +64,25 @@ def test_signatures_of_tensorflows_own_messages_are_read_too() -> None:
     assert read_signatures(graph.signature_def) == {
         "serving_default": Signature({"images": TensorSpec("DT_FLOAT", None)}, {})
     }
+
+
+def test_method_paths_are_those_of_upstream() -> None:
+    pytest.importorskip("tensorflow_serving.apis", reason="needs tensorflow-serving-api")
+    from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
+
+    upstream = {
+        f"/{service.full_name}/{method.name}"
+        for module in (prediction_service_pb2, model_service_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert {messages.PREDICT, messages.GET_MODEL_METADATA, messages.GET_MODEL_STATUS} <= upstream
+
+
+def test_the_type_url_of_signatures_is_that_of_upstream() -> None:
+    pytest.importorskip("tensorflow_serving.apis", reason="needs tensorflow-serving-api")
+    from tensorflow_serving.apis import get_model_metadata_pb2
+
+    message = get_model_metadata_pb2.GetModelMetadataResponse()
+    message.metadata["signature_def"].Pack(get_model_metadata_pb2.SignatureDefMap())
+    assert message.metadata["signature_def"].type_url == messages.SIGNATURES_TYPE_URL

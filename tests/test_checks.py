@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmnist.arguments import integer
+from kmnist.checks import integer
 from kmnist.errors import InputError
 
 
@@ -21,6 +21,6 @@ def test_integers_of_python_and_numpy_are_ints(value: Any) -> None:
     "value", [0, 8, -1, 10**20, True, np.True_, 3.0, float("nan"), "3", None, np.array([3])]
 )
 def test_other_values_are_rejected_with_the_range(value: Any) -> None:
-    message = f"received epochs {value!r}; expected an integer from 1 to 7"
+    message = f"epochs must be an integer from 1 to 7, not {value!r}"
     with pytest.raises(InputError, match=re.escape(message)):
         integer("epochs", value, 1, 7)

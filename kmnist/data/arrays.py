@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from kmnist.data.datasets import Dataset
+from kmnist.data.dataset import Dataset
 from kmnist.errors import InputError
 
 __all__ = ["read_npz"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmnist import Dataset
-from kmnist.data.npz import read_npz
+from kmnist.data.arrays import read_npz
 from kmnist.errors import ColourError, InputError
 
 

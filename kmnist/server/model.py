@@ -25,13 +25,13 @@ from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
 from kmnist.errors import KmnistError
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.metadata import Signature, TensorSpec
+from kmnist.protocol.messages import Signature, TensorSpec
 from kmnist.protocol.tensors import dtype_name, shape_of
 from kmnist.protocol.warmup import read_warmup
-from kmnist.server.serving_error import ServingError, from_tensorflow, invalid, shortened
+from kmnist.server.errors import StatusError, from_tensorflow, invalid, shortened
 from kmnist.versions import verify_version
 
-__all__ = ["Servable", "SignatureRunner"]
+__all__ = ["LoadedModel", "LoadedSignature"]
 
 _RUN_IN_CALLING_THREAD: Final = -1
 # TensorFlow Serving fails to load a version with more.
@@ -40,7 +40,7 @@ _INTERNAL_SIGNATURE: Final = "__saved_model_init_op"
 
 
 @dataclass(frozen=True)
-class SignatureRunner:
+class LoadedSignature:
     """A signature that can be called.
 
     Attributes:
@@ -64,7 +64,7 @@ class SignatureRunner:
             An array for each output; strings are object arrays of bytes.
 
         Raises:
-            ServingError: Names or dtypes differ from the signature's, or the model failed.
+            StatusError: Names or dtypes differ from the signature's, or the model failed.
         """
         self.check_names(inputs.keys())
         for name, dtype in self.inputs.items():
@@ -85,13 +85,13 @@ class SignatureRunner:
         """Compare the names of the inputs of a request with those of the signature.
 
         Raises:
-            ServingError: They differ.
+            StatusError: They differ.
         """
         if names != self.inputs.keys():
             raise invalid(_wrong_names(set(names), set(self.inputs)))
 
 
-class Servable:
+class LoadedModel:
     """A loaded version.
 
     Attributes:
@@ -109,7 +109,7 @@ class Servable:
             verify: Compare the files with the manifest of the version, if it has one.
 
         Raises:
-            ServingError: The version differs from its manifest, cannot be loaded, or a request of
+            StatusError: The version differs from its manifest, cannot be loaded, or a request of
                 its warm-up file fails.
         """
         if verify:
@@ -134,17 +134,17 @@ class Servable:
             if name != _INTERNAL_SIGNATURE
         }
 
-    def signature(self, name: str) -> SignatureRunner:
+    def signature(self, name: str) -> LoadedSignature:
         """Return the signature ``name``; an empty name stands for the default signature.
 
         Raises:
-            ServingError: The model has no such signature.
+            StatusError: The model has no such signature.
         """
         name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
         try:
             return self._runners[name]
         except KeyError:
-            raise ServingError(
+            raise StatusError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{shortened(name)}" not found.',
             ) from None
@@ -180,12 +180,12 @@ class Servable:
                 self.signature(name)(inputs)
         except tf.errors.OpError as error:
             raise _warmup_failed(from_tensorflow(error)) from None
-        except ServingError as error:
+        except StatusError as error:
             raise _warmup_failed(error) from None
         except (OSError, ValueError, DecodeError) as error:
             raise _warmup_failed(_internal(error)) from None
 
-    def _runner(self, name: str, definition: Any) -> SignatureRunner:
+    def _runner(self, name: str, definition: Any) -> LoadedSignature:
         options = config_pb2.CallableOptions(
             feed=[info.name for info in definition.inputs.values()],
             fetch=[info.name for info in definition.outputs.values()],
@@ -200,14 +200,14 @@ class Servable:
             options.run_options.inter_op_thread_pool = _RUN_IN_CALLING_THREAD
         # The public make_callable does the same, but a small request takes four times as long.
         run = self._session._make_callable_from_options(options)  # noqa: SLF001
-        return SignatureRunner(name, inputs, tuple(definition.outputs), run)
+        return LoadedSignature(name, inputs, tuple(definition.outputs), run)
 
 
 def _verify(folder: Path) -> None:
     try:
         verify_version(folder)
     except KmnistError as error:
-        raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
+        raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from None
 
 
 def _session_config() -> Any:
@@ -261,12 +261,12 @@ def _type_name(dtype: np.dtype[Any]) -> str:
     return str(tf.dtypes.as_dtype(dtype).name)
 
 
-def _internal(error: Exception) -> ServingError:
-    return ServingError(grpc.StatusCode.INTERNAL, str(error))
+def _internal(error: Exception) -> StatusError:
+    return StatusError(grpc.StatusCode.INTERNAL, str(error))
 
 
-def _warmup_failed(error: ServingError) -> ServingError:
-    return ServingError(error.code, f"the warm-up failed: {error.message}")
+def _warmup_failed(error: StatusError) -> StatusError:
+    return StatusError(error.code, f"the warm-up failed: {error.message}")
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Never
 import grpc
 import pytest
 
-from kmnist.server import manager as manager_module
-from kmnist.server.manager import Manager, State
-from kmnist.server.serving_error import ServingError
+from kmnist.server import versions as versions_module
+from kmnist.server.errors import StatusError
+from kmnist.server.versions import State, Versions
 
 
 class Stub:
@@ -20,7 +20,7 @@ class Stub:
     def __init__(self, folder: Path) -> None:
         content = (folder / "saved_model.pb").read_text()
         if content != "fine":
-            raise ServingError(grpc.StatusCode.DATA_LOSS, content)
+            raise StatusError(grpc.StatusCode.DATA_LOSS, content)
         self.version = int(folder.name)
         self.closed = False
 
@@ -39,9 +39,9 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def manager(base: Path) -> Manager:
+def manager(base: Path) -> Versions:
     """A manager of the folder."""
-    return Manager(base, "kmnist", Stub)
+    return Versions(base, "kmnist", Stub)
 
 
 def publish(base: Path, *versions: int, content: str = "fine") -> None:
@@ -59,7 +59,7 @@ def configure(base: Path, text: str) -> None:
     )
 
 
-def states(manager: Manager) -> dict[int, str]:
+def states(manager: Versions) -> dict[int, str]:
     """Return the state of every version."""
     return {
         status.version: State.Name(status.state)
@@ -67,7 +67,7 @@ def states(manager: Manager) -> dict[int, str]:
     }
 
 
-def test_the_newest_version_replaces_the_previous_one(base: Path, manager: Manager) -> None:
+def test_the_newest_version_replaces_the_previous_one(base: Path, manager: Versions) -> None:
     publish(base, 1)
     manager.poll()
     assert manager.available() == [1]
@@ -78,7 +78,7 @@ def test_the_newest_version_replaces_the_previous_one(base: Path, manager: Manag
         assert servable.version == 10
 
 
-def test_a_version_is_freed_after_its_last_request(base: Path, manager: Manager) -> None:
+def test_a_version_is_freed_after_its_last_request(base: Path, manager: Versions) -> None:
     publish(base, 1)
     manager.poll()
     with manager.use("kmnist") as first, manager.use("kmnist", 1) as second:
@@ -89,13 +89,13 @@ def test_a_version_is_freed_after_its_last_request(base: Path, manager: Manager)
         assert not first.closed
         with manager.use("kmnist") as newest:
             assert newest.version == 2
-        with pytest.raises(ServingError, match="not found"):
+        with pytest.raises(StatusError, match="not found"):
             manager.use("kmnist", 1).__enter__()
     assert first.closed
     assert states(manager) == {2: "AVAILABLE", 1: "END"}
 
 
-def test_the_old_version_is_kept_while_the_new_one_fails(base: Path, manager: Manager) -> None:
+def test_the_old_version_is_kept_while_the_new_one_fails(base: Path, manager: Versions) -> None:
     publish(base, 1)
     manager.poll()
     publish(base, 2, content="broken")
@@ -111,7 +111,7 @@ def test_the_old_version_is_kept_while_the_new_one_fails(base: Path, manager: Ma
 
 def test_a_failed_version_is_not_retried_until_it_changes(base: Path) -> None:
     attempts: list[object] = []
-    manager = Manager(base, "kmnist", Stub, on_load=lambda *attempt: attempts.append(attempt))
+    manager = Versions(base, "kmnist", Stub, on_load=lambda *attempt: attempts.append(attempt))
     publish(base, 1, content="broken")
     for _ in range(3):
         manager.poll()
@@ -123,13 +123,13 @@ def test_an_unexpected_error_affects_only_the_version(base: Path) -> None:
     def load(folder: Path) -> Never:
         raise RecursionError("too deep")
 
-    manager = Manager(base, "kmnist", load)
+    manager = Versions(base, "kmnist", load)
     publish(base, 1)
     manager.poll()
     assert manager.failures() == {1: "RecursionError: too deep"}
 
 
-def test_a_version_that_is_still_being_copied_is_loading(base: Path, manager: Manager) -> None:
+def test_a_version_that_is_still_being_copied_is_loading(base: Path, manager: Versions) -> None:
     (base / "3" / "variables").mkdir(parents=True)
     manager.poll()
     assert states(manager) == {3: "LOADING"}
@@ -140,7 +140,7 @@ def test_a_version_that_is_still_being_copied_is_loading(base: Path, manager: Ma
 
 
 def test_a_version_that_cannot_be_read_has_failed_until_it_can(
-    base: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    base: Path, manager: Versions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scandir = os.scandir
 
@@ -167,7 +167,7 @@ def test_a_version_that_cannot_be_read_has_failed_until_it_can(
     assert manager.available() == [2]
 
 
-def test_a_pipe_in_a_version_is_refused(base: Path, manager: Manager) -> None:
+def test_a_pipe_in_a_version_is_refused(base: Path, manager: Versions) -> None:
     publish(base, 1)
     (base / "2").mkdir()
     os.mkfifo(base / "2" / "saved_model.pb")
@@ -178,7 +178,7 @@ def test_a_pipe_in_a_version_is_refused(base: Path, manager: Manager) -> None:
     assert "saved_model.pb cannot be read: it is not a regular file" in status.error_message
 
 
-def test_a_link_to_nothing_in_a_version_is_ignored(base: Path, manager: Manager) -> None:
+def test_a_link_to_nothing_in_a_version_is_ignored(base: Path, manager: Versions) -> None:
     publish(base, 1)
     (base / "1" / "notes").symlink_to(base / "nothing")
     manager.poll()
@@ -193,7 +193,7 @@ def test_a_load_that_hangs_does_not_stop_other_versions(base: Path) -> None:
             assert release.wait(30)
         return Stub(folder)
 
-    manager = Manager(base, "kmnist", load, stopping=stopping, patience=0.01)
+    manager = Versions(base, "kmnist", load, stopping=stopping, patience=0.01)
     publish(base, 1, 2)
     configure(base, "model_version_policy { all {} }")
     for _ in range(2):
@@ -217,7 +217,7 @@ def test_a_stop_ends_the_wait_for_a_load(base: Path) -> None:
         assert release.wait(30)
         return Stub(folder)
 
-    manager = Manager(base, "kmnist", load, stopping=stopping, patience=30)
+    manager = Versions(base, "kmnist", load, stopping=stopping, patience=30)
     publish(base, 1)
     manager.poll()
     manager.close()
@@ -229,7 +229,7 @@ def test_a_stop_ends_the_wait_for_a_load(base: Path) -> None:
 
 
 def test_the_wait_for_a_copy_is_logged_once(
-    base: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+    base: Path, manager: Versions, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     (base / "3").mkdir()
@@ -238,7 +238,7 @@ def test_the_wait_for_a_copy_is_logged_once(
     assert caplog.messages == ["version 3 of kmnist has no saved_model.pb yet"]
 
 
-def test_folders_whose_names_are_not_numbers_are_ignored(base: Path, manager: Manager) -> None:
+def test_folders_whose_names_are_not_numbers_are_ignored(base: Path, manager: Versions) -> None:
     publish(base, 1)
     for name in (".staging-5", "v2", "latest"):
         (base / name).mkdir()
@@ -246,7 +246,7 @@ def test_folders_whose_names_are_not_numbers_are_ignored(base: Path, manager: Ma
     assert states(manager) == {1: "AVAILABLE"}
 
 
-def test_a_removed_version_is_unloaded(base: Path, manager: Manager) -> None:
+def test_a_removed_version_is_unloaded(base: Path, manager: Versions) -> None:
     publish(base, 1, 2)
     configure(base, "model_version_policy { all {} }")
     manager.poll()
@@ -266,7 +266,7 @@ def test_a_removed_version_is_unloaded(base: Path, manager: Manager) -> None:
     ],
 )
 def test_the_version_policy_selects_versions(
-    base: Path, manager: Manager, policy: str, expected: list[int]
+    base: Path, manager: Versions, policy: str, expected: list[int]
 ) -> None:
     publish(base, 1, 2, 3)
     configure(base, policy)
@@ -274,7 +274,7 @@ def test_the_version_policy_selects_versions(
     assert manager.available() == expected
 
 
-def test_labels_follow_models_config(base: Path, manager: Manager) -> None:
+def test_labels_follow_models_config(base: Path, manager: Versions) -> None:
     publish(base, 1, 2)
     policy = "model_version_policy { all {} }"
     label = 'version_labels {{ key: "stable" value: {} }}'
@@ -285,16 +285,16 @@ def test_labels_follow_models_config(base: Path, manager: Manager) -> None:
             assert servable.version == version
     configure(base, policy + label.format(7))
     manager.poll()
-    with pytest.raises(ServingError, match=r"Servable not found for request: Specific\(kmnist, 7"):
+    with pytest.raises(StatusError, match=r"Servable not found for request: Specific\(kmnist, 7"):
         manager.use("kmnist", label="stable").__enter__()
     configure(base, policy)
     manager.poll()
-    with pytest.raises(ServingError, match="Unrecognized servable version label: stable"):
+    with pytest.raises(StatusError, match="Unrecognized servable version label: stable"):
         manager.use("kmnist", label="stable").__enter__()
 
 
 def test_labels_apply_to_the_folder_under_any_model_name(base: Path) -> None:
-    manager = Manager(base, "digits", Stub)
+    manager = Versions(base, "digits", Stub)
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
     manager.poll()
@@ -303,7 +303,7 @@ def test_labels_apply_to_the_folder_under_any_model_name(base: Path) -> None:
 
 
 def test_an_invalid_configuration_changes_nothing_and_is_logged_once(
-    base: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+    base: Path, manager: Versions, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(base, 1)
     configure(base, 'version_labels { key: "stable" value: 1 }')
@@ -318,7 +318,7 @@ def test_an_invalid_configuration_changes_nothing_and_is_logged_once(
         assert servable.version == 1
 
 
-def test_close_frees_a_version_after_its_last_request(base: Path, manager: Manager) -> None:
+def test_close_frees_a_version_after_its_last_request(base: Path, manager: Versions) -> None:
     publish(base, 1)
     manager.poll()
     with manager.use("kmnist") as servable:
@@ -327,7 +327,7 @@ def test_close_frees_a_version_after_its_last_request(base: Path, manager: Manag
     assert servable.closed
 
 
-def test_a_version_whose_name_has_leading_zeros_is_loaded(base: Path, manager: Manager) -> None:
+def test_a_version_whose_name_has_leading_zeros_is_loaded(base: Path, manager: Versions) -> None:
     publish(base, 1)
     os.rename(base / "1", base / "01")
     manager.poll()
@@ -335,10 +335,10 @@ def test_a_version_whose_name_has_leading_zeros_is_loaded(base: Path, manager: M
 
 
 def test_a_version_that_is_deleted_during_a_poll_is_ignored(
-    base: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+    base: Path, manager: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(base, 1)
     configure(base, "model_version_policy { all {} }")
-    monkeypatch.setattr(manager_module, "list_versions", lambda _: [1, 2])
+    monkeypatch.setattr(versions_module, "list_versions", lambda _: [1, 2])
     manager.poll()
     assert manager.available() == [1]

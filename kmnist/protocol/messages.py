@@ -1,20 +1,64 @@
-"""What a server reports about a model: the states of its versions and their signatures."""
+"""TensorFlow Serving's messages as data: paths of its gRPC methods, and what a server reports of a model.
+
+Source: tensorflow_serving/apis/prediction_service.proto and model_service.proto.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from numpy.typing import NDArray
 
 __all__ = [
+    "GET_MODEL_METADATA",
+    "GET_MODEL_STATUS",
     "INIT_SIGNATURE",
+    "PREDICT",
+    "SIGNATURES_TYPE_URL",
     "Metadata",
+    "ModelSpec",
+    "Outputs",
     "Signature",
     "TensorSpec",
     "VersionStatus",
     "read_signatures",
 ]
 
+PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
+GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
+
+# The type of the Any under "signature_def" in a metadata response; its value is a SignatureDefMap.
+SIGNATURES_TYPE_URL: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+
 # TensorFlow writes this signature into every SavedModel; it cannot be called.
 INIT_SIGNATURE: Final = "__saved_model_init_op"
+
+
+class ModelSpec(NamedTuple):
+    """A model, and at most one of a version and a label of it.
+
+    Attributes:
+        name: The name under which the server serves the model.
+        version: The version number; None for the latest, or for the labelled one.
+        label: The version label.
+    """
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+
+class Outputs(NamedTuple):
+    """The outputs of one predict request.
+
+    Attributes:
+        tensors: Arrays by output name; strings as an object array of bytes or str.
+        version: The version that answered; None over REST, which does not report it.
+    """
+
+    tensors: Mapping[str, NDArray[Any]]
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
