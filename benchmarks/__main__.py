@@ -1,6 +1,6 @@
 """Measure kmnist beside its peers and write ``benchmarks/RESULTS.md``.
 
-    python -m benchmarks [--rounds N] [--server URL]… [--torch-python PYTHON]
+    python -m benchmarks [--rounds N] [--server URL]…
     python -m benchmarks --only client serving --quick
 
 Run it in the root of a checkout with the extra ``dev`` installed, on an idle Linux machine. Only a
@@ -34,7 +34,7 @@ NAMES: Final = (
     "pictures",
 )
 RESULTS: Final = Path(__file__).resolve().with_name("RESULTS.md")
-PACKAGES: Final = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn", "grpcio")
+PACKAGES: Final = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "grpcio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +85,6 @@ def parse(argv: Sequence[str] | None) -> Options:
         metavar="URL",
         help="also measure this running server of the model kmnist, grpc:// or http://; repeatable",
     )
-    add("--torch-python", default=sys.executable, metavar="PYTHON", help="a Python with PyTorch")
     add("--scratch", type=Path, metavar="DIR", help="keep data sets and models here for other runs")
     add("--output", type=Path, metavar="FILE", help="write the page to this file")
     options = parser.parse_args(argv, Options())

@@ -26,7 +26,6 @@ class Options(argparse.Namespace):
     quick: bool
     rounds: int
     server: list[str]
-    torch_python: str
     scratch: Path
     output: Path | None
 
@@ -51,9 +50,9 @@ def measure(name: str, options: Options) -> str:
     return section
 
 
-def python(*arguments: str, interpreter: str = sys.executable) -> Sequence[str]:
-    """Return a command that runs Python with ``arguments``."""
-    return (interpreter, *arguments)
+def python(*arguments: str) -> Sequence[str]:
+    """Return a command that runs this Python with ``arguments``."""
+    return (sys.executable, *arguments)
 
 
 def display(command: Sequence[str]) -> str:
@@ -129,8 +128,7 @@ def check_accuracy(accuracy: float, lowest: float, highest: float, what: str) ->
     """
     if not lowest <= accuracy <= highest:
         raise RuntimeError(
-            f"received an accuracy of {accuracy:.4f} from {what}; "
-            f"expected {lowest:.3g} to {highest:.3g}"
+            f"{what} has an accuracy of {accuracy:.4f}, outside of {lowest:.3g} to {highest:.3g}"
         )
     return accuracy
 

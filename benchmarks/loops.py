@@ -13,8 +13,7 @@ import dataclasses
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -93,58 +92,6 @@ def run_keras(arguments: argparse.Namespace) -> Result:
     """Keras ``fit`` on arrays, as in most examples of Keras."""
     train, test = read("train"), read("t10k")
     return fit((784,), train, test, batch_size=BATCH, epochs=arguments.epochs)[1]
-
-
-def run_sklearn(arguments: argparse.Namespace) -> Result:
-    """scikit-learn's ``SGDClassifier``, one ``partial_fit`` an epoch.
-
-    It has no softmax, no batches and no cost: it trains ten classifiers, one against all, with
-    an update for each image and the learning rate that an image has in a batch of 100.
-    """
-    from sklearn.linear_model import SGDClassifier
-
-    images, labels = read("train")
-    rate = LEARNING_RATE / BATCH
-    model = SGDClassifier(
-        loss="log_loss", penalty=None, learning_rate="constant", eta0=rate, random_state=0
-    )
-    learn = partial(model.partial_fit, images, labels, np.arange(10))
-    seconds = [timed(learn) for _ in range(arguments.epochs)]
-    return {"epochs": seconds, "accuracy": model.score(*read("t10k"))}
-
-
-def run_torch(arguments: argparse.Namespace, *, loader: bool) -> Result:
-    """PyTorch over a ``DataLoader``, or over indexed tensors."""
-    import torch
-
-    images, labels = (torch.from_numpy(array) for array in read("train"))
-    torch.manual_seed(0)
-    model = torch.nn.Linear(784, 10)
-    optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE)
-    dataset = torch.utils.data.TensorDataset(images, labels)
-    loaded = torch.utils.data.DataLoader(dataset, BATCH, shuffle=True)
-
-    def indexed() -> Iterator[Any]:
-        for chosen in torch.randperm(len(images)).split(BATCH):
-            yield images[chosen], labels[chosen]
-
-    def learn() -> tuple[float, int]:
-        cost, hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
-        for pixels, truth in loaded if loader else indexed():
-            logits = model(pixels)
-            loss = torch.nn.functional.cross_entropy(logits, truth)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            cost += loss.detach() * len(truth)
-            hits += (logits.argmax(1) == truth).sum()
-        return cost.item(), int(hits.item())
-
-    seconds = [timed(learn) for _ in range(arguments.epochs)]
-    tests, truths = (torch.from_numpy(array) for array in read("t10k"))
-    with torch.no_grad():
-        right = model(tests).argmax(1) == truths
-    return {"epochs": seconds, "accuracy": right.float().mean().item()}
 
 
 def run_numpy(arguments: argparse.Namespace) -> Result:
@@ -235,9 +182,6 @@ SIDES: Final[dict[str, Callable[[argparse.Namespace], Result]]] = {
     "numpy": run_numpy,
     "tfds": run_tfds,
     "keras": run_keras,
-    "sklearn": run_sklearn,
-    "torch-indexed": partial(run_torch, loader=False),
-    "torch-dataloader": partial(run_torch, loader=True),
 }
 
 

@@ -1,7 +1,5 @@
 """Training: an epoch, the whole command, the export and growing data."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,9 +46,8 @@ def measure(options: Options) -> str:
         f"## Training\n\n{epochs} epochs of 55,000 images of MNIST in batches of 100, each side in "
         "a process of its own. An epoch is the median of those after the first. The whole command "
         "validates each epoch, draws plots, exports five signatures and checks them; the guide's "
-        "pipeline exports one function and does none of the rest. scikit-learn trains ten "
-        "classifiers with an update for each image. PyTorch is measured where `--torch-python` "
-        "names a Python that has it. Memory is without the pages of mapped files.\n\n"
+        "pipeline exports one function and does none of the rest. Memory is without the pages of "
+        "mapped files.\n\n"
         f"{table(comparisons)}\n"
         f"{table(_processes(commands, usages, epochs), PROCESSES)}"
     )
@@ -63,25 +60,17 @@ def _commands(options: Options, epochs: int) -> Commands:
     exports, count = options.scratch / "exports", ["--epochs", str(epochs)]
     ours, guide = str(exports / "kmnist"), str(exports / "guide")
 
-    def loop(side: str, *arguments: str, interpreter: str = sys.executable) -> Sequence[str]:
-        more = [*count, *arguments]
-        return python("-m", "benchmarks.loops", side, *more, interpreter=interpreter)
+    def loop(side: str, *arguments: str) -> Sequence[str]:
+        return python("-m", "benchmarks.loops", side, *count, *arguments)
 
-    commands = {
+    return {
         TRAIN: python("-m", "kmnist", "train", *count, "--json", "--models", ours),
         EPOCHS: loop("kmnist", "--output", ours),
         NUMPY: loop("numpy"),
         GUIDE: loop("tfds", "--data", str(data), "--output", guide),
         "Keras `fit` on arrays": loop("keras"),
-        "scikit-learn, one pass": loop("sklearn"),
         IMPORT: python("-c", "import tensorflow"),
     }
-    torch = options.torch_python
-    found = subprocess.run([torch, "-c", "import torch"], check=False, capture_output=True)
-    if found.returncode == 0:
-        commands["PyTorch, indexed tensors"] = loop("torch-indexed", interpreter=torch)
-        commands["PyTorch, DataLoader"] = loop("torch-dataloader", interpreter=torch)
-    return commands
 
 
 def _comparisons(usages: Usages) -> Iterator[Sequence[str]]:
