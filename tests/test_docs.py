@@ -174,6 +174,17 @@ def test_the_commands_and_options_of_shell_blocks_exist(page: Path) -> None:
         assert used <= options | {"--help"}, rest
 
 
+def test_ci_runs_the_two_commands_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    run, check = [
+        block.content for block in blocks(ROOT / "README.md") if block.language == "bash"
+    ][:2]
+    assert "kmnist-train" in run
+    assert "pytest" in check
+    assert run in script
+    assert check in script
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
