@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.json import BodyError, encode, parse
 from kmnist.server.access import Access
 from kmnist.server.errors import StatusError, invalid, one_line, shortened
 from kmnist.server.http_server import error_response, inflate, json_response, read_body
-from kmnist.server.json_tensors import encode, parse
 from kmnist.server.metrics import METRICS_PATH
 from kmnist.server.model import LoadedModel, LoadedSignature
 from kmnist.server.page import MODEL_PATH, PAGE_HEADERS, read_page_file
@@ -223,6 +223,8 @@ def _without_traceback(predict: Callable[[], bytes]) -> bytes:
         return predict()
     except StatusError as error:
         code, message, status = error.code, error.message, error.http_status
+    except BodyError as error:
+        code, message, status = grpc.StatusCode.INVALID_ARGUMENT, str(error), 400
     raise StatusError(code, message, http_status=status)
 
 
