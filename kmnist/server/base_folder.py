@@ -13,14 +13,8 @@ def require_base_folder(base: Path) -> None:
     Raises:
         InputError: ``base`` itself contains a SavedModel.
     """
-    if not any(base.glob("saved_model.pb*")):
-        return
-    folder = base.absolute()
-    if folder.name.isdecimal():
+    if any(base.glob("saved_model.pb*")):
         raise InputError(
-            f"{base} is a version; expected the folder of versions, {folder.parent}, and the "
-            f"version {int(folder.name)}"
+            f"{base} is a SavedModel: use the folder of versions, {base.absolute().parent}, which "
+            "holds one folder for each version, named by its number"
         )
-    raise InputError(
-        f"{base} is a SavedModel; expected a folder of versions; move its content to {base / '1'}"
-    )

@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from kmnist.client.failures import brief, failure
+from kmnist.checks import one_line
+from kmnist.client.failures import failure
 from kmnist.errors import InputError
 from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
 from kmnist.server.base_folder import require_base_folder
@@ -48,19 +49,14 @@ class LocalModel:
         folder = version_folder(base, version)
         try:
             # The warm-up takes longer than the first call of the one signature that is needed.
-            self._servable = LoadedModel(folder, warm_up=False)
+            self._model = LoadedModel(folder, warm_up=False)
         except StatusError as error:
             raise InputError(
-                f"{folder} cannot be loaded as a SavedModel: {brief(error.message)}; kmnist doctor reports the cause"
+                f"{folder} cannot be loaded, see kmnist doctor: {one_line(error)}"
             ) from None
 
     def predict(
-        self,
-        spec: ModelSpec,
-        signature: str,
-        inputs: Mapping[str, NDArray[Any]],
-        timeout: float,
-        /,
+        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float, /
     ) -> Outputs:
         """Compute the outputs of a signature.
 
@@ -70,19 +66,19 @@ class LocalModel:
             ServerError: The model failed.
         """
         try:
-            outputs = self._servable.signature(signature)(inputs)
+            outputs = self._model.signature(signature)(inputs)
         except StatusError as error:
             raise failure(error.code.name, error.message) from None
-        return Outputs(outputs, self._servable.version)
+        return Outputs(outputs, self._model.version)
 
     def metadata(self, spec: ModelSpec, timeout: float, /) -> Metadata:
         """Return the signatures of the version."""
-        return Metadata(self._servable.version, self._servable.signatures)
+        return Metadata(self._model.version, self._model.signatures)
 
     def status(self, spec: ModelSpec, timeout: float, /) -> Sequence[VersionStatus]:
         """Return the state of the version, which is always AVAILABLE."""
-        return [VersionStatus(self._servable.version, "AVAILABLE")]
+        return [VersionStatus(self._model.version, "AVAILABLE")]
 
     def close(self) -> None:
         """Free the model."""
-        self._servable.close()
+        self._model.close()

@@ -7,11 +7,10 @@ the same errors are raised. A small request takes a tenth of the time, because n
 created.
 """
 
-import logging
+import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +18,13 @@ from typing import Any, Final
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.core.protobuf import config_pb2
 
+from kmnist.checks import one_line
 from kmnist.errors import KmnistError
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import Signature, TensorSpec
-from kmnist.protocol.tensors import dtype_name, shape_of
+from kmnist.protocol.messages import Signature, read_signatures
 from kmnist.protocol.warmup import read_warmup
 from kmnist.server.errors import StatusError, from_tensorflow, invalid, shortened
 from kmnist.versions import verify_version
@@ -34,9 +32,14 @@ from kmnist.versions import verify_version
 __all__ = ["LoadedModel", "LoadedSignature"]
 
 _RUN_IN_CALLING_THREAD: Final = -1
-# TensorFlow Serving fails to load a version with more.
-_MAX_WARMUP_RECORDS: Final = 1000
-_INTERNAL_SIGNATURE: Final = "__saved_model_init_op"
+_SESSION_CONFIG: Final = tf.compat.v1.ConfigProto(
+    # By default TensorFlow allocates all memory of a GPU and leaves none for the next version.
+    gpu_options={"allow_growth": True},
+    # By default it also optimizes a graph twice, which delays the first answer for no gain.
+    graph_options={"rewrite_options": {"meta_optimizer_iterations": "ONE"}},
+)
+# Without the deprecation warning about sessions, which does not apply to serving.
+_load_into: Final = inspect.unwrap(tf.compat.v1.saved_model.load)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class LoadedSignature:
     name: str
     inputs: Mapping[str, np.dtype[Any]]
     outputs: tuple[str, ...]
-    _run: Any
+    _run: Callable[..., Sequence[NDArray[Any]]]
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute all outputs.
@@ -67,18 +70,10 @@ class LoadedSignature:
             StatusError: Names or dtypes differ from the signature's, or the model failed.
         """
         self.check_names(inputs.keys())
-        for name, dtype in self.inputs.items():
-            if inputs[name].dtype != dtype:
-                raise invalid(
-                    f"input {name!r} expects {_type_name(dtype)} but "
-                    f"{_type_name(inputs[name].dtype)} is provided"
-                )
         try:
             results = self._run(*(inputs[name] for name in self.inputs))
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from None
-        except (TypeError, ValueError) as error:  # a string tensor with elements other than bytes
-            raise invalid(str(error)) from None
         return dict(zip(self.outputs, results, strict=True))
 
     def check_names(self, names: AbstractSet[str]) -> None:
@@ -88,7 +83,11 @@ class LoadedSignature:
             StatusError: They differ.
         """
         if names != self.inputs.keys():
-            raise invalid(_wrong_names(set(names), set(self.inputs)))
+            received, expected = (", ".join(sorted(each)) for each in (names, self.inputs))
+            raise invalid(
+                f"input size does not match signature: {len(names)}!={len(self.inputs)}, "
+                f"received {shortened(received)}, expected {expected}"
+            )
 
 
 class LoadedModel:
@@ -112,27 +111,22 @@ class LoadedModel:
             StatusError: The version differs from its manifest, cannot be loaded, or a request of
                 its warm-up file fails.
         """
-        if verify:
-            _verify(folder)
         self.version = int(folder.name)
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config())
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=_SESSION_CONFIG)
         try:
+            if verify:
+                verify_version(folder)
             self._load(folder)
             if warm_up:
                 self._warm_up(folder)
-        except BaseException:
+        except Exception as error:  # noqa: BLE001 - TensorFlow raises almost anything
             self.close()
-            raise
+            raise _load_error(error) from None
 
     @property
     def signatures(self) -> dict[str, Signature]:
         """Inputs and outputs of the signatures that a client can call, by name."""
-        definitions = pb.SignatureDefMap.FromString(self.metadata).signature_def
-        return {
-            name: Signature(_specs(definition.inputs), _specs(definition.outputs))
-            for name, definition in definitions.items()
-            if name != _INTERNAL_SIGNATURE
-        }
+        return read_signatures(pb.SignatureDefMap.FromString(self.metadata).signature_def)
 
     def signature(self, name: str) -> LoadedSignature:
         """Return the signature ``name``; an empty name stands for the default signature.
@@ -141,51 +135,39 @@ class LoadedModel:
             StatusError: The model has no such signature.
         """
         name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-        try:
-            return self._runners[name]
-        except KeyError:
+        if name not in self._signatures:
             raise StatusError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{shortened(name)}" not found.',
-            ) from None
+            )
+        return self._signatures[name]
 
     def close(self) -> None:
         """Free the model; no request may be running in it."""
         self._session.close()
 
     def _load(self, folder: Path) -> None:
-        try:
-            with _without_warnings():
-                meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, [tf.saved_model.SERVING], os.fspath(folder)
-                )
-        except tf.errors.OpError as error:
-            raise from_tensorflow(error) from None
-        except (OSError, RuntimeError, ValueError) as error:  # TensorFlow's loader in Python
-            raise _internal(error) from None
-        definitions = meta_graph.signature_def
-        self.metadata = _signature_map(definitions)
-        self._runners = {
-            name: self._runner(name, definition)
-            for name, definition in definitions.items()
+        meta_graph = _load_into(self._session, [tf.saved_model.SERVING], os.fspath(folder))
+        signatures = pb.SignatureDefMap()
+        for name, definition in meta_graph.signature_def.items():
+            signatures.signature_def[name].ParseFromString(definition.SerializeToString())
+        self.metadata = signatures.SerializeToString(deterministic=True)
+        self._signatures = {
+            name: self._loaded(name, definition)
+            for name, definition in meta_graph.signature_def.items()
             if _is_callable(definition)
         }
 
     def _warm_up(self, folder: Path) -> None:
         """Run the requests of the warm-up file, so that no caller waits for one-time work."""
         try:
-            for number, (name, inputs) in enumerate(read_warmup(folder), start=1):
-                if number > _MAX_WARMUP_RECORDS:
-                    raise invalid(f"the file has more than {_MAX_WARMUP_RECORDS:,} records")
+            for name, inputs in read_warmup(folder):
                 self.signature(name)(inputs)
-        except tf.errors.OpError as error:
-            raise _warmup_failed(from_tensorflow(error)) from None
-        except StatusError as error:
-            raise _warmup_failed(error) from None
-        except (OSError, ValueError, DecodeError) as error:
-            raise _warmup_failed(_internal(error)) from None
+        except Exception as reason:  # noqa: BLE001 - as above
+            error = _load_error(reason)
+            raise StatusError(error.code, f"the warm-up failed: {error.message}") from None
 
-    def _runner(self, name: str, definition: Any) -> LoadedSignature:
+    def _loaded(self, name: str, definition: Any) -> LoadedSignature:
         options = config_pb2.CallableOptions(
             feed=[info.name for info in definition.inputs.values()],
             fetch=[info.name for info in definition.outputs.values()],
@@ -198,84 +180,23 @@ class LoadedModel:
         # string inputs cause work that is worth distributing: decoding a thousand pictures.
         if not any(dtype.kind == "O" for dtype in inputs.values()):
             options.run_options.inter_op_thread_pool = _RUN_IN_CALLING_THREAD
-        # The public make_callable does the same, but a small request takes four times as long.
+        # With the public make_callable, the server answers a quarter to a third fewer requests of one
+        # image (one client: 515 instead of 715 a second over gRPC, 310 instead of 510 over REST).
         run = self._session._make_callable_from_options(options)  # noqa: SLF001
         return LoadedSignature(name, inputs, tuple(definition.outputs), run)
 
 
-def _verify(folder: Path) -> None:
-    try:
-        verify_version(folder)
-    except KmnistError as error:
-        raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from None
-
-
-def _session_config() -> Any:
-    # By default TensorFlow allocates all memory of a GPU and leaves none for the next version.
-    config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
-    # By default it also optimizes a graph twice, which delays the first answer for no gain.
-    rewriting = config.graph_options.rewrite_options
-    rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-    # Nor does it gain from a plan of its memory, a tenth of the time of a load.
-    rewriting.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
-    return config
-
-
-def _signature_map(definitions: Mapping[str, Any]) -> bytes:
-    return pb.SignatureDefMap(
-        signature_def={
-            name: pb.SignatureDef.FromString(definition.SerializeToString())
-            for name, definition in definitions.items()
-        }
-    ).SerializeToString(deterministic=True)
-
-
-def _specs(infos: Mapping[str, pb.TensorInfo]) -> dict[str, TensorSpec]:
-    return {
-        name: TensorSpec(dtype_name(info.dtype), shape_of(info.tensor_shape))
-        for name, info in infos.items()
-    }
+def _load_error(error: Exception) -> StatusError:
+    if isinstance(error, StatusError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return from_tensorflow(error)
+    # verify_version raises a KmnistError for a version that differs from its manifest.
+    code = grpc.StatusCode.DATA_LOSS if isinstance(error, KmnistError) else grpc.StatusCode.INTERNAL
+    return StatusError(code, one_line(error))
 
 
 def _is_callable(definition: Any) -> bool:
     """Return whether all inputs and outputs are dense tensors; not so for the initializer."""
     infos = [*definition.inputs.values(), *definition.outputs.values()]
-    return bool(definition.outputs) and all(
-        info.WhichOneof("encoding") == "name" and info.dtype for info in infos
-    )
-
-
-def _wrong_names(received: set[str], expected: set[str]) -> str:
-    def listed(names: set[str]) -> str:
-        return "{" + shortened(",".join(sorted(names))) + "}"
-
-    return (
-        f"input size does not match signature: {len(received)}!={len(expected)} "
-        f"len({listed(received)}) != len({listed(expected)}). "
-        f"Sent extra: {listed(received - expected)}. "
-        f"Missing but required: {listed(expected - received)}."
-    )
-
-
-def _type_name(dtype: np.dtype[Any]) -> str:
-    return str(tf.dtypes.as_dtype(dtype).name)
-
-
-def _internal(error: Exception) -> StatusError:
-    return StatusError(grpc.StatusCode.INTERNAL, str(error))
-
-
-def _warmup_failed(error: StatusError) -> StatusError:
-    return StatusError(error.code, f"the warm-up failed: {error.message}")
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Suppress the deprecation warning about sessions, which does not apply to serving."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return bool(definition.outputs) and all(info.name and info.dtype for info in infos)

@@ -115,7 +115,7 @@ class Server:
         self._poll_seconds = poll_seconds
         self._verify = verify
         self._stopping = threading.Event()
-        self._manager: Versions | None = None
+        self._poller: threading.Thread | None = None
         self._service: Service | None = None
         # Bound but not listening: the ports are reserved, and connections are refused until a
         # version is available. Clients of TensorFlow Serving take that as a sign of loading.
@@ -183,9 +183,7 @@ class Server:
         try:
             metrics = Metrics()
             load = partial(LoadedModel, verify=self._verify)
-            manager = self._manager = Versions(
-                self.base, self.name, load, on_load=metrics.load, stopping=self._stopping
-            )
+            manager = Versions(self.base, self.name, load, on_load=metrics.load)
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)
             self._run_poller(manager)
@@ -228,7 +226,7 @@ class Server:
         """
         self._stopping.set()
         self._cleanup.close()
-        is_loading = self._manager is not None and self._manager.loading()
+        is_loading = self._poller is not None and self._poller.is_alive()
         return not is_loading and not (self._service and self._service.in_progress)
 
     def _wait_for_version(self, manager: "Versions") -> None:
@@ -266,7 +264,7 @@ class Server:
                 except Exception:  # noqa: BLE001 - logged; the server continues
                     _log.exception("polling for new versions failed; retrying")
 
-        thread = threading.Thread(target=poll, name="kmnist-poll", daemon=True)
+        thread = self._poller = threading.Thread(target=poll, name="kmnist-poll", daemon=True)
         thread.start()
         self._cleanup.callback(thread.join, self._grace)
 

@@ -2,21 +2,18 @@
 
 The rules are TensorFlow Serving's. The folder is polled; a new version is loaded and warmed up
 beside the old one and replaces it in one step; the old one is freed when its last request has
-ended. As long as none of the wanted versions is available, the last available ones are kept. A load
-that hangs, on a network file system for example, delays the others only for a moment.
+ended. As long as none of the wanted versions is available, the last available ones are kept.
 """
 
-import errno
 import logging
 import os
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -24,6 +21,7 @@ from kmnist.errors import KmnistError, MissingError
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.server.errors import StatusError, invalid, shortened
 from kmnist.versions import (
+    ModelConfig,
     VersionPolicy,
     config_path,
     list_versions,
@@ -31,29 +29,33 @@ from kmnist.versions import (
     version_folder,
 )
 
+if TYPE_CHECKING:
+    from kmnist.server.model import LoadedModel
+
 __all__ = ["Versions"]
 
+_NO_CONFIG: Final = ModelConfig("", "", VersionPolicy(), {})
 State = pb.ModelVersionStatus.State
-# Seconds to wait for a load before the next version is loaded beside it.
-_PATIENCE: Final = 20.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class _Version:
-    """A version in one of the states from START to END."""
+    """A version in one of the states from START to END.
+
+    Attributes:
+        model: The loaded model, while the version is AVAILABLE or UNLOADING.
+        users: The number of requests that use the model, plus one while it is AVAILABLE.
+        error: Why the last attempt to load it failed.
+        failed_contents: The contents of its folder at that attempt.
+    """
 
     number: int
-    state: Any = State.START
-    error: StatusError | None = None
-    servable: Any = None
+    state: State = State.START
+    model: "LoadedModel" = field(init=False)
     users: int = 0
-    failed_on: object = field(default=None, repr=False)
-    load: threading.Thread | None = None
-
-    @property
-    def is_loading(self) -> bool:
-        return self.load is not None and self.load.is_alive()
+    error: StatusError | None = None
+    failed_contents: object = None
 
 
 class Versions:
@@ -68,39 +70,32 @@ class Versions:
         self,
         base: Path,
         name: str,
-        load: Callable[[Path], Any],
+        load: Callable[[Path], "LoadedModel"],
         on_load: Callable[[Path, StatusError | None, float], None] = lambda *_: None,
-        *,
-        stopping: threading.Event | None = None,
-        patience: float = _PATIENCE,
     ) -> None:
-        """Create the manager; :meth:`poll` loads the versions.
+        """Prepare for :meth:`poll`, which loads the versions.
 
         Args:
             base: The folder of versions.
             name: The model name of requests.
-            load: Returns the servable of a version folder.
+            load: Returns the model of a version folder, or raises a StatusError.
             on_load: Called after every attempt to load a version, with its folder, the error if
                 any, and the duration in seconds.
-            stopping: Ends a wait for a load when it is set.
-            patience: Seconds to wait for a load before the next version is loaded beside it.
         """
         self.base = base
         self.name = name
         self._load = load
         self._on_load = on_load
-        self._stopping = stopping or threading.Event()
-        self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._versions: dict[int, _Version] = {}
-        self._labels: Mapping[str, int] = {}
-        self._policy = VersionPolicy()
+        self._config = _NO_CONFIG
         self._last_warning = ""
-        self._closed = False
 
     @contextmanager
-    def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[Any]:
-        """Keep a servable loaded while the block uses it.
+    def use(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> Iterator["LoadedModel"]:
+        """Keep a model loaded while the block uses it.
 
         Args:
             name: The model name; an empty one is refused as by TensorFlow Serving.
@@ -108,7 +103,7 @@ class Versions:
             label: The label of the version, instead of its number.
 
         Yields:
-            The servable.
+            The model.
 
         Raises:
             StatusError: There is no such model, version or label, or it is not available.
@@ -119,13 +114,9 @@ class Versions:
             found = self._find(name, version, label)
             found.users += 1
         try:
-            yield found.servable
+            yield found.model
         finally:
-            with self._lock:
-                found.users -= 1
-                idle = found.state == State.UNLOADING and not found.users
-            if idle:
-                self._free(found)
+            self._release(found)
 
     def status(self, name: str, version: int | None = None) -> pb.GetModelStatusResponse:
         """Return the states of all versions seen so far, newest first, or of one version.
@@ -135,26 +126,18 @@ class Versions:
         """
         with self._lock:
             known = self._versions if name == self.name else {}
-            shown = shortened(name)
-            if version is not None and version not in known:
-                raise _not_found(f"Could not find version {version} of model {shown}")
-            if not known:
-                raise _not_found(f"Could not find any versions of model {shown}")
             numbers = sorted(known, reverse=True) if version is None else [version]
+            if not numbers or numbers[0] not in known:
+                wanted = "any versions" if version is None else f"version {version}"
+                raise _not_found(f"Could not find {wanted} of model {shortened(name)}")
             return pb.GetModelStatusResponse(
-                model_version_status=[_version_status(known[number]) for number in numbers]
+                model_version_status=[_status(known[number]) for number in numbers]
             )
 
     def available(self) -> list[int]:
         """Return the available versions in ascending order."""
         with self._lock:
-            return self._available()
-
-    def loading(self) -> bool:
-        """Return whether a load is running."""
-        with self._lock:
-            versions = list(self._versions.values())
-        return any(version.is_loading for version in versions)
+            return sorted(v.number for v in self._versions.values() if v.state == State.AVAILABLE)
 
     def failures(self) -> dict[int, str]:
         """Return the error message of each version; empty if a version may still become available."""
@@ -165,73 +148,50 @@ class Versions:
             return {v.number: v.error.message for v in versions if v.error}
 
     def poll(self) -> None:
-        """Read the folder and ``models.config`` once, and load and unload versions accordingly."""
+        """Read the folder and ``models.config`` once, and load and unload versions accordingly.
+
+        Returns after every load has ended. One thread may poll at a time.
+        """
         try:
             self._read_config()
-            wanted = self._policy.choose(list_versions(self.base))
+            wanted = self._config.policy.choose(list_versions(self.base))
         except (KmnistError, OSError) as error:
-            self._warn(str(error))
+            if str(error) != self._last_warning:  # once and not at every poll
+                _log.warning("%s; the previous configuration stays in effect", error)
+            self._last_warning = str(error)
             return
         for number in reversed(wanted):  # the newest is available first
             self._try_to_load(number)
-        with self._lock:
-            available = self._available()
-            if wanted and not set(wanted) & set(available):
-                return
-            dropped = [self._versions[number] for number in available if number not in wanted]
-            for version in dropped:
-                version.state = State.UNLOADING
-            idle = [version for version in dropped if not version.users]
-        for version in idle:
-            self._free(version)
+        available = self.available()
+        if not wanted or set(wanted) & set(available):
+            self._unload(set(available) - set(wanted))
 
     def close(self) -> None:
         """Free every version as soon as no request uses it."""
-        with self._lock:
-            self._closed = True
-            versions = [self._versions[number] for number in self._available()]
-            for version in versions:
-                version.state = State.UNLOADING
-            idle = [version for version in versions if not version.users]
-        for version in idle:
-            self._free(version)
+        self._unload(self.available())
 
     def _find(self, name: str, version: int | None, label: str | None) -> _Version:
         """Return the version that a request specifies. The caller holds the lock."""
         if label is not None:
-            labels = self._labels if name == self.name else {}
+            labels = self._config.labels if name == self.name else {}
             if label not in labels:
                 raise invalid(f"Unrecognized servable version label: {shortened(label)}")
             version = labels[label]
         if name == self.name:
-            if version is None:
-                version = max(self._available(), default=None)
-            found = self._versions.get(version) if version is not None else None
+            newest = max(self.available(), default=0)
+            found = self._versions.get(newest if version is None else version)
             if found is not None and found.state == State.AVAILABLE:
                 return found
         shown = shortened(name)
         wanted = f"Latest({shown})" if version is None else f"Specific({shown}, {version})"
         raise _not_found(f"Servable not found for request: {wanted}")
 
-    def _available(self) -> list[int]:
-        """Return the available versions. The caller holds the lock."""
-        return sorted(v.number for v in self._versions.values() if v.state == State.AVAILABLE)
-
     def _read_config(self) -> None:
-        path = config_path(self.base)
         try:
-            config = read_model_config(path, self.base.name)
+            self._config = read_model_config(config_path(self.base), self.base.name)
         except MissingError:
-            self._labels, self._policy = {}, VersionPolicy()
-        else:
-            self._labels, self._policy = config.labels, config.policy
+            self._config = _NO_CONFIG
         self._last_warning = ""
-
-    def _warn(self, warning: str) -> None:
-        """Log a warning, once and not at every poll."""
-        if warning != self._last_warning:
-            _log.warning("%s; the previous configuration stays in effect", warning)
-            self._last_warning = warning
 
     def _try_to_load(self, number: int) -> None:
         try:
@@ -240,88 +200,55 @@ class Versions:
             return
         with self._lock:
             version = self._versions.setdefault(number, _Version(number))
-            if version.state in (State.AVAILABLE, State.UNLOADING) or version.is_loading:
-                return
-        try:
-            contents = _contents(folder)
-        except OSError as reason:
-            if version.failed_on != str(reason):
-                self._finish(
-                    version, folder, None, _unreadable(reason), str(reason), time.perf_counter()
-                )
+        if version.state in (State.AVAILABLE, State.UNLOADING):
             return
-        if version.failed_on == contents:
+        contents = _contents(folder)
+        if version.error and version.failed_contents == contents:
             return
-        if not any(name.startswith("saved_model.pb") for name, *_ in contents):
+        if os.access(folder, os.R_OK) and not any(folder.glob("saved_model.pb*")):
             # It is still being copied. As in TensorFlow Serving: neither loaded nor failed.
             if version.state != State.LOADING:
                 _log.info("version %d of %s has no saved_model.pb yet", number, self.name)
             version.state = State.LOADING
             return
-        version.state = State.LOADING
-        _log.info("loading version %d of %s", number, self.name)
-        version.load = threading.Thread(
-            target=self._load_version,
-            args=(version, folder, contents),
-            name="kmnist-load",
-            daemon=True,
-        )
-        version.load.start()
-        self._wait_for(version)
+        self._load_version(version, folder)
+        version.failed_contents = contents
 
-    def _wait_for(self, version: _Version) -> None:
-        """Wait until a load has ended, for as long as the patience lasts."""
-        end = time.monotonic() + self._patience
-        while version.load and version.is_loading and not self._stopping.is_set():
-            if time.monotonic() > end:
-                _log.warning(
-                    "version %d of %s is still loading after %.0f s",
-                    version.number,
-                    self.name,
-                    self._patience,
-                )
-                return
-            version.load.join(0.1)
-
-    def _load_version(self, version: _Version, folder: Path, contents: object) -> None:
+    def _load_version(self, version: _Version, folder: Path) -> None:
+        _log.info("loading version %d of %s", version.number, self.name)
         started = time.perf_counter()
-        servable, error = None, None
+        version.state, version.error = State.LOADING, None
         try:
-            servable = self._load(folder)
-        except Exception as reason:  # noqa: BLE001 - a broken model must not stop the server
-            error = reason if isinstance(reason, StatusError) else _internal(reason)
-        self._finish(version, folder, servable, error, contents, started)
-
-    def _finish(
-        self,
-        version: _Version,
-        folder: Path,
-        servable: Any,
-        error: StatusError | None,
-        contents: object,
-        started: float,
-    ) -> None:
-        """Record the result of an attempt to load a version whose folder had these contents."""
-        seconds = time.perf_counter() - started
-        if error:
+            version.model = self._load(folder)
+        except StatusError as error:
+            version.error = error
             _log.error("version %d of %s cannot be loaded: %s", version.number, self.name, error)
+        seconds = time.perf_counter() - started
         with self._lock:
-            version.servable, version.error = servable, error
-            version.failed_on = contents if error else None
-            version.state = State.END if error else State.AVAILABLE
-            is_late = self._closed and servable is not None
-        if is_late:
-            self._free(version)
-            return
-        self._on_load(folder, error, seconds)
-        if not error:
+            version.users = 0 if version.error else 1
+            version.state = State.END if version.error else State.AVAILABLE
+        self._on_load(folder, version.error, seconds)
+        if not version.error:
             _log.info(
                 "version %d of %s is available after %.1f s", version.number, self.name, seconds
             )
 
-    def _free(self, version: _Version) -> None:
-        servable, version.servable = version.servable, None
-        servable.close()
+    def _unload(self, numbers: Iterable[int]) -> None:
+        """Free versions as soon as no request uses them."""
+        for number in numbers:
+            with self._lock:
+                version = self._versions[number]
+                version.state = State.UNLOADING
+            self._release(version)
+
+    def _release(self, version: _Version) -> None:
+        """End a use of a version; the last one frees it."""
+        with self._lock:
+            version.users -= 1
+            if version.users:
+                return
+        version.model.close()
+        del version.model
         with self._lock:
             version.state = State.END
         _log.info("version %d of %s unloaded", version.number, self.name)
@@ -331,51 +258,21 @@ def _not_found(message: str) -> StatusError:
     return StatusError(grpc.StatusCode.NOT_FOUND, message)
 
 
-def _internal(reason: Exception) -> StatusError:
-    return StatusError(grpc.StatusCode.INTERNAL, f"{type(reason).__name__}: {reason}")
+def _status(version: _Version) -> pb.ModelVersionStatus:
+    error = pb.StatusProto()
+    if version.error:
+        error.error_code = version.error.code.value[0]
+        error.error_message = version.error.message
+    return pb.ModelVersionStatus(version=version.number, state=version.state, status=error)
 
 
-def _version_status(version: _Version) -> pb.ModelVersionStatus:
-    error = version.error
-    return pb.ModelVersionStatus(
-        version=version.number,
-        state=version.state,
-        status=pb.StatusProto(error_code=error.code.value[0], error_message=error.message)
-        if error
-        else pb.StatusProto(),
-    )
-
-
-def _unreadable(reason: OSError) -> StatusError:
-    return StatusError(
-        grpc.StatusCode.PERMISSION_DENIED
-        if isinstance(reason, PermissionError)
-        else grpc.StatusCode.INTERNAL,
-        f"{reason.filename} cannot be read: {reason.strerror}",
-    )
-
-
-def _contents(folder: Path) -> list[tuple[str, int, int]]:
-    """Return name, size and time of every file; a failed load is retried after they change.
-
-    Raises:
-        OSError: A folder or a file cannot be read. A pipe or a device, whose content may never
-            come, counts as such.
-    """
-
-    def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error
-
-    found = []
-    for parent, _, names in os.walk(folder, onerror=fail):
+def _contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and change time of every file; a failed load is retried after they change."""
+    found = {}
+    for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
-            try:
-                status = os.stat(path)
-            except FileNotFoundError:  # deleted in the meantime
-                continue
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "it is not a regular file", path)
-            found.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
-    return sorted(found)
+            with suppress(OSError):  # deleted in the meantime
+                status = os.lstat(path)
+                found[path] = status.st_size, status.st_ctime_ns
+    return found

@@ -196,15 +196,6 @@ class TestWarmUp:
         self.write(version, [self.request(pictures=np.zeros(1))])
         assert "input size does not match signature" in only(version).what
 
-    def test_more_records_than_a_server_accepts(self, version: Path) -> None:
-        request = self.request(images=np.zeros((1, 28, 28), np.uint8))
-        self.write(version, [request] * 1000)
-        assert load_versions({2: version})[1] == []
-        with tf.io.TFRecordWriter(str(version / WARMUP)) as writer:
-            for _ in range(1001):
-                writer.write(request)
-        assert "the file has more than 1,000 records" in only(version).what
-
 
 @pytest.mark.parametrize(
     ("message", "why", "do"),

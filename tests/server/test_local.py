@@ -1,6 +1,5 @@
 """A client without a server."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,40 +62,23 @@ def test_an_unknown_signature_is_a_client_error(saved: Path) -> None:
     model.close()
 
 
-def test_the_newest_version_is_the_default(base: Path) -> None:
-    save_digits(base, 3)
+def test_the_newest_version_is_the_default_and_is_not_warmed_up(base: Path) -> None:
+    warmup = save_digits(base, 3) / "assets.extra" / "tf_serving_warmup_requests"
+    warmup.parent.mkdir()
+    warmup.write_bytes(bytes(100))
     for version, class_id in ((None, 3), (1, 1)):
         model = LocalModel(base, version)
         outputs = model.predict(SPEC, "serving_default", {"images": IMAGES}, 1.0)
         assert outputs.tensors["class_ids"].tolist() == [class_id]
         assert outputs.version == class_id
         model.close()
-
-
-def test_a_version_folder_is_refused_with_its_parent_and_version(saved: Path) -> None:
-    message = f"{saved / '1'} is a version; expected the folder of versions, {saved}, and the "
-    with pytest.raises(InputError, match=message + "version 1"):
-        LocalModel(saved / "1")
-
-
-def test_a_missing_version_is_reported(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no version 9"):
-        LocalModel(saved, 9)
-    with pytest.raises(MissingError, match="no version in"):
-        LocalModel(tmp_path)
+        LocalModel(base, 9)
 
 
 def test_a_version_that_cannot_be_loaded_is_reported_in_one_line(base: Path) -> None:
+    with pytest.raises(InputError, match=f"use the folder of versions, {base}, which"):
+        LocalModel(base / "1")
     (base / "1" / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
-    with pytest.raises(
-        InputError, match=r"cannot be loaded as a SavedModel: .*kmnist doctor"
-    ) as caught:
+    with pytest.raises(InputError, match=r"1 cannot be loaded, see kmnist doctor: [^\n]+$"):
         LocalModel(base)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_warm_up_is_skipped(base: Path) -> None:
-    shutil.copytree(base / "1", base / "2")
-    (base / "2" / "assets.extra").mkdir()
-    (base / "2" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(bytes(100))
-    LocalModel(base).close()

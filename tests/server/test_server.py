@@ -80,7 +80,7 @@ def test_a_name_that_does_not_fit_into_a_path_is_refused(saved: Path, name: str)
 
 
 def test_a_version_folder_is_refused(saved: Path) -> None:
-    with pytest.raises(InputError, match="is a version; expected the folder of versions"):
+    with pytest.raises(InputError, match="is a SavedModel: use the folder of versions"):
         Server(saved / "1", rest_port=0, grpc_port=0)
 
 
