@@ -7,8 +7,9 @@ as object arrays of bytes. TensorFlow's other dtypes (bfloat16, quantized types,
 Source: tensorflow/core/framework/tensor.proto.
 """
 
+import io
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,56 +21,40 @@ __all__ = ["MAX_TENSOR_BYTES", "TensorError", "dtype_name", "from_array", "shape
 # The size limit of a protobuf message, so no tensor in one can be larger.
 MAX_TENSOR_BYTES: Final = 2**31
 
-# numpy's limit.
+# numpy's limit; more would make the product of the dimensions slow.
 _MAX_DIMS: Final = 64
-
-# Up to this many values, numpy reads a list faster than a repeated field.
-_FEW_VALUES: Final = 64
 
 
 class TensorError(ValueError):
     """An array cannot be written as a TensorProto, or a TensorProto cannot be read."""
 
 
-class _Encoding(NamedTuple):
-    """How a TensorProto stores the elements of one dtype.
-
-    Attributes:
-        dtype: The numpy dtype, little-endian as in ``tensor_content``.
-        field: The typed field.
-        part: The dtype of the numbers in the typed field, to be viewed as ``dtype``: a half is
-            stored as its bits, a complex number as its real and imaginary parts.
-    """
-
-    dtype: np.dtype[Any]
-    field: str
-    part: np.dtype[Any]
-
-
-_ENCODINGS: Final[dict[int, _Encoding]] = {
-    data_type: _Encoding(np.dtype(dtype), field, np.dtype(part))
-    for data_type, dtype, field, part in (
-        (pb.DT_FLOAT, "<f4", "float_val", "<f4"),
-        (pb.DT_DOUBLE, "<f8", "double_val", "<f8"),
-        (pb.DT_INT32, "<i4", "int_val", "<i4"),
-        (pb.DT_UINT8, "u1", "int_val", "u1"),
-        (pb.DT_INT16, "<i2", "int_val", "<i2"),
-        (pb.DT_INT8, "i1", "int_val", "i1"),
-        (pb.DT_UINT16, "<u2", "int_val", "<u2"),
-        (pb.DT_INT64, "<i8", "int64_val", "<i8"),
-        (pb.DT_UINT32, "<u4", "uint32_val", "<u4"),
-        (pb.DT_UINT64, "<u8", "uint64_val", "<u8"),
-        (pb.DT_BOOL, "?", "bool_val", "?"),
-        (pb.DT_HALF, "<f2", "half_val", "<u2"),
-        (pb.DT_COMPLEX64, "<c8", "scomplex_val", "<f4"),
-        (pb.DT_COMPLEX128, "<c16", "dcomplex_val", "<f8"),
-        (pb.DT_STRING, "O", "string_val", "O"),
-    )
+# The numpy dtype, little-endian as in tensor_content, and the field with typed values.
+_ENCODINGS: Final = {
+    pb.DT_FLOAT: (np.dtype("<f4"), "float_val"),
+    pb.DT_DOUBLE: (np.dtype("<f8"), "double_val"),
+    pb.DT_INT32: (np.dtype("<i4"), "int_val"),
+    pb.DT_UINT8: (np.dtype("u1"), "int_val"),
+    pb.DT_INT16: (np.dtype("<i2"), "int_val"),
+    pb.DT_INT8: (np.dtype("i1"), "int_val"),
+    pb.DT_UINT16: (np.dtype("<u2"), "int_val"),
+    pb.DT_INT64: (np.dtype("<i8"), "int64_val"),
+    pb.DT_UINT32: (np.dtype("<u4"), "uint32_val"),
+    pb.DT_UINT64: (np.dtype("<u8"), "uint64_val"),
+    pb.DT_BOOL: (np.dtype("?"), "bool_val"),
+    pb.DT_HALF: (np.dtype("<f2"), "half_val"),
+    pb.DT_COMPLEX64: (np.dtype("<c8"), "scomplex_val"),
+    pb.DT_COMPLEX128: (np.dtype("<c16"), "dcomplex_val"),
+    pb.DT_STRING: (np.dtype("O"), "string_val"),
 }
-_DATA_TYPES: Final = {encoding.dtype: data_type for data_type, encoding in _ENCODINGS.items()}
+_DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _) in _ENCODINGS.items()}
 
-# These fields are int32, wider than the dtypes that share them.
-_INT32_FIELDS: Final = ("int_val", "half_val")
+# The numbers in these fields: a half as its bits, a complex number as its two parts.
+_PARTS: Final = {
+    "half_val": np.dtype("<u2"),
+    "scomplex_val": np.dtype("<f4"),
+    "dcomplex_val": np.dtype("<f8"),
+}
 
 
 def dtype_name(data_type: int) -> str:
@@ -107,22 +92,25 @@ def from_array(
     """
     array = np.asarray(values)
     tensor = pb.TensorProto() if into is None else into
+    tensor.tensor_shape.dim.extend([pb.TensorShapeProto.Dim(size=size) for size in array.shape])
     if array.dtype.kind in "OSU":
         tensor.dtype = pb.DT_STRING
-        tensor.string_val.extend([_utf8(value) for value in array.ravel().tolist()])
+        strings = array.ravel().tolist()
+        try:
+            tensor.string_val.extend([s.encode() if isinstance(s, str) else s for s in strings])
+        except TypeError as error:
+            raise TensorError(f"an object array must consist of bytes or str: {error}") from None
+        return tensor
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if array.dtype not in _DATA_TYPES:
+        raise TensorError(f"TensorFlow Serving accepts no arrays of {array.dtype}")
+    tensor.dtype = _DATA_TYPES[array.dtype]
+    if typed:
+        _, field = _ENCODINGS[tensor.dtype]
+        parts = array.ravel().view(_PARTS.get(field, array.dtype))
+        getattr(tensor, field).extend(parts.tolist())
     else:
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        if array.dtype not in _DATA_TYPES:
-            raise TensorError(f"received an array of {array.dtype}; expected numbers or strings")
-        tensor.dtype = _DATA_TYPES[array.dtype]  # type: ignore[assignment]
-        if typed:
-            _, field, part = _ENCODINGS[tensor.dtype]
-            getattr(tensor, field).extend(array.ravel().view(part).tolist())
-        else:
-            tensor.tensor_content = array.tobytes()
-    add_dim = tensor.tensor_shape.dim.add
-    for size in array.shape:
-        add_dim(size=size)
+        tensor.tensor_content = array.tobytes()
     return tensor
 
 
@@ -144,107 +132,61 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_TENSOR_BYTES) -> NDArra
         TensorError: The dtype is not supported, the shape is not fully known or exceeds
             ``limit``, or the number of values does not fit the shape.
     """
-    encoding = _ENCODINGS.get(tensor.dtype)
-    if encoding is None:
+    if tensor.dtype not in _ENCODINGS:
         raise TensorError(f"dtype {dtype_name(tensor.dtype)} has no numpy equivalent")
-    dtype = encoding.dtype
+    dtype, field = _ENCODINGS[tensor.dtype]
     shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
     if len(shape) > _MAX_DIMS:
-        raise TensorError(f"received {len(shape)} dimensions; expected at most {_MAX_DIMS}")
-    if tensor.tensor_shape.unknown_rank or (shape and min(shape) < 0):
-        raise TensorError(
-            f"received a tensor of shape {shape_of(tensor.tensor_shape)}; expected a known shape"
-        )
+        raise TensorError(f"a tensor may have {_MAX_DIMS} dimensions, not {len(shape)}")
+    if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+        raise TensorError(f"the shape {shape_of(tensor.tensor_shape)} is not fully known")
     count = math.prod(shape)
-    size = count * dtype.itemsize
-    if size > limit:
-        raise TensorError(
-            f"received shape {shape} of {dtype}, {size:,} bytes; expected at most {limit:,}"
-        )
-    content = tensor.tensor_content
-    if not content:
-        values = _typed_values(tensor, encoding)
-        if len(values) != count:
-            values = _padded(values, count)
-    elif dtype.kind == "O":
-        values = _string_content(content, count)
-    elif len(content) == size:
-        values = np.frombuffer(content, dtype=dtype)
-    else:
-        raise TensorError(
-            f"tensor_content has {len(content):,} bytes; expected {size:,} for shape {shape} of "
-            f"{dtype}"
-        )
+    if count * dtype.itemsize > limit:
+        raise TensorError(f"shape {shape} of {dtype} takes more than the limit of {limit:,} bytes")
     try:
+        if tensor.tensor_content:
+            values = _content(tensor.tensor_content, dtype, count)
+        else:
+            values = _padded(_typed(getattr(tensor, field), field, dtype), count)
         return values.reshape(shape)
-    except ValueError as error:  # numpy limits the dimensions of empty arrays as well
-        raise TensorError(f"received shape {shape}: {error}") from None
+    except (ValueError, OverflowError) as error:  # numpy limits the shapes of empty arrays as well
+        raise TensorError(f"values do not fit shape {shape} of {dtype}: {error}") from None
 
 
-def _utf8(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    raise TensorError(f"received {type(value).__name__} in an object array; expected bytes or str")
-
-
-def _typed_values(tensor: pb.TensorProto, encoding: _Encoding) -> NDArray[Any]:
-    """Read the typed field as a flat array."""
-    dtype, field, part = encoding
-    values = getattr(tensor, field)
-    if len(values) <= _FEW_VALUES or dtype.kind == "O":
+def _typed(values: Any, field: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Read a typed field as a flat array."""
+    if field in ("int_val", "half_val", "string_val"):
+        # As a list, whose numbers are checked: an int32 of the field may be too large for its dtype.
         values = values[:]
-    if field in _INT32_FIELDS:
-        wide = np.array(values, dtype="<i4")
-        parts = wide.astype(part)
-        if not np.array_equal(wide, parts):
-            raise TensorError(f"a value in {field} does not fit {part}")
-    else:
-        parts = np.array(values, dtype=part)
-    try:
-        return parts.view(dtype)
-    except ValueError:
-        raise TensorError(f"{field} has {len(parts)} numbers; expected pairs for {dtype}") from None
+    return np.array(values, dtype=_PARTS.get(field, dtype)).view(dtype)
 
 
 def _padded(values: NDArray[Any], count: int) -> NDArray[Any]:
     """Repeat the last value up to ``count`` values; zeros or empty strings if there is none."""
-    if len(values) > count:
-        raise TensorError(f"the tensor has {len(values):,} values; expected at most {count:,}")
+    if len(values) >= count:
+        return values
     filler = values[-1] if len(values) else b"" if values.dtype.kind == "O" else 0
     padded = np.full(count, filler, dtype=values.dtype)
     padded[: len(values)] = values
     return padded
 
 
-def _string_content(content: bytes, count: int) -> NDArray[Any]:
-    """Read strings in ``tensor_content``: each length as a varint, then each string."""
-    lengths, offset = [], 0
-    for _ in range(count):
-        length, offset = _varint(content, offset)
-        lengths.append(length)
-    if offset + sum(lengths) != len(content):
-        raise TensorError(
-            f"tensor_content has {len(content):,} bytes; expected {offset + sum(lengths):,} for "
-            f"its {count:,} strings"
-        )
-    strings = np.empty(count, dtype=object)
-    for index, length in enumerate(lengths):
-        strings[index] = content[offset : offset + length]
-        offset += length
-    return strings
+def _content(content: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Read ``tensor_content``, which has strings as the length of each, then each one's bytes."""
+    if dtype.kind != "O":
+        return np.frombuffer(content, dtype=dtype)
+    stream = io.BytesIO(content)
+    lengths = [_varint(stream) for _ in range(count)]
+    if stream.tell() + sum(lengths) != len(content):
+        raise ValueError(f"{len(content):,} bytes instead of {stream.tell() + sum(lengths):,}")
+    return np.array([stream.read(length) for length in lengths], dtype=object)
 
 
-def _varint(content: bytes, offset: int) -> tuple[int, int]:
-    """Read a varint; return it and the offset behind it."""
+def _varint(stream: io.BytesIO) -> int:
     value = 0
     for shift in range(0, 70, 7):
-        if offset >= len(content):
-            break
-        byte = content[offset]
-        offset += 1
+        byte = int.from_bytes(stream.read(1), "little")  # 0 at the end, which the caller notices
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, offset
-    raise TensorError("tensor_content ends inside the length of a string")
+            break
+    return value

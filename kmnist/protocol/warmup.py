@@ -49,9 +49,7 @@ def write_warmup(
             writer.write(log.SerializeToString())
 
 
-def read_warmup(
-    folder: str | os.PathLike[str],
-) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+def read_warmup(folder: str | os.PathLike[str]) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
     """Read the warm-up file of a version.
 
     Records of other calls than predict, which models from elsewhere may contain, are skipped.

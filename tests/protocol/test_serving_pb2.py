@@ -1,6 +1,5 @@
 """The messages, compared with those of tensorflow-serving-api."""
 
-import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,16 +54,10 @@ def test_fields_are_those_of_upstream(ours: Any, theirs: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "order",
-    list(
-        itertools.permutations(
-            ["kmnist.protocol.serving_pb2", "tensorflow", "tensorflow_serving.apis.predict_pb2"]
-        )
-    ),
-    ids=" ".join,
-)
-def test_tensorflow_and_its_serving_api_can_be_imported_as_well(order: tuple[str, ...]) -> None:
-    code = "import " + ", ".join(order) + "; print('imported')"
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
+def test_tensorflow_and_its_serving_api_can_be_imported_as_well(is_first: bool) -> None:
+    modules = ["tensorflow", "tensorflow_serving.apis.predict_pb2"]
+    modules.insert(0 if is_first else 2, "kmnist.protocol.serving_pb2")
+    code = "import " + ", ".join(modules) + "; print('imported')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "imported\n", done.stderr
