@@ -9,6 +9,7 @@ Source: tensorflow/core/framework/tensor.proto.
 
 import io
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +31,7 @@ class TensorError(ValueError):
 
 
 # The numpy dtype, little-endian as in tensor_content, and the field with typed values.
-_ENCODINGS: Final = {
+_ENCODINGS: Final[Mapping[int, tuple[np.dtype[Any], str]]] = {
     pb.DT_FLOAT: (np.dtype("<f4"), "float_val"),
     pb.DT_DOUBLE: (np.dtype("<f8"), "double_val"),
     pb.DT_INT32: (np.dtype("<i4"), "int_val"),
@@ -50,7 +51,7 @@ _ENCODINGS: Final = {
 _DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _) in _ENCODINGS.items()}
 
 # The numbers in these fields: a half as its bits, a complex number as its two parts.
-_PARTS: Final = {
+_PARTS: Final[Mapping[str, np.dtype[Any]]] = {
     "half_val": np.dtype("<u2"),
     "scomplex_val": np.dtype("<f4"),
     "dcomplex_val": np.dtype("<f8"),
@@ -104,7 +105,7 @@ def from_array(
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype not in _DATA_TYPES:
         raise TensorError(f"TensorFlow Serving accepts no arrays of {array.dtype}")
-    tensor.dtype = _DATA_TYPES[array.dtype]
+    tensor.dtype = _DATA_TYPES[array.dtype]  # type: ignore[assignment]
     if typed:
         _, field = _ENCODINGS[tensor.dtype]
         parts = array.ravel().view(_PARTS.get(field, array.dtype))

@@ -116,7 +116,7 @@ def test_an_unreadable_output_is_an_error() -> None:
     response = pb.PredictResponse()
     from_array(np.zeros(3, np.float32), response.outputs["probabilities"])
     response.outputs["probabilities"].tensor_content = b"123"
-    with pytest.raises(BadAnswerError, match="has 3 bytes; expected 12"):
+    with pytest.raises(BadAnswerError, match="do not fit shape"):
         read_outputs(response.SerializeToString())
 
 
@@ -127,7 +127,7 @@ def test_an_output_may_not_claim_more_than_the_limit() -> None:
     response.outputs["probabilities"].CopyFrom(
         pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape=shape, float_val=[0.1])
     )
-    with pytest.raises(BadAnswerError, match="4,194,304 bytes; expected at most 1,048,576"):
+    with pytest.raises(BadAnswerError, match="more than the limit of 1,048,576 bytes"):
         read_outputs(response.SerializeToString())
 
 
