@@ -1,7 +1,5 @@
-"""The messages, compared with those of tensorflow-serving-api."""
+"""The messages, compared with those of tensorflow-serving-api, beside which they are imported."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,13 +49,3 @@ def differences(ours: Any, theirs: Any) -> Iterator[str]:
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=lambda m: str(m.DESCRIPTOR.full_name))
 def test_fields_are_those_of_upstream(ours: Any, theirs: Any) -> None:
     assert list(differences(ours.DESCRIPTOR, theirs.DESCRIPTOR)) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
-def test_tensorflow_and_its_serving_api_can_be_imported_as_well(is_first: bool) -> None:
-    modules = ["tensorflow", "tensorflow_serving.apis.predict_pb2"]
-    modules.insert(0 if is_first else 2, "kmnist.protocol.serving_pb2")
-    code = "import " + ", ".join(modules) + "; print('imported')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "imported\n", done.stderr
