@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.exceptions import NoSuchCommand
 
 from kmnist.cli._base import Group
 
@@ -33,10 +34,12 @@ class _Main(Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name in COMMANDS:
+            command: click.Command = import_module(f"{__name__}.{cmd_name}").command
+            return command
+        if ctx.resilient_parsing:  # the completion of a shell
             return None
-        command: click.Command = import_module(f"{__name__}.{cmd_name}").command
-        return command
+        raise NoSuchCommand(cmd_name, possibilities=COMMANDS, ctx=ctx)
 
 
 @click.group("kmnist", cls=_Main)

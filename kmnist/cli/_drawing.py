@@ -1,11 +1,10 @@
 """Draw an image in characters."""
 
+import sys
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from kmnist.cli._streams import can_encode
 
 __all__ = ["draw_bar", "draw_image"]
 
@@ -18,7 +17,7 @@ _BAR: Final = 20
 def draw_image(image: NDArray[np.uint8]) -> str:
     """Draw an image in five shades, two characters per pixel, which makes pixels about square.
 
-    The shades are ASCII characters if stdout cannot encode others.
+    The shades are ASCII characters if the encoding of stdout is not UTF-8.
 
     Args:
         image: uint8 (height, width), 0 the darkest.
@@ -40,4 +39,4 @@ def draw_bar(share: float) -> str:
 
 
 def _shades() -> str:
-    return _SHADES if can_encode(_SHADES) else _ASCII_SHADES
+    return _SHADES if sys.stdout.encoding.lower().startswith("utf") else _ASCII_SHADES

@@ -1,62 +1,46 @@
 """The options that commands share, each defined once."""
 
-import math
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
 
-__all__ = [
-    "MAX_COUNT",
-    "MODELS",
-    "NAME",
-    "SECONDS",
-    "SERVERS",
-    "FiniteRange",
-    "client_options",
-    "dataset_options",
-    "is_given",
-    "json_option",
-    "models_argument",
-    "models_option",
-    "name_option",
-    "port_options",
-    "refuse_both_sources",
-    "server_option",
-    "timeout_option",
-]
-
 NAME: Final = "kmnist"
 MODELS: Final = Path("models") / NAME
 SERVERS: Final = ("grpc://localhost:8500", "http://localhost:8501")
 
-# What TensorFlow's int32 and TensorFlow Serving's int64 hold.
-MAX_COUNT: Final = 2**31 - 1
-MAX_VERSION: Final = 2**63 - 1
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-class FiniteRange(click.FloatRange):
-    """A range of numbers without infinity and NaN, which is in every range of click's."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
 # A week at most: longer times overflow the clocks of some libraries.
-SECONDS: Final = FiniteRange(0, 604_800, min_open=True)
+SECONDS: Final = click.FloatRange(0, 604_800, min_open=True)
 
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
+)
+
+models_option: Final = partial(
+    click.option,
+    "--models",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=MODELS,
+    envvar="KMNIST_MODELS",
+    show_envvar=True,
+    help="The folder of versions.",
+)
+
+server_option: Final = partial(
+    click.option,
+    "--server",
+    metavar="URL",
+    default=SERVERS[0],
+    envvar="KMNIST_SERVER",
+    show_envvar=True,
+    help="The server: grpc://, grpcs://, http:// or https://, a host and a port.",
 )
 
 name_option: Final = click.option(
@@ -65,34 +49,9 @@ name_option: Final = click.option(
 )
 
 
-def models_option(**changes: Any) -> Callable[[F], F]:
-    """Define ``--models``; ``changes`` replace its settings."""
-    settings: dict[str, Any] = {
-        "metavar": "DIR",
-        "type": click.Path(path_type=Path),
-        "default": MODELS,
-        "envvar": "KMNIST_MODELS",
-        "show_envvar": True,
-        "help": "The folder of versions.",
-    }
-    return click.option("--models", **settings | changes)
-
-
-def server_option(*names: str, **changes: Any) -> Callable[[F], F]:
-    """Define ``--server``; ``changes`` replace its settings."""
-    settings: dict[str, Any] = {
-        "metavar": "URL",
-        "default": SERVERS[0],
-        "envvar": "KMNIST_SERVER",
-        "show_envvar": True,
-        "help": "The server: grpc://, grpcs://, http:// or https://, a host and a port.",
-    }
-    return click.option("--server", *names, **settings | changes)
-
-
 def timeout_option(help: str, *, default: float = 30.0) -> Callable[[F], F]:
     """Define ``--timeout``."""
-    seconds = FiniteRange(0.001, 3600)
+    seconds = click.FloatRange(0.001, 3600)
     return click.option("--timeout", type=seconds, metavar="SECONDS", default=default, help=help)
 
 
@@ -139,7 +98,7 @@ def client_options(function: F) -> F:
         name_option,
         click.option(
             "--version",
-            type=click.IntRange(0, MAX_VERSION),
+            type=click.IntRange(min=0),
             metavar="N",
             help="The version of the model; by default the latest.",
         ),
@@ -170,7 +129,7 @@ def is_given(name: str) -> bool:
 def refuse_both_sources() -> None:
     """Raise a usage error if both ``--models`` and ``--server`` are on the command line."""
     if is_given("models") and is_given("server"):
-        raise click.UsageError("received --models and --server; expected at most one of them")
+        raise click.UsageError("--models and --server cannot be used together")
 
 
 def models_argument(models: Path) -> str:

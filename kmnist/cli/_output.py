@@ -3,12 +3,9 @@
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 __all__ = ["print_table", "show_result"]
 
@@ -26,33 +23,23 @@ def show_result(
 
 
 def print_table(
-    header: Sequence[str],
-    rows: Iterable[Sequence["str | Text"]],
-    *,
-    right: Collection[str] = (),
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()
 ) -> None:
     """Print a table without borders.
 
     Args:
         header: The names of the columns.
-        rows: One cell per column; characters that a terminal would act on are replaced.
+        rows: One cell per column.
         right: The names of the columns that are aligned to the right.
     """
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for name in header:
-        table.add_column(
-            Text(_printable(name)), justify="right" if name in right else "left", overflow="fold"
-        )
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_printable(c)) if isinstance(c, str) else c for c in row))
+        table.add_row(*row)
     # A program that reads the table expects each row on one line.
     width = None if sys.stdout.isatty() else _UNLIMITED
-    Console(highlight=False, width=width).print(table)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)

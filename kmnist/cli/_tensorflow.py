@@ -1,6 +1,5 @@
 """Start TensorFlow, without the messages that it writes to stderr meanwhile."""
 
-import gc
 import os
 import sys
 import tempfile
@@ -21,11 +20,7 @@ def starting_tensorflow() -> Iterator[None]:
     TensorFlow's C++ code logs before any log level applies, so the file descriptor itself is
     redirected. What was written is shown if the body fails. As it takes seconds, a terminal shows
     a note meanwhile.
-
-    Python's search for cyclic garbage, a fifth of the import, is off meanwhile, and later leaves out
-    what was imported, which is never freed.
     """
-    imports = "tensorflow" not in sys.modules
     sys.stderr.flush()
     stderr = os.dup(2)
     on_terminal = os.isatty(stderr)
@@ -33,24 +28,17 @@ def starting_tensorflow() -> Iterator[None]:
         os.write(stderr, _NOTE)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
-        collects = gc.isenabled()
-        if imports:
-            gc.disable()
         try:
             import tensorflow as tf
 
             yield
             tf.config.list_physical_devices("GPU")  # the search for GPUs logs as well
             tf.get_logger().setLevel("ERROR")
-            if imports:
-                gc.freeze()
         except Exception:
             log.seek(0)
             os.write(stderr, b"\n" * on_terminal + log.read())
             raise
         finally:
-            if collects:
-                gc.enable()
             if on_terminal:
                 os.write(stderr, _ERASE)
             os.dup2(stderr, 2)

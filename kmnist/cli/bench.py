@@ -18,7 +18,6 @@ from kmnist.cli._client import ask
 from kmnist.cli._options import (
     SECONDS,
     SERVERS,
-    FiniteRange,
     client_options,
     json_option,
     server_option,
@@ -71,7 +70,7 @@ _CAUSED_BY_LOAD: Final = {"OverloadedError", "DeadlineExceededError"}
 )
 @click.option(
     "--rate",
-    type=FiniteRange(0, min_open=True),
+    type=click.FloatRange(0, min_open=True),
     help="Send this number of requests per second, whether or not earlier ones are answered.",
 )
 @click.option(

@@ -17,9 +17,11 @@ from kmnist.cli._options import (
     server_option,
 )
 from kmnist.cli._output import print_table, show_result
+from kmnist.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from kmnist.client import Client, Predictions
+    from kmnist.data import Dataset
 
 __all__ = ["command"]
 
@@ -49,58 +51,52 @@ def command(
     from kmnist.metrics import Evaluation
 
     refuse_both_sources()
-    source = server or models
-    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
-    predictions = ask(source, lambda client: client.predict(data.test.images), **client_arguments)
-    probabilities = predictions.probabilities
-    if probabilities.shape[1] != len(data.class_names):
-        raise click.UsageError(
-            f"the model of {source} has {probabilities.shape[1]} classes, the data set {data.name} "
-            f"{len(data.class_names)}; select the data set of its training with --dataset"
+
+    def question(client: "Client") -> "tuple[Dataset, Predictions]":
+        data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+        return data, client.predict(data.test.images)
+
+    data, predictions = ask(server or models, question, **client_arguments)
+    classes, names = predictions.probabilities.shape[1], data.class_names
+    if classes != len(names):
+        raise InputError(
+            f"the model of {server or models} has {classes} classes, the data set {data.name} "
+            f"{len(names)}: evaluate it on the data set of its training"
         )
-    evaluation = Evaluation.from_predictions(data.test.labels, probabilities)
+    evaluation = Evaluation.from_predictions(data.test.labels, predictions.probabilities)
     result = {
-        "model": str(source),
+        "model": server or str(models),
         "dataset": data.name,
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
         "cost": evaluation.cost,
-        "class_names": list(data.class_names),
-        "precision": _finite(evaluation.precision),
-        "recall": _finite(evaluation.recall),
+        "class_names": list(names),
+        # JSON has no NaN
+        "precision": [None if math.isnan(x) else x for x in evaluation.precision.tolist()],
+        "recall": [None if math.isnan(x) else x for x in evaluation.recall.tolist()],
         "confusion": evaluation.confusion.tolist(),
     }
     show_result(result, as_json, _print)
 
 
-def _finite(values: "NDArray[Any]") -> list[float | None]:
-    """Return None for NaN, which JSON does not have."""
-    return [None if math.isnan(value) else value for value in values.tolist()]
-
-
 def _print(result: dict[str, Any]) -> None:
-    from rich.text import Text
-
     names = result["class_names"]
     click.echo(
         f"{result['model']} on the {result['examples']} test images of {result['dataset']}: "
         f"accuracy {result['accuracy']:.4f}, cost {result['cost']:.4f}\n"
     )
-    scores = [
-        ["-" if score is None else f"{score:.4f}" for score in pair]
-        for pair in zip(result["precision"], result["recall"], strict=True)
-    ]
+    click.echo("for each class, how often its images were predicted as which class:")
     print_table(
-        ("class", "precision", "recall"),
-        [(name, *pair) for name, pair in zip(names, scores, strict=True)],
-        right=("precision", "recall"),
-    )
-    click.echo("\nconfusion matrix: a row per label, a column per predicted class")
-    print_table(
-        ("label", *names),
+        ("class", "precision", "recall", *names),
         [
-            (name, *(Text(str(n) if n else "·", "bold" * (i == j)) for j, n in enumerate(counts)))
-            for i, (name, counts) in enumerate(zip(names, result["confusion"], strict=True))
+            (name, _score(precision), _score(recall), *(str(count or "·") for count in counts))
+            for name, precision, recall, counts in zip(
+                names, result["precision"], result["recall"], result["confusion"], strict=True
+            )
         ],
-        right=names,
+        right=("precision", "recall", *names),
     )
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

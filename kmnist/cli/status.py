@@ -1,7 +1,7 @@
 """``kmnist status``: the versions, states, labels and signatures of a server's model."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,22 +15,15 @@ if TYPE_CHECKING:
     from kmnist.client import Client
     from kmnist.protocol.messages import Metadata, VersionStatus
 
-    _Status = tuple[str, str, list[VersionStatus], Metadata | None]
-
 __all__ = ["command"]
+
+# The usual labels, which are looked up, because servers do not list their labels.
+_LABELS: Final = {"stable", "canary"}
 
 
 @click.command("status", cls=Command)
 @server_option()
 @client_options
-@click.option(
-    "--probe",
-    "labels",
-    multiple=True,
-    default=("stable", "canary"),
-    metavar="LABEL",
-    help="A label to look up, because servers do not list their labels; may be repeated.",
-)
 @click.option(
     "--wait",
     type=SECONDS,
@@ -38,61 +31,42 @@ __all__ = ["command"]
     help="Wait up to this time until the version is ready.",
 )
 @json_option
-def command(
-    server: str,
-    labels: tuple[str, ...],
-    wait: float | None,
-    as_json: bool,
-    **client_arguments: Any,
-) -> int:
+def command(server: str, wait: float | None, as_json: bool, **client_arguments: Any) -> int:
     """Show a server's versions, states, labels and signatures.
 
+    Of the labels, stable, canary and the one of --label are looked up: servers do not list them.
     The exit code is 0 if the selected version is ready, and 1 otherwise.
     """
 
-    def question(client: "Client") -> "_Status":
+    def question(client: "Client") -> "tuple[str, list[VersionStatus], Metadata | None]":
         if wait is not None:
             client.wait_until_ready(wait)
-        versions = client.status()
-        metadata = client.metadata() if client.is_ready() else None
-        return client.address, client.model, versions, metadata
+        return client.model, client.status(), client.metadata() if client.is_ready() else None
 
-    address, model, versions, metadata = ask(server, question, **client_arguments)
-    ready = metadata is not None
-    found = _find_labels(server, client_arguments | {"name": model}, labels)
-    signatures = {} if metadata is None else metadata.signatures
+    model, versions, metadata = ask(server, question, **client_arguments)
+    labels = _find_labels(server, client_arguments)
     result = {
-        "server": address,
+        "server": server,
         "model": model,
-        "ready": ready,
-        "versions": [
-            {
-                **asdict(each),
-                "labels": sorted(label for label, at in found.items() if at == each.version),
-            }
-            for each in versions
-        ],
-        "answers": None if metadata is None else metadata.version,
-        "signatures": {name: asdict(signatures[name]) for name in sorted(signatures)},
+        "ready": metadata is not None,
+        "versions": [asdict(each) | {"labels": labels.get(each.version, [])} for each in versions],
+        "answers": metadata.version if metadata else None,
+        "signatures": asdict(metadata)["signatures"] if metadata else {},
     }
     show_result(result, as_json, _print)
-    return 0 if ready else 1
+    return 0 if metadata else 1
 
 
-def _find_labels(
-    server: str, client_arguments: dict[str, Any], labels: tuple[str, ...]
-) -> dict[str, int]:
-    """Return the version of each of the ``labels`` that the server has."""
-    found = {}
-    for label in labels:
-        arguments = client_arguments | {"version": None, "label": label}
+def _find_labels(server: str, client_arguments: dict[str, Any]) -> dict[int | None, list[str]]:
+    """Return the labels of each version, as far as they are known."""
+    found: dict[int | None, list[str]] = {}
+    for name in sorted(_LABELS | ({client_arguments["label"]} - {None})):
+        arguments = client_arguments | {"version": None, "label": name}
         with open_client(server, **arguments) as client:
             try:
-                version = client.metadata().version
+                found.setdefault(client.metadata().version, []).append(name)
             except (LabelNotFoundError, ModelNotFoundError, NotReadyError):
                 continue
-        if version is not None:
-            found[label] = version
     return found
 
 
@@ -112,7 +86,7 @@ def _print(result: dict[str, Any]) -> None:
             ("signature", "inputs", "outputs"),
             [
                 (name, _describe(signature["inputs"]), _describe(signature["outputs"]))
-                for name, signature in result["signatures"].items()
+                for name, signature in sorted(result["signatures"].items())
             ],
         )
 

@@ -18,7 +18,7 @@ from kmnist.checks import (
     MAX_VALIDATION_SIZE,
 )
 from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
-from kmnist.cli._options import MAX_COUNT, FiniteRange, dataset_options, json_option, models_option
+from kmnist.cli._options import dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
 from kmnist.cli._workers import find_workers, reporting_failure, run_workers, worker_options
@@ -46,7 +46,7 @@ class _TrainCommand(Command):
 @dataset_options
 @click.option(
     "--validation-size",
-    type=click.IntRange(0, MAX_COUNT),
+    type=click.IntRange(min=0),
     default=None,
     show_default=f"a tenth, at most {MAX_VALIDATION_SIZE}",
     help="The number of training images, from the first on, that are held out for validation.",
@@ -54,19 +54,19 @@ class _TrainCommand(Command):
 @models_option()
 @click.option(
     "--epochs",
-    type=click.IntRange(1, MAX_COUNT),
+    type=click.IntRange(min=1),
     default=EPOCHS,
     help="The number of passes over the training images.",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1, MAX_COUNT),
+    type=click.IntRange(min=1),
     default=BATCH_SIZE,
     help="The number of images per update.",
 )
 @click.option(
     "--learning-rate",
-    type=FiniteRange(0, min_open=True),
+    type=click.FloatRange(0, min_open=True),
     default=LEARNING_RATE,
     help="The learning rate of SGD.",
 )
@@ -103,7 +103,7 @@ class _TrainCommand(Command):
 @click.option(
     "--min-accuracy",
     metavar="X",
-    type=FiniteRange(0, 1),
+    type=click.FloatRange(0, 1),
     default=0.0,
     help="Publish nothing, and exit with 1, if the test accuracy is lower.",
 )

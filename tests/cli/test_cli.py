@@ -1,7 +1,4 @@
-"""The group of all commands, and the two ways to run it."""
-
-import subprocess
-import sys
+"""The group of all commands, and their options as a whole."""
 
 import click
 import pytest
@@ -9,6 +6,14 @@ from click.testing import CliRunner
 
 import kmnist
 from kmnist.cli import COMMANDS, main
+
+
+def options_of(name: str) -> list[click.Option]:
+    """Return the options of a command, or of the commands of a group."""
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    commands = command.commands.values() if isinstance(command, click.Group) else [command]
+    return [each for one in commands for each in one.params if isinstance(each, click.Option)]
 
 
 def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
@@ -19,14 +24,28 @@ def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_help_text_that_is_a_sentence(name: str) -> None:
-    command = main.get_command(click.Context(main), name)
-    assert command is not None
-    commands = command.commands.values() if isinstance(command, click.Group) else [command]
-    for each in commands:
-        for parameter in each.params:
-            if isinstance(parameter, click.Option):
-                assert parameter.help, parameter.name
-                assert parameter.help.endswith("."), parameter.name
+    for option in options_of(name):
+        assert option.help, option.name
+        assert option.help.endswith("."), option.name
+
+
+@pytest.mark.parametrize(
+    ("option", "commands"),
+    [
+        ("--models", "train evaluate serve predict versions doctor"),
+        ("--server", "evaluate predict status doctor bench"),
+        ("--name", "evaluate serve predict status doctor bench"),
+        ("--version", "evaluate predict status bench"),
+        ("--label", "train evaluate predict status bench"),
+        ("--dataset", "train evaluate predict versions"),
+        ("--data-dir", "train evaluate predict versions"),
+        ("--json", "train evaluate serve predict status versions doctor bench"),
+        ("--debug", "train evaluate serve predict status versions doctor bench"),
+    ],
+)
+def test_a_word_means_the_same_in_every_command(option: str, commands: str) -> None:
+    having = [name for name in COMMANDS if any(option in each.opts for each in options_of(name))]
+    assert having == commands.split()
 
 
 def test_version() -> None:
@@ -34,16 +53,21 @@ def test_version() -> None:
     assert (done.exit_code, done.stdout) == (0, f"kmnist {kmnist.__version__}\n")
 
 
-def test_python_m_kmnist_without_arguments_prints_the_help() -> None:
-    done = subprocess.run([sys.executable, "-m", "kmnist"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("Usage: kmnist [OPTIONS] COMMAND [ARGS]...\n")
-    assert len(done.stderr.splitlines()) > len(COMMANDS)
+def test_without_arguments_the_help_is_printed_in_full() -> None:
+    done = CliRunner().invoke(main, [])
+    assert done.exit_code == 2
+    assert done.stderr == CliRunner().invoke(main, ["--help"]).stdout
 
 
-def test_a_misspelt_command_is_corrected() -> None:
-    done = CliRunner().invoke(main, ["doctro"])
-    assert (done.exit_code, done.stderr) == (
-        2,
-        "Error: no command 'doctro'; did you mean doctor?\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("doctro", "No such command 'doctro'. Did you mean 'doctor'?"),
+        ("versions lst", "No such command 'lst'. Did you mean 'list'?"),
+        ("--nope", "No such option '--nope'."),
+        ("status --servr x", "No such option '--servr'. Did you mean '--server'?"),
+    ],
+)
+def test_a_misspelt_word_is_one_line_with_the_nearest_one(arguments: str, message: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.stderr) == (2, f"Error: {message}\n")
