@@ -1,25 +1,24 @@
-"""A sound folder of versions, and the check of a single finding."""
+"""A sound folder of versions, quick to load."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from kmnist.doctor import Finding, Report
 from kmnist.versions import ensure_model_config
 
 WriteVersion = Callable[..., None]
-OnlyFinding = Callable[[Report], Finding]
 
 
 @pytest.fixture(scope="session")
 def write_version(tmp_path_factory: pytest.TempPathFactory) -> WriteVersion:
-    """``write_version(folder, width=28, signatures=("serving_default",))`` writes a SavedModel."""
-    written: dict[tuple[int, tuple[str, ...]], Path] = {}
+    """``write_version(folder, width=28)`` writes a SavedModel that takes images."""
 
-    def save(width: int, signatures: Sequence[str]) -> Path:
+    @cache
+    def save(width: int) -> Path:
         folder = tmp_path_factory.mktemp("saved") / "model"
         module = tf.Module()
         module.scale = tf.Variable(tf.ones((width,)))
@@ -27,17 +26,13 @@ def write_version(tmp_path_factory: pytest.TempPathFactory) -> WriteVersion:
             lambda images: {"means": tf.reduce_mean(tf.cast(images, tf.float32) * module.scale)},
             input_signature=[tf.TensorSpec((None, width, width), tf.uint8, name="images")],
         )
-        tf.saved_model.save(module, str(folder), signatures=dict.fromkeys(signatures, module.mean))
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.mean})
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         return folder
 
-    def write_version(
-        folder: Path, *, width: int = 28, signatures: tuple[str, ...] = ("serving_default",)
-    ) -> None:
-        if (width, signatures) not in written:
-            written[width, signatures] = save(width, signatures)
-        shutil.copytree(written[width, signatures], folder)
+    def write_version(folder: Path, width: int = 28) -> None:
+        shutil.copytree(save(width), folder)
         folder.parent.chmod(0o755)
 
     return write_version
@@ -51,16 +46,3 @@ def base(tmp_path: Path, write_version: WriteVersion) -> Path:
         write_version(folder / version)
     ensure_model_config(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def only_finding() -> OnlyFinding:
-    """``only_finding(report)`` returns its only finding, which has a cause and a remedy."""
-
-    def only_finding(report: Report) -> Finding:
-        (finding,) = report.findings
-        assert finding.why
-        assert finding.do
-        return finding
-
-    return only_finding

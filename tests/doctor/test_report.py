@@ -1,44 +1,58 @@
-"""The report of an examination."""
+"""What a folder and a server have in common: causes of failed loads, and signatures."""
 
-from dataclasses import asdict
+import pytest
 
-from kmnist.doctor import Check, Finding, Report
-
-PROBLEM = Finding("it is broken", "it was dropped", "repair it")
-WARNING = Finding("it is old", "time passes", "replace it", is_problem=False)
+from kmnist.doctor.report import compare_signatures, load_failure
+from kmnist.protocol.messages import Signature, TensorSpec
 
 
-def test_a_check_accepts_any_iterable_of_findings() -> None:
-    assert Check.of("age", iter([WARNING])) == Check("age", (WARNING,))
-    assert Check.of("age") == Check("age", ())
+@pytest.mark.parametrize(
+    ("message", "cause", "cure"),
+    [
+        ("Op type not registered 'NewOp' in binary", "newer TensorFlow", "run a newer server"),
+        ("NodeDef mentions attr 'a' not in Op<name=MatMul>", "newer TensorFlow", "newer server"),
+        ("GraphDef producer version 27 below min", "newer TensorFlow", "run a newer server"),
+        ("Failed to process warmup: Invalid argument", "warm-up", "assets.extra"),
+        ("Could not find SavedModel .pb or .pbtxt", "missing or cut off", "mv is atomic"),
+        ("Could not find meta graph def matching supplied tags", "tag serve", "for serving"),
+        ("OUT_OF_RANGE: Read less bytes than requested", "missing or cut off", "copy it again"),
+        ("/models/kmnist/2/saved_model.pb; Permission denied", "may not read", "chmod"),
+        ("OOM when allocating tensor", "not enough memory", "kmnist versions prune"),
+        ("something else", "TensorFlow cannot load it", "log"),
+    ],
+)
+def test_messages_of_tensorflow_serving_are_explained(message: str, cause: str, cure: str) -> None:
+    finding = load_failure("version 2", message)
+    assert finding.what == f"version 2 cannot be loaded: {message}"
+    assert cause in finding.cause
+    assert cure in finding.cure
 
 
-def test_a_report_lists_the_findings_of_all_checks() -> None:
-    report = Report("it", (Check.of("age", [WARNING]), Check.of("state", [PROBLEM])))
-    assert report.findings == [WARNING, PROBLEM]
+def signature(width: int = 28) -> Signature:
+    """A signature that takes images and has one output."""
+    return Signature(
+        {"images": TensorSpec("DT_UINT8", (None, width, width))},
+        {"class_ids": TensorSpec("DT_INT64", (None,))},
+    )
 
 
-def test_a_problem_makes_a_report_unhealthy_and_a_warning_does_not() -> None:
-    assert Report("it", (Check.of("age"),)).is_healthy
-    assert Report("it", (Check.of("age", [WARNING]),)).is_healthy
-    assert not Report("it", (Check.of("age", [WARNING, PROBLEM]),)).is_healthy
-
-
-def test_a_report_becomes_json_without_further_conversion() -> None:
-    assert asdict(Report("it", (Check.of("state", [PROBLEM]),))) == {
-        "target": "it",
-        "checks": (
-            {
-                "title": "state",
-                "findings": (
-                    {
-                        "what": "it is broken",
-                        "why": "it was dropped",
-                        "do": "repair it",
-                        "is_problem": True,
-                    },
-                ),
-            },
+@pytest.mark.parametrize(
+    ("old", "difference"),
+    [
+        ({}, "it has no signature serving_default"),
+        (
+            {"serving_default": signature(), "pixels": signature()},
+            "version 3 has no signature pixels",
         ),
-        "broken": (),
-    }
+        (
+            {"serving_default": signature(32)},
+            "serving_default has the inputs images: uint8 (n, 32, 32), not images: uint8 (n, 28, 28)",
+        ),
+    ],
+)
+def test_each_version_that_differs_from_the_newest_is_a_finding(
+    old: dict[str, Signature], difference: str
+) -> None:
+    new = {"serving_default": signature()}
+    (finding,) = compare_signatures({1: old, 2: new, 3: new})
+    assert finding.what == f"version 1 differs from version 3: {difference}"
