@@ -14,7 +14,7 @@ import click
 
 from kmnist.checks import one_line
 from kmnist.cli._stdio import flush_stdout, open_stdio
-from kmnist.errors import KmnistError
+from kmnist.errors import KmnistError, ModelNotFoundError
 
 __all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm", "was_interrupted"]
 
@@ -111,6 +111,8 @@ def _message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"no module {error.name}: install kmnist with its dependencies, pip install kmnist"
     message = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    if isinstance(error, ModelNotFoundError):
+        return f"{message}; select another model with --name"
     if isinstance(error, (KmnistError, OSError)):
         return message
     return f"{type(error).__name__}: {message} (--debug shows the traceback)"

@@ -8,44 +8,26 @@ import click
 
 from kmnist.cli._options import NAME
 from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.errors import InputError, MissingError, ModelNotFoundError
+from kmnist.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from kmnist.client import Client
-    from kmnist.server.local import LocalModel
 
 __all__ = ["ask", "image_size", "labelled_version", "open_client"]
 
 T = TypeVar("T")
 
 
-def ask(
-    source: str | Path,
-    question: Callable[["Client"], T],
-    *,
-    name: str | None,
-    **client_arguments: Any,
-) -> T:
+def ask(source: str | Path, question: Callable[["Client"], T], **client_arguments: Any) -> T:
     """Return the result of ``question`` for a client.
 
     Args:
         source: The URL of the server, or the folder of versions.
         question: A function of a client.
-        name: The name of the model.
         client_arguments: Further arguments of :func:`open_client`.
-
-    Raises:
-        ModelNotFoundError: There is no such model; a note names the option that selects another.
-        KmnistError: Any other error of :func:`open_client` or ``question``.
     """
-    try:
-        with open_client(source, name=name, **client_arguments) as client:
-            return question(client)
-    except ModelNotFoundError as error:
-        error.add_note(
-            "select another one with --name; TensorFlow Serving does not list its models"
-        )
-        raise
+    with open_client(source, **client_arguments) as client:
+        return question(client)
 
 
 def open_client(
@@ -82,7 +64,11 @@ def open_client(
         raise click.UsageError("--version and --label cannot be used together")
     settings |= {"timeout": timeout, "headers": dict(map(_header, headers))}
     if isinstance(source, Path):
-        model = _load(source, version, label)
+        if label is not None:
+            version = labelled_version(source, label)
+        with starting_tensorflow():
+            from kmnist.server.local import LocalModel
+        model = LocalModel(source, version)
         return Client(model=name or source.absolute().name, transport=model, **settings)
     tls = TLS(ca=ca) if ca is not None else None
     return Client(source, model=name or NAME, version=version, label=label, tls=tls, **settings)
@@ -111,15 +97,6 @@ def labelled_version(models: Path, label: str) -> int:
         existing = ", ".join(sorted(labels)) or "none"
         raise MissingError(f"no label {label!r} in {models}; existing labels: {existing}")
     return labels[label]
-
-
-def _load(models: Path, version: int | None, label: str | None) -> "LocalModel":
-    if label is not None:
-        version = labelled_version(models, label)
-    with starting_tensorflow():
-        from kmnist.server.local import LocalModel
-
-    return LocalModel(models, version)
 
 
 def _header(text: str) -> tuple[str, str]:

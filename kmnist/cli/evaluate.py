@@ -2,12 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import ask
+from kmnist.cli._client import open_client
 from kmnist.cli._options import (
     client_options,
     dataset_options,
@@ -18,10 +18,6 @@ from kmnist.cli._options import (
 )
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import InputError
-
-if TYPE_CHECKING:
-    from kmnist.client import Client, Predictions
-    from kmnist.data import Dataset
 
 __all__ = ["command"]
 
@@ -51,29 +47,29 @@ def command(
     from kmnist.metrics import Evaluation
 
     refuse_both_sources()
-
-    def question(client: "Client") -> "tuple[Dataset, Predictions]":
+    source = server or models
+    with open_client(source, **client_arguments) as client:
         data = load_data(dataset, data_dir, grey=grey, validation_size=0)
-        return data, client.predict(data.test.images)
-
-    data, predictions = ask(server or models, question, **client_arguments)
+        predictions = client.predict(data.test.images)
     classes, names = predictions.probabilities.shape[1], data.class_names
     if classes != len(names):
         raise InputError(
-            f"the model of {server or models} has {classes} classes, the data set {data.name} "
+            f"the model of {source} has {classes} classes, the data set {data.name} "
             f"{len(names)}: evaluate it on the data set of its training"
         )
     evaluation = Evaluation.from_predictions(data.test.labels, predictions.probabilities)
     result = {
-        "model": server or str(models),
+        "model": str(source),
         "dataset": data.name,
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
         "cost": evaluation.cost,
         "class_names": list(names),
         # JSON has no NaN
-        "precision": [None if math.isnan(x) else x for x in evaluation.precision.tolist()],
-        "recall": [None if math.isnan(x) else x for x in evaluation.recall.tolist()],
+        "precision": [
+            None if math.isnan(score) else score for score in evaluation.precision.tolist()
+        ],
+        "recall": [None if math.isnan(score) else score for score in evaluation.recall.tolist()],
         "confusion": evaluation.confusion.tolist(),
     }
     show_result(result, as_json, _print)

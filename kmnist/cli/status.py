@@ -1,24 +1,20 @@
 """``kmnist status``: the versions, states, labels and signatures of a server's model."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import ask, open_client
+from kmnist.cli._client import open_client
 from kmnist.cli._options import SECONDS, client_options, json_option, server_option
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import LabelNotFoundError, ModelNotFoundError, NotReadyError
 
-if TYPE_CHECKING:
-    from kmnist.client import Client
-    from kmnist.protocol.messages import Metadata, VersionStatus
-
 __all__ = ["command"]
 
 # The usual labels, which are looked up, because servers do not list their labels.
-_LABELS: Final = {"stable", "canary"}
+_LABELS: Final = ("stable", "canary")
 
 
 @click.command("status", cls=Command)
@@ -37,17 +33,15 @@ def command(server: str, wait: float | None, as_json: bool, **client_arguments: 
     Of the labels, stable, canary and the one of --label are looked up: servers do not list them.
     The exit code is 0 if the selected version is ready, and 1 otherwise.
     """
-
-    def question(client: "Client") -> "tuple[str, list[VersionStatus], Metadata | None]":
+    with open_client(server, **client_arguments) as client:
         if wait is not None:
             client.wait_until_ready(wait)
-        return client.model, client.status(), client.metadata() if client.is_ready() else None
-
-    model, versions, metadata = ask(server, question, **client_arguments)
+        versions = client.status()
+        metadata = client.metadata() if client.is_ready() else None
     labels = _find_labels(server, client_arguments)
     result = {
-        "server": server,
-        "model": model,
+        "server": client.address,
+        "model": client.model,
         "ready": metadata is not None,
         "versions": [asdict(each) | {"labels": labels.get(each.version, [])} for each in versions],
         "answers": metadata.version if metadata else None,
@@ -58,13 +52,13 @@ def command(server: str, wait: float | None, as_json: bool, **client_arguments: 
 
 
 def _find_labels(server: str, client_arguments: dict[str, Any]) -> dict[int | None, list[str]]:
-    """Return the labels of each version, as far as they are known."""
+    """Return the labels of each version, of those that are looked up."""
     found: dict[int | None, list[str]] = {}
-    for name in sorted(_LABELS | ({client_arguments["label"]} - {None})):
-        arguments = client_arguments | {"version": None, "label": name}
+    for label in sorted({*_LABELS, client_arguments["label"]} - {None}):
+        arguments = client_arguments | {"version": None, "label": label}
         with open_client(server, **arguments) as client:
             try:
-                found.setdefault(client.metadata().version, []).append(name)
+                found.setdefault(client.metadata().version, []).append(label)
             except (LabelNotFoundError, ModelNotFoundError, NotReadyError):
                 continue
     return found

@@ -23,10 +23,9 @@ __all__ = ["examine_folder", "loaded_versions"]
 
 _WAITS: Final = "a server finds no version in it, and waits indefinitely without opening a port"
 
-_NO_FOLDER: Final = Finding(
-    "there is no folder {base}", _WAITS, "train a version with kmnist-train, or correct the path"
+_NO_VERSION: Final = Finding(
+    "there is no {missing}", _WAITS, "train a version with kmnist-train, or correct the path"
 )
-_NO_VERSION: Final = Finding("there is no version in {base}", _WAITS, "train one with kmnist-train")
 _IS_VERSION: Final = Finding(
     "{base} is a version, not a folder of versions",
     _WAITS,
@@ -162,13 +161,13 @@ def _check_layout(base: Path, versions: Collection[int]) -> Iterator[Finding]:
     """Check whether ``base`` is a folder of versions, not one level too high or too low."""
     models = {path.parent.parent.name for path in base.glob("*/[0-9]*/saved_model.pb")}
     if not base.exists():
-        yield _NO_FOLDER.about(base=base)
+        yield _NO_VERSION.about(missing=f"folder {base}")
     elif (base / "saved_model.pb").exists():
         yield (_IS_VERSION if base.name.isdecimal() else _IS_MODEL).about(base=base)
     elif not versions and models:
         yield _HAS_MODELS.about(base=base, models=", ".join(sorted(models)))
     elif not versions:
-        yield _NO_VERSION.about(base=base)
+        yield _NO_VERSION.about(missing=f"version in {base}")
     following = base / str(max(versions, default=0) + 1)
     for file in sorted(base.glob("[!.]*/saved_model.pb")):
         if not file.parent.name.isdecimal():

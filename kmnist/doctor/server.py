@@ -26,6 +26,7 @@ from kmnist.versions import config_path, read_labels
 
 __all__ = ["examine_server"]
 
+_REACHED: Final = "connection and model name"
 _USE_PORTS: Final = "use grpc:// with port 8500 and http:// with port 8501"
 
 _BROKEN_START: Final = Finding(
@@ -128,11 +129,13 @@ def examine_server(
         try:
             states = client.status()
         except ClientError as error:
-            unreachable = broken and isinstance(error, NotReachableError)
-            finding = _BROKEN_START if unreachable else _no_status(error)
+            finding = next(row for kind, row in _NO_STATUS.items() if isinstance(error, kind))
+            if broken and isinstance(error, NotReachableError):
+                finding = _BROKEN_START
             facts = {"url": url, "error": error, "name": name, "base": base}
-            return Report(url, {"status": [finding.about(**facts, versions=_list(broken))]})
-    checks = {"status": [], "loading of every version": [*_check_states(states)]}
+            finding = finding.about(**facts, versions=", ".join(map(str, broken)))
+            return Report(url, {_REACHED: [finding]})
+    checks = {_REACHED: [], "loading of every version": [*_check_states(states)]}
     signatures: dict[int, Mapping[str, Signature]] = {}
     available = sorted(status.version for status in states if status.is_available)
     for version in available:
@@ -146,10 +149,6 @@ def examine_server(
         checks["versions of the folder"] = [*_check_versions(folder, states)]
         checks["labels of models.config"] = [*_check_labels(folder, open_client)]
     return Report(url, checks)
-
-
-def _no_status(error: ClientError) -> Finding:
-    return next(finding for kind, finding in _NO_STATUS.items() if isinstance(error, kind))
 
 
 def _check_states(states: Sequence[VersionStatus]) -> Iterator[Finding]:
@@ -179,10 +178,8 @@ def _check_prediction(client: Client, signatures: Mapping[str, Signature]) -> It
 
 
 def _check_versions(base: Path, states: Sequence[VersionStatus]) -> Iterator[Finding]:
-    listed = {status.version for status in states}
-    for version in loaded_versions(base):
-        if version not in listed:
-            yield _NOT_SERVED.about(version=version, base=base)
+    for version in sorted({*loaded_versions(base)} - {status.version for status in states}):
+        yield _NOT_SERVED.about(version=version, base=base)
 
 
 def _check_labels(base: Path, open_client: "partial[Client]") -> Iterator[Finding]:
@@ -200,7 +197,3 @@ def _check_labels(base: Path, open_client: "partial[Client]") -> Iterator[Findin
             served = "unknown" if answer is None else f"on version {answer}"
             path = config_path(base)
             yield _OTHER_LABEL.about(label=label, version=version, path=path, served=served)
-
-
-def _list(versions: Sequence[int]) -> str:
-    return ", ".join(map(str, versions))

@@ -22,13 +22,6 @@ def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
     assert all(line.endswith(".") and not line.endswith("...") for line in lines)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_a_help_text_that_is_a_sentence(name: str) -> None:
-    for option in options_of(name):
-        assert option.help, option.name
-        assert option.help.endswith("."), option.name
-
-
 @pytest.mark.parametrize(
     ("option", "commands"),
     [

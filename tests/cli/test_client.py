@@ -6,8 +6,8 @@ from typing import Any
 import click
 import pytest
 
-from kmnist.cli._client import ask, image_size, open_client
-from kmnist.errors import InputError, MissingError, ModelNotFoundError
+from kmnist.cli._client import image_size, open_client
+from kmnist.errors import InputError, MissingError
 from kmnist.server import Server
 
 ARGUMENTS: dict[str, Any] = {
@@ -25,7 +25,7 @@ def test_the_model_of_a_server_is_called_kmnist() -> None:
         assert (client.address, client.model) == ("grpc://localhost:8500", "kmnist")
 
 
-@pytest.mark.parametrize("selection", [{}, {"version": 1}, {"label": "stable"}])
+@pytest.mark.parametrize("selection", [{"version": 1}, {"label": "stable"}])
 def test_a_version_or_label_selects_the_version_of_a_folder(
     served: Server, selection: dict[str, Any]
 ) -> None:
@@ -42,12 +42,6 @@ def test_a_label_that_the_folder_does_not_have_is_named_with_those_it_has(
     base = source.base if isinstance(source, Server) else source
     with pytest.raises(MissingError, match=rf"no label 'x' in .*; existing labels: {existing}$"):
         open_client(base, **ARGUMENTS | {"label": "x"})
-
-
-def test_a_wrong_name_is_reported_with_the_option_that_selects_another(served: Server) -> None:
-    with pytest.raises(ModelNotFoundError) as raised:
-        ask(served.rest_url, lambda client: client.status(), **ARGUMENTS | {"name": "nope"})
-    assert "select another one with --name" in raised.value.__notes__[0]
 
 
 @pytest.mark.parametrize("source", ["grpc://localhost:8500", Path("models/kmnist")], ids=str)

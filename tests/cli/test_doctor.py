@@ -50,15 +50,20 @@ def test_the_broken_version_of_the_folder_explains_that_no_server_answers(
     assert output["healthy"] is False
     folder, server = output["reports"]
     assert folder["broken"] == [2]
-    (finding,) = server["checks"]["status"]
+    (finding,) = server["checks"]["connection and model name"]
     assert set(finding) == {"what", "cause", "cure", "is_problem"}
     assert finding["cause"].startswith(f"version 2 of {base} cannot be loaded")
 
 
-def test_the_options_decide_what_is_examined(tmp_path: Path, served: Server) -> None:
-    base, url = str(served.base), served.grpc_url
+def test_the_options_decide_what_is_examined(tmp_path: Path) -> None:
+    base, url = str(tmp_path / "digits"), "grpc://127.0.0.1:1"
     environment = {"KMNIST_MODELS": base}
     assert targets() == [str(tmp_path / "models" / "kmnist")]
     assert targets("--models", base) == targets(**environment) == [base]
     assert targets("--server", url) == targets("--server", url, **environment) == [url]
     assert targets("--models", base, "--server", url) == [base, url]
+
+
+def test_a_server_is_examined_under_its_name(served: Server) -> None:
+    assert doctor("--server", served.grpc_url).exit_code == 0
+    assert "no model digits" in doctor("--server", served.grpc_url, "--name", "digits").output

@@ -35,9 +35,9 @@ def test_a_folder_and_a_server_have_the_metrics_of_the_training(
 
 
 def test_the_metrics_are_printed_as_a_table(
-    models: Path, tiny: Path, evaluation: Evaluation
+    served: Server, tiny: Path, evaluation: Evaluation
 ) -> None:
-    done = run_evaluate("--models", models, "--version", "1", "--dataset", tiny)
+    done = run_evaluate("--server", served.rest_url, "--version", "1", "--dataset", tiny)
     assert f"accuracy {evaluation.accuracy:.4f}" in done.stdout
     table = [line.split() for line in done.stdout.splitlines()[3:]]
     precision, recall = evaluation.precision[1], evaluation.recall[1]
@@ -53,15 +53,16 @@ def test_the_metrics_are_printed_as_a_table(
         ("--models MODELS --version 9", 2, "no version 9"),
         ("--models MODELS --label stable", 2, "no label 'stable'"),
         ("--models MODELS --server grpc://localhost", 2, "--models and --server cannot be used"),
-        ("--models MODELS --dataset /nowhere", 2, "/nowhere"),
+        ("--server SERVER --dataset /nowhere", 2, "/nowhere"),
         ("--server localhost", 2, "grpc://localhost:8500"),
         ("--server http://127.0.0.1:9", 1, "127.0.0.1:9"),
     ],
 )
 def test_a_failure_is_one_line(
-    models: Path, tiny: Path, arguments: str, code: int, message: str
+    served: Server, tiny: Path, models: Path, arguments: str, code: int, message: str
 ) -> None:
-    done = run_evaluate("--dataset", tiny, *arguments.replace("MODELS", str(models)).split())
+    arguments = arguments.replace("MODELS", str(models)).replace("SERVER", served.rest_url)
+    done = run_evaluate("--dataset", tiny, *arguments.split())
     assert done.exit_code == code
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -75,15 +76,15 @@ def write_data(folder: Path, labels: list[int]) -> None:
         write_idx(folder / f"{part}-labels-idx1-ubyte", np.array(labels, np.uint8))
 
 
-def test_a_data_set_with_other_classes_is_refused(models: Path, tmp_path: Path) -> None:
+def test_a_data_set_with_other_classes_is_refused(served: Server, tmp_path: Path) -> None:
     write_data(tmp_path, [0, 1, 2] * 10)
-    done = run_evaluate("--models", models, "--dataset", tmp_path)
+    done = run_evaluate("--server", served.rest_url, "--dataset", tmp_path)
     assert done.exit_code == 2
     assert f"has 10 classes, the data set {tmp_path} 3: evaluate it on" in done.stderr
 
 
-def test_a_class_that_is_never_predicted_has_no_precision(models: Path, tmp_path: Path) -> None:
+def test_a_class_that_is_never_predicted_has_no_precision(served: Server, tmp_path: Path) -> None:
     write_data(tmp_path, list(range(10)))
-    arguments = ("--models", models, "--dataset", tmp_path)
+    arguments = ("--server", served.rest_url, "--dataset", tmp_path)
     assert json.loads(run_evaluate(*arguments, "--json").stdout)["precision"].count(None) == 9
     assert run_evaluate(*arguments).stdout.count(" - ") == 9

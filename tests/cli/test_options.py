@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from kmnist.cli._options import (
     MODELS,
-    NAME,
     SERVERS,
     is_given,
     models_option,
@@ -37,13 +36,6 @@ def test_the_defaults_are_those_of_the_library(
     defaults = {option.name: option.default for option in options_of(command)}
     for name in parameters.split():
         assert defaults[name] == library[name].default, name
-
-
-def test_the_default_server_and_model_are_those_of_the_client() -> None:
-    from kmnist import Client
-
-    parameters = inspect.signature(Client).parameters
-    assert (parameters["url"].default, parameters["model"].default) == (SERVERS[0], NAME)
 
 
 @click.command()

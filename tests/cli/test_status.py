@@ -47,7 +47,7 @@ def test_json_has_the_same(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--name", "fashion"], "no such model"),
+        (["--name", "fashion"], "select another model with --name"),
         (["--version", 9], "no such version"),
         (["--version", 10**20], "version"),
         (["--server", "http://127.0.0.1:1", "--wait", 0.3], "127.0.0.1:1: Connection refused"),

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,9 +35,8 @@ def only_finding(base: Path, check: str) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize("fixture", ["base", "models"])
-def test_a_sound_folder_is_healthy(request: pytest.FixtureRequest, fixture: str) -> None:
-    report = examine(request.getfixturevalue(fixture))
+def test_a_sound_folder_is_healthy(base: Path) -> None:
+    report = examine(base)
     assert report.findings == []
     assert report.is_healthy
     assert len(report.checks) == 7
@@ -150,9 +148,14 @@ def test_a_broken_version_that_is_not_loaded_does_not_prevent_a_restart(base: Pa
     assert not checks["restart of TensorFlow Serving"]
 
 
-def test_a_version_that_differs_from_its_manifest_is_not_loaded(swapped: Path) -> None:
-    report = examine(swapped)
-    assert f"{swapped}/1/{DATA}" in report.findings[0].what
+def test_a_version_that_differs_from_its_manifest_is_not_loaded(
+    models: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / models.name
+    shutil.copytree(models, base)
+    truncate(DATA)(base / "1")
+    report = examine(base)
+    assert f"{base}/1/{DATA}" in report.findings[0].what
     assert report.findings[0].cause.startswith("the version is not as it was exported")
     assert report.broken == (1,)
 
@@ -229,17 +232,15 @@ def test_a_models_config_that_does_not_fit(
     assert cure.replace("{path}", path) in finding.cure
 
 
-@pytest.mark.parametrize(
-    ("port", "setting"), [("grpc_port", "GRPC_PORT"), ("rest_port", "REST_PORT")]
-)
-def test_a_port_in_use_by_another_program(tmp_path: Path, port: str, setting: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        ports = {"grpc_port": 1, "rest_port": 1, port: number}
-        (finding,) = examine_folder(tmp_path, **ports).checks["ports"]
-    assert finding.what == f"port {number} is in use by another program"
-    assert setting in finding.cure
-    assert not finding.is_problem
+def test_ports_in_use_by_another_program(served: Server, tmp_path: Path) -> None:
+    ports = (served.rest_port, served.grpc_port)
+    report = examine_folder(tmp_path, grpc_port=ports[0], rest_port=ports[1])
+    for port, setting, finding in zip(
+        ports, ("GRPC_PORT", "REST_PORT"), report.checks["ports"], strict=True
+    ):
+        assert finding.what == f"port {port} is in use by another program"
+        assert setting in finding.cure
+        assert not finding.is_problem
 
 
 def test_a_model_server_may_use_the_ports(served: Server, tmp_path: Path) -> None:
