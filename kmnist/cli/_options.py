@@ -51,8 +51,7 @@ name_option: Final = click.option(
 
 def timeout_option(help: str, *, default: float = 30.0) -> Callable[[F], F]:
     """Define ``--timeout``."""
-    seconds = click.FloatRange(0.001, 3600)
-    return click.option("--timeout", type=seconds, metavar="SECONDS", default=default, help=help)
+    return click.option("--timeout", type=SECONDS, metavar="SECONDS", default=default, help=help)
 
 
 def dataset_options(function: F) -> F:
