@@ -200,8 +200,7 @@ def _load(
 
 
 def _check_restart(base: Path, broken: Collection[int]) -> Iterator[Finding]:
-    versions = sorted(set(broken) & set(loaded_versions(base)))
-    if versions:
+    if versions := sorted({*broken} & {*loaded_versions(base)}):
         yield _RESTART.about(versions=", ".join(map(str, versions)))
 
 

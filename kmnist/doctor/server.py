@@ -22,7 +22,7 @@ from kmnist.errors import (
     SignatureNotFoundError,
 )
 from kmnist.protocol.messages import Signature, VersionStatus
-from kmnist.versions import config_path, read_labels
+from kmnist.versions import read_labels
 
 __all__ = ["examine_server"]
 
@@ -89,7 +89,7 @@ _NOT_SERVED: Final = Finding(
     "file_system_poll_wait_seconds must not be 0",
 )
 _OTHER_LABEL: Final = Finding(
-    "the label {label} is on version {version} in {path}, but {served} on the server",
+    "the label {label} is on version {version} in models.config, but {served} on the server",
     "the server has not read the file since, or reads another one, or the version is not "
     "AVAILABLE: labels move only to available versions",
     "wait for the next poll; otherwise start TensorFlow Serving with --model_config_file, "
@@ -157,7 +157,7 @@ def _check_states(states: Sequence[VersionStatus]) -> Iterator[Finding]:
         yield _NOT_AVAILABLE.about(states=listed or "the server lists none")
     for status in states:
         if status.error_code not in ("OK", ""):
-            message = f"{status.error_code}: {status.error_message}"
+            message = status.error_message or status.error_code
             yield load_failure(f"version {status.version}", message)
         elif status.state in ("START", "LOADING"):
             yield _LOADING.about(status=status)
@@ -195,5 +195,4 @@ def _check_labels(base: Path, open_client: "partial[Client]") -> Iterator[Findin
                 answer = None
         if answer != version:
             served = "unknown" if answer is None else f"on version {answer}"
-            path = config_path(base)
-            yield _OTHER_LABEL.about(label=label, version=version, path=path, served=served)
+            yield _OTHER_LABEL.about(label=label, version=version, served=served)
