@@ -5,7 +5,7 @@ Public names are imported on first use, so ``import kmnist`` itself loads nothin
 * ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model``, ``load`` and
   ``Server`` import TensorFlow when they are called for the first time;
 * ``Client`` and ``AsyncClient`` import numpy, and grpcio, urllib3 or aiohttp as the server's
-  address requires; ``predict_stream`` imports TensorFlow only for a version folder.
+  address requires.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kmnist.client import AsyncClient as AsyncClient
     from kmnist.client import Client as Client
+    from kmnist.client.stream import predict_stream as predict_stream
     from kmnist.data import Dataset as Dataset
     from kmnist.data import Split as Split
     from kmnist.data import load_dataset as load_dataset
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from kmnist.metrics import Epoch as Epoch
     from kmnist.metrics import Evaluation as Evaluation
     from kmnist.server import Server as Server
-    from kmnist.streaming import predict_stream as predict_stream
     from kmnist.training.evaluation import evaluate as evaluate
     from kmnist.training.loop import Run as Run
     from kmnist.training.loop import train as train
@@ -52,7 +52,7 @@ _MODULES = {
     "export_model": "kmnist.export.saved_model",
     "load": "kmnist.export.formats",
     "load_dataset": "kmnist.data",
-    "predict_stream": "kmnist.streaming",
+    "predict_stream": "kmnist.client.stream",
     "train": "kmnist.training.loop",
 }
 

@@ -23,7 +23,7 @@ FLOORS: Final = (
     {"data"},
     {"training", "client", "versions"},
     {"export", "server"},
-    {"doctor", "streaming"},
+    {"doctor"},
     {"cli"},
 )
 

@@ -1,4 +1,4 @@
-"""The progress of a training and of the predictions of many images: a bar on a terminal, or lines."""
+"""The progress of a training: a bar on a terminal, or lines."""
 
 import json
 import random
@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,10 +23,7 @@ if TYPE_CHECKING:
     from kmnist.metrics import Epoch, Evaluation
     from kmnist.training.loop import Run
 
-__all__ = ["PredictionProgress", "TrainingProgress"]
-
-_BAR_SECONDS: Final = 0.2
-_LINE_SECONDS: Final = 10.0
+__all__ = ["TrainingProgress"]
 
 
 class TrainingProgress:
@@ -166,55 +162,3 @@ class TrainingProgress:
                 click.echo(text)
         except OSError as error:
             self._failure = error
-
-
-class PredictionProgress:
-    """Print on stderr how many images are predicted, how fast, and how much time is left.
-
-    On a terminal it is a bar, otherwise a line every ten seconds.
-
-    Args:
-        total: The number of all images, if it is known.
-        first: The number of those that were predicted before.
-        quiet: Whether to print nothing.
-    """
-
-    def __init__(self, total: int | None, first: int, *, quiet: bool) -> None:
-        self._total = total
-        self._first = first
-        self._quiet = quiet
-        self._started = self._printed = time.monotonic()
-        self._progress: Progress | None = None
-        self._seconds = _LINE_SECONDS
-
-    def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            columns = BarColumn(), TextColumn("{task.description}")
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar = self._progress.add_task("", total=self._total)
-            self._progress.start()
-            self._seconds = _BAR_SECONDS
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def update(self, done: int) -> None:
-        """Print that ``done`` images are predicted, if the last time is long enough ago."""
-        now = time.monotonic()
-        if self._quiet or now - self._printed < self._seconds:
-            return
-        self._printed = now
-        rate = (done - self._first) / (now - self._started)
-        text = f"{done:,} images, {rate:,.0f} images/s"
-        if self._total is not None:
-            left = timedelta(seconds=round((self._total - done) / rate))
-            text = f"{done:,} of {self._total:,} images, {rate:,.0f} images/s, {left} left"
-        if self._progress is not None:
-            self._progress.update(self._bar, description=text, completed=done)
-        else:
-            click.echo(text, err=True)

@@ -1,11 +1,5 @@
-"""``kmnist predict``: the class of each picture, from a server or from a folder of versions.
+"""``kmnist predict``: the class of each picture, from a server or from a folder of versions."""
 
-With ``--input`` and ``--output``, of any number of images.
-"""
-
-import sys
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,38 +16,30 @@ from kmnist.cli._options import (
     server_option,
 )
 from kmnist.cli._output import print_table, show_result
-from kmnist.cli._stream import predict_into_file
-from kmnist.errors import InputError, InvalidInputError
+from kmnist.cli._predictions import Images, open_images, write_file, write_stdout
+from kmnist.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from kmnist.client import Client, Predictions
+    from kmnist.client import Client
+    from kmnist.client.stream import Result
 
 __all__ = ["command"]
 
 
 @click.command("predict", cls=Command)
-@click.argument("pictures", nargs=-1, metavar="PICTURE...")
+@click.argument(
+    "pictures", nargs=-1, metavar="PICTURE...", type=click.Path(exists=True, allow_dash=True)
+)
 @click.option(
     "--random", "at_random", is_flag=True, help="Predict a random test image, and draw it."
 )
 @click.option(
-    "--input",
-    "source",
-    metavar="FOLDER|FILE|-",
-    help="Predict all pictures of a folder, all images of an IDX or .npz file, or the pictures "
-    "whose paths are the lines of standard input.",
-)
-@click.option(
     "--output",
     metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write a line for each image of --input into this .csv, .jsonl or .parquet file.",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write a row for each image into this .csv or .jsonl file; - for JSON Lines on stdout.",
 )
-@click.option("--resume", is_flag=True, help="Continue a run that was interrupted or killed.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--resume", is_flag=True, help="Continue an --output that is not complete.")
 @server_option()
 @models_option(default=None, envvar=None, help="Load a version from this folder instead.")
 @client_options
@@ -62,142 +48,115 @@ __all__ = ["command"]
 def command(
     pictures: tuple[str, ...],
     at_random: bool,
-    source: str | None,
     output: Path | None,
     resume: bool,
-    overwrite: bool,
     server: str,
     models: Path | None,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,
+    grey: bool,  # noqa: ARG001
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
     """Predict the classes of pictures.
 
-    Each PICTURE is a PNG, JPEG, BMP or WebP file of any colour and up to 50 million pixels, or -
-    for one on standard input, with dark ink on light paper or the reverse. For models of other
-    images, such as clothes, the picture gets the background of their data; whether an object on a
-    transparent canvas should be lighter or darker cannot be determined. With --random, an image of
-    the test split of --dataset is predicted instead.
+    A PICTURE is a PNG, JPEG, BMP or WebP file of any colour and up to 50 million pixels, with dark
+    ink on light paper or the reverse; a folder of these; or - for standard input, which holds one
+    picture or the paths of pictures, one a line. In place of pictures it may be one file of images,
+    IDX or .npz, of the size that the model takes. With --random, an image of the test split of
+    --dataset is predicted instead.
 
-    With --input and --output, any number of images is predicted, with several requests at a time
-    and bounded memory. A broken picture gets a line with the reason. The output appears when it is
-    complete; until then FILE.partial and FILE.journal hold what --resume needs.
+    For models of other images, such as clothes, the picture gets the background of their data;
+    whether an object on a transparent canvas should be lighter or darker cannot be determined.
+
+    With --output, any number of images is predicted by one version, with several requests at a time,
+    and a broken picture gets a row with the reason. Until it is complete, the output is
+    FILE.vN.partial, which --resume continues.
     """
     refuse_both_sources()
-    if source is not None or output is not None or resume or overwrite:
-        if source is None or output is None or pictures or at_random or (resume and overwrite):
-            raise click.UsageError(
-                "expected --input and --output, with at most one of --resume and --overwrite, and "
-                "neither pictures nor --random"
-            )
-        predict_into_file(
-            models or server,
+    source = models or server
+    if at_random == bool(pictures):
+        raise click.UsageError("give either pictures or --random")
+    if resume and output is None:
+        raise click.UsageError("--resume needs --output")
+    if at_random:
+        ask(
             source,
-            output,
-            resume=resume,
-            overwrite=overwrite,
-            as_json=as_json,
+            lambda client: _predict_random(client, dataset, data_dir, as_json),
             **client_arguments,
         )
-        return
-    if at_random == bool(pictures):
-        raise InputError(
-            f"received {len(pictures)} pictures{' and --random' if at_random else ''}; expected "
-            "one or more pictures, or --random"
-        )
-    if at_random:
-        image, result = _random_image(dataset, data_dir, grey=grey)
-        predictions = ask(
-            models or server, lambda client: client.predict(image), **client_arguments
-        )
-        show_result(result | _as_dict(predictions, 0), as_json, partial(_print_image, image))
-        return
-    contents = [_content(picture) for picture in pictures]
-    predictions = ask(
-        models or server,
-        lambda client: _predict_pictures(client, pictures, contents),
-        **client_arguments,
-    )
-    found = [
-        {"picture": picture, **_as_dict(predictions, index)}
-        for index, picture in enumerate(pictures)
-    ]
-    show_result({"predictions": found}, as_json, _print_pictures)
+    elif output is None:
+        images = open_images(pictures)
+        result = ask(source, lambda client: _predict_pictures(client, images), **client_arguments)
+        show_result(result, as_json, _print_table)
+    elif output == Path("-"):
+        write_stdout(source, open_images(pictures), **client_arguments)
+    else:
+        images = open_images(pictures)
+        summary = write_file(source, images, output, resume=resume, **client_arguments)
+        show_result(summary, as_json, _print_summary)
 
 
-def _predict_pictures(
-    client: "Client", pictures: Sequence[str], contents: Sequence[bytes]
-) -> "Predictions":
-    try:
-        return client.predict_pictures(contents)
-    except InvalidInputError:
-        # The server rejects all of them; find the one that is broken.
-        for picture, content in zip(pictures, contents, strict=True):
-            try:
-                client.predict_pictures(content)
-            except InvalidInputError as error:
-                raise InputError(f"{picture}: {error}") from None
-        raise
+def _predict_pictures(client: "Client", images: Images) -> dict[str, Any]:
+    """Return the predictions; raise InputError for the first broken picture."""
+    from kmnist.client.stream import predict_stream
+
+    found = []
+    for result, name in zip(predict_stream(images.values, client), images.names, strict=True):
+        if result.error:
+            raise InputError(f"{name}: {result.error}")
+        found.append({"picture": name, **_as_dict(result)})
+    return {"predictions": found}
 
 
-def _random_image(
-    dataset: str, data_dir: Path | None, *, grey: bool
-) -> tuple["NDArray[np.uint8]", dict[str, Any]]:
-    """Return a test image, and where it is from."""
+def _predict_random(client: "Client", dataset: str, data_dir: Path | None, as_json: bool) -> None:
+    """Predict an image of a test split and print it."""
     import random
 
     from kmnist.cli._data import load_data
+    from kmnist.cli._drawing import draw_image
+    from kmnist.client.stream import predict_stream
 
-    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+    data = load_data(dataset, data_dir, grey=True, validation_size=0)
     index = random.randrange(len(data.test))  # noqa: S311 - not for cryptography
+    image = data.test.images[index]
+    (result,) = predict_stream(image[None], client)
     label = data.class_names[int(data.test.labels[index])]
-    return data.test.images[index], {"dataset": data.name, "index": index, "label": label}
+
+    def show(shown: dict[str, Any]) -> None:
+        click.echo(draw_image(image))
+        click.echo(f"test image  {index} of {data.name}")
+        click.echo(f"label       {label}")
+        click.echo(f"prediction  {'  '.join(_cells(shown))}")
+
+    where = {"dataset": data.name, "index": index, "label": label}
+    show_result(where | _as_dict(result), as_json, show)
 
 
-def _content(picture: str) -> bytes:
-    if picture == "-":
-        content: bytes = sys.stdin.buffer.read()
-        return content
-    try:
-        return Path(picture).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read the picture {picture}: {error.strerror}; expected a picture file"
-        ) from None
-
-
-def _as_dict(predictions: "Predictions", index: int) -> dict[str, Any]:
+def _as_dict(result: "Result") -> dict[str, Any]:
     return {
-        **predictions[index]._asdict(),
-        "probabilities": [round(float(each), 6) for each in predictions.probabilities[index]],
+        "class_id": result.class_id,
+        "class_name": result.class_name,
+        "probability": result.probability,
+        "probabilities": [round(each, 6) for each in result.probabilities.tolist()],
     }
 
 
-def _print_pictures(result: dict[str, Any]) -> None:
-    print_table(
-        ("picture", "class", "confidence", ""),
-        [
-            (each["picture"], each["class_name"], *_confidence(each))
-            for each in result["predictions"]
-        ],
-        right=("confidence",),
-    )
-
-
-def _print_image(image: "NDArray[np.uint8]", result: dict[str, Any]) -> None:
-    from kmnist.cli._drawing import draw_image
-
-    click.echo(draw_image(image))
-    click.echo(f"test image  {result['index']} of {result['dataset']}")
-    click.echo(f"label       {result['label']}")
-    click.echo(f"prediction  {result['class_name']}  {'  '.join(_confidence(result))}")
-
-
-def _confidence(prediction: dict[str, Any]) -> tuple[str, str]:
+def _cells(prediction: dict[str, Any]) -> tuple[str, str, str]:
     from kmnist.cli._drawing import draw_bar
 
     probability = prediction["probability"]
-    return f"{probability:.1%}", draw_bar(probability)
+    return prediction["class_name"], f"{probability:.1%}", draw_bar(probability)
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    rows = [(str(each["picture"]), *_cells(each)) for each in result["predictions"]]
+    print_table(("picture", "class", "confidence", ""), rows, right=("confidence",))
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    broken = f", {summary['broken']:,} of them broken" if summary["broken"] else ""
+    click.echo(
+        f"wrote {summary['output']}: {summary['images']:,} images{broken}; "
+        f"{summary['images_per_second']:,.0f} images/s"
+    )
