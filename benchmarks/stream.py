@@ -1,4 +1,4 @@
-"""Streams: `kmnist predict --input … --output …` beside loops without files, and its memory."""
+"""Streams: `kmnist predict … --output …` beside loops without files, and its memory."""
 
 import os
 import struct
@@ -14,11 +14,8 @@ import tensorflow as tf
 from benchmarks.harness import ROOT, Options, compare, python, run, table
 from benchmarks.models import serving, trained_models
 from kmnist import Client, load_dataset, predict_stream
-from kmnist.data.idx import open_idx
+from kmnist.data.idx import read_idx
 from kmnist.server.local import LocalModel
-from kmnist.streaming.output import open_output
-from kmnist.streaming.sources import open_source
-from kmnist.streaming.stream import predict_source
 
 # As many as a request of predict_stream has, and as many requests as it has under way.
 REQUEST: Final = 1000
@@ -37,7 +34,7 @@ def measure(options: Options) -> str:
         _memory(models, 100_000, count if options.quick else 10_000_000, options),
     ]
     return (
-        f"## Stream\n\n`predict_stream` and `kmnist predict --input --output FILE.csv`; requests "
+        f"## Stream\n\n`predict_stream` and `kmnist predict FILE --output FILE.csv`; requests "
         f"and batches of {REQUEST:,} images.\n\n{table(rows)}"
     )
 
@@ -54,48 +51,47 @@ def write_images(scratch: Path, count: int) -> Path:
     return path
 
 
+def predict(images: Path, source: Sequence[str], options: Options) -> Sequence[str]:
+    """Return the command that predicts a file of images into a new CSV file."""
+    output = options.scratch / "stream.csv"
+    output.unlink(missing_ok=True)
+    return python(
+        "-m", "kmnist", "predict", str(images), "--output", str(output), *source, "--json"
+    )
+
+
 def _in_process(models: Path, images: Path, count: int, options: Options) -> Sequence[str]:
     signature = tf.saved_model.load(str(models / "1")).signatures["serving_default"]
-    client = Client(transport=LocalModel(models))
-    output = options.scratch / "stream.csv"
 
-    def ours() -> None:
-        with (
-            open_source(images) as source,
-            open_output(output, has_paths=False, overwrite=True) as file,
-        ):
-            file.start(source, 1)
-            for batch in predict_source(source, client):
-                file.write(batch)
-            file.complete()
+    def ours() -> float:
+        result = run(predict(images, ("--models", str(models)), options)).result
+        return 1 / float(result["images_per_second"])
 
-    def bare() -> None:
-        with open_idx(images, ndim=3) as (stream, _):
-            while data := stream.read(REQUEST * 784):
-                batch = np.frombuffer(data, np.uint8).reshape(-1, 28, 28)
-                for tensor in signature(images=batch).values():
-                    tensor.numpy()
+    def bare() -> float:
+        started = time.perf_counter()
+        array = read_idx(images, ndim=3)
+        for start in range(0, count, REQUEST):
+            for tensor in signature(images=array[start : start + REQUEST]).values():
+                tensor.numpy()
+        return (time.perf_counter() - started) / count
 
-    pairs = [(_seconds(ours), _seconds(bare)) for _ in range(options.rounds + 1)][1:]
-    mine, theirs = (
-        [seconds / count * 1e6 for seconds in side] for side in zip(*pairs, strict=True)
-    )
-    return compare("IDX to CSV, in this process", "µs an image", mine, "a bare loop", theirs)
+    bare()
+    pairs = [(ours(), bare()) for _ in range(options.rounds)]
+    mine, theirs = ([seconds * 1e6 for seconds in side] for side in zip(*pairs, strict=True))
+    return compare("IDX to CSV, in one process", "µs an image", mine, "a bare loop", theirs)
 
 
 def _through_server(models: Path, images: Path, options: Options) -> Sequence[str]:
     mine: list[float] = []
     theirs: list[float] = []
-    output = options.scratch / "stream.csv"
+    load = ("--images", str(REQUEST), "--concurrency", str(REQUESTS))
     with serving(models) as (url, _):
-        command = ("predict", "--input", images, "--output", output, "--overwrite")
-        bench = ("bench", "--images", REQUEST, "--concurrency", REQUESTS)
         for _ in range(options.rounds):
-            for arguments, times in ((command, mine), (bench, theirs)):
-                line = python("-m", "kmnist", *map(str, arguments), "--server", url, "--json")
-                result = run(line).result
-                (result,) = result.get("results", [result])
-                times.append(1e6 / result["images_per_second"])
+            result = run(predict(images, ("--server", url), options)).result
+            mine.append(1e6 / result["images_per_second"])
+            command = python("-m", "kmnist", "bench", *load, "--server", url, "--json")
+            (result,) = run(command).result["results"]
+            theirs.append(1e6 / result["images_per_second"])
     return compare(
         "IDX to CSV, through `kmnist serve`", "µs an image", mine, "`kmnist bench`", theirs
     )
@@ -110,7 +106,7 @@ def _pictures(models: Path, count: int, options: Options) -> Sequence[str]:
     with Client(transport=LocalModel(models)) as client:
 
         def ours() -> None:
-            for _ in predict_stream(folder, client):
+            for _ in predict_stream(sorted(folder.iterdir()), client):
                 pass
 
         def one_by_one() -> None:
@@ -128,10 +124,8 @@ def _pictures(models: Path, count: int, options: Options) -> Sequence[str]:
 def _memory(models: Path, few: int, many: int, options: Options) -> Sequence[str]:
     def megabytes(count: int) -> float:
         images = write_images(options.scratch, count)
-        output = options.scratch / "stream.csv"
-        command = ("predict", "--input", images, "--output", output, "--overwrite")
         process = subprocess.Popen(
-            python("-m", "kmnist", *map(str, command), "--models", str(models)),
+            predict(images, ("--models", str(models)), options),
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

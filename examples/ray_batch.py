@@ -5,7 +5,7 @@
     pip install 'ray[data]'
     python examples/ray_batch.py FOLDER models/kmnist/1 OUTPUT [PROCESSES]
 
-For more pictures than one machine classifies in time: `kmnist predict --input FOLDER` needs no Ray.
+For more pictures than one machine classifies in time: `kmnist predict FOLDER --output FILE` needs no Ray.
 The folders must have the same paths on all machines. Run with Ray 2.60.
 """
 
@@ -31,16 +31,12 @@ class Classifier:
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
         """Classify the pictures at ``rows["path"]``."""
-        batches = list(predict_stream(rows["path"].tolist(), self.client))
+        results = list(predict_stream(rows["path"].tolist(), self.client))
         return {
             "path": rows["path"],
-            "class_name": np.concatenate([batch.predictions.class_names for batch in batches]),
-            "probability": np.concatenate(
-                [batch.predictions.probabilities.max(axis=1) for batch in batches]
-            ),
-            "error": np.array(
-                [batch.errors.get(row, "") for batch in batches for row in range(len(batch))]
-            ),
+            "class_name": np.array([result.class_name for result in results]),
+            "probability": np.array([result.probability for result in results]),
+            "error": np.array([result.error for result in results]),
         }
 
 
