@@ -167,7 +167,7 @@ _FORMATS: Final = {".csv": _CSV, ".jsonl": _JSON_LINES}
 
 def write_stdout(source: str | Path, images: Images, **client_arguments: Any) -> None:
     """Predict all images and write them to stdout as JSON Lines."""
-    with _open_version(source, **client_arguments) as (client, _):
+    with _open_version(source, **client_arguments) as client:
         for _ in _write(sys.stdout.buffer, _JSON_LINES, images, 0, client):
             pass
 
@@ -192,7 +192,8 @@ def write_file(
     if output.exists():
         raise InputError(f"{output} exists: choose another name or remove it")
     form, total = _FORMATS[output.suffix], len(images.names)
-    with _open_version(source, **client_arguments) as (client, version):
+    with _open_version(source, **client_arguments) as client:
+        version = client.metadata().version
         partial = _choose_partial(output, version, resume=resume)
         with _open_partial(partial) as file:
             done = first = _cut(file, form, images)
@@ -214,16 +215,12 @@ def write_file(
     }
 
 
-@contextmanager
-def _open_version(
-    source: str | Path, **client_arguments: Any
-) -> Iterator[tuple["Client", int | None]]:
+def _open_version(source: str | Path, **client_arguments: Any) -> "Client":
     """Open a client of the version that answers now, so that all images get the same one."""
     if not isinstance(source, Path):
         version = ask(source, lambda client: client.metadata().version, **client_arguments)
         client_arguments |= {"version": version, "label": None, "retries": _RETRIES}
-    with open_client(source, **client_arguments) as client:
-        yield client, client.metadata().version
+    return open_client(source, **client_arguments)
 
 
 def _write(
