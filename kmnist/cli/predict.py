@@ -54,8 +54,8 @@ def command(
     models: Path | None,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,  # noqa: ARG001
     as_json: bool,
+    grey: bool = False,  # noqa: ARG001 - goes with the option
     **client_arguments: Any,
 ) -> None:
     """Predict the classes of pictures.
