@@ -49,7 +49,7 @@ class Noise(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("kmnist-tests")
 class Forgetful(layers.Layer):  # type: ignore[misc]
-    """Lacks a get_config, so that Keras loads it with another factor."""
+    """Forgets its factor, so that Keras loads it with another one."""
 
     def __init__(self, factor: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
@@ -57,6 +57,9 @@ class Forgetful(layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return inputs * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
 
 
 class Unregistered(layers.Layer):  # type: ignore[misc]
@@ -207,6 +210,9 @@ from keras import layers
 from kmnist import build_model, export_model, load_dataset
 
 class Killing(layers.Layer):
+    def call(self, inputs):
+        return inputs
+
     def get_config(self):  # called by Keras to write model.keras
         os.kill(os.getpid(), signal.SIGKILL)
 
