@@ -33,9 +33,6 @@ library_name: keras
 pipeline_tag: image-classification
 tags:
 - kmnist
-- tensorflow
-metrics:
-- accuracy
 model-index:
 - name: {name}
   results:
@@ -175,7 +172,7 @@ def _facts(part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in part.items():
         if isinstance(value, dict):
             yield from value.items()
-        elif not isinstance(value, list):
+        elif not isinstance(value, list) and value != "":
             yield name, value
 
 

@@ -21,7 +21,11 @@ __all__ = ["PIXEL_RANGE", "as_classifier", "classifier_for", "pixel_weights"]
 PIXEL_RANGE: Final = (0, 255)
 
 # Scale and offset from there to the range that a model expects.
-_SCALES: Final = {PIXEL_RANGE: (1.0, 0.0), (0, 1): (1 / 255, 0.0), (-1, 1): (1 / 127.5, -1.0)}
+_SCALES: Final[dict[tuple[float, ...], tuple[float, float]]] = {
+    PIXEL_RANGE: (1.0, 0.0),
+    (0, 1): (1 / 255, 0.0),
+    (-1, 1): (1 / 127.5, -1.0),
+}
 
 # A model is tried on the first examples.
 _EXAMPLES: Final = 100
@@ -74,7 +78,7 @@ def as_classifier(
     declared = (getattr(model, "inputs", None) or [keras.Input(image_shape)])[0]
     pixels = keras.Input(image_shape, dtype="uint8", name="images")
     scores, outputs = _call(model, pixels, _scale(pixels, pixel_range), declared.dtype, images)
-    shape = getattr(scores, "shape", ())
+    shape: tuple[int, ...] = getattr(scores, "shape", ())
     if len(shape) != 2 or shape[1] < 2:
         raise InputError(
             f"the output of the model must be (n, classes), not {shape or type(scores).__name__}: "

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from kmnist.export.compact import compact_saved_model
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
+@tf.custom_gradient
 def doubled(values: Any) -> Any:
     """Double values; the gradient captures a tensor of the function around it."""
     result = values * 2.0
