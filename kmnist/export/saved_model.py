@@ -115,7 +115,8 @@ def export_model(
         versions.write_manifest(folder)
         published = base / str(versions.publish(folder, base))
     try:
-        versions.ensure_model_config(base)
+        with versions.edit(base):
+            pass  # adds the entry of the model if there is none
     except (KmnistError, OSError) as error:
         error.add_note(f"{published} is published nevertheless")
         raise

@@ -31,9 +31,7 @@ __all__ = [
     "VersionPolicy",
     "check_label",
     "config_path",
-    "configured_models",
     "edit",
-    "ensure_model_config",
     "read_labels",
     "read_model_config",
 ]
@@ -114,15 +112,6 @@ def read_model_config(path: str | os.PathLike[str], name: str) -> ModelConfig:
     raise MissingError(f"no model {name} in {path}; existing models: {existing}")
 
 
-def configured_models(path: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the models in a ``models.config``; none if it cannot be read."""
-    try:
-        entries = _parse(_read(Path(path)), Path(path), strict=False).model_config_list.config
-    except (InputError, OSError):
-        return []
-    return [entry.name for entry in entries]
-
-
 def read_labels(base: str | os.PathLike[str]) -> dict[str, int]:
     """Return the labels of a model and their versions.
 
@@ -187,24 +176,6 @@ def edit(base: str | os.PathLike[str]) -> Iterator[pb.ModelConfig]:
             edited = text_format.MessageToString(config, as_utf8=True)
             with replacing(path) as file:
                 file.write(((comments if "#" in comments else _HEADER) + edited).encode())
-
-
-def ensure_model_config(base: str | os.PathLike[str]) -> Path:
-    """Add an entry for a model to its ``models.config`` unless it has one.
-
-    Args:
-        base: The folder of versions; its name is the name of the model.
-
-    Returns:
-        The path of the file, which is created if it does not exist.
-
-    Raises:
-        InputError: As for :func:`edit`.
-        OSError: The file cannot be written.
-    """
-    with edit(base):
-        pass
-    return config_path(base)
 
 
 def _absolute(base: str | os.PathLike[str]) -> Path:

@@ -114,7 +114,6 @@ def test_prune_reports_the_deleted_and_the_kept_versions(versions: Versions, bas
         ("label gone=", "no label gone"),
         ("prune --keep 0", "x>=1"),
         ("prune", "Missing option"),
-        ("lst", "did you mean list?"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(

@@ -14,7 +14,6 @@ from kmnist.versions import (
     config,
     config_path,
     edit,
-    ensure_model_config,
     read_labels,
     read_model_config,
 )
@@ -46,6 +45,12 @@ def base(tmp_path: Path) -> Path:
 def variants(base: Path) -> Path:
     """A models.config with three models, in all variants of the text format."""
     config_path(base).write_text(_VARIANTS)
+    return config_path(base)
+
+
+def _add(base: Path) -> Path:
+    with edit(base):
+        pass
     return config_path(base)
 
 
@@ -88,18 +93,18 @@ def test_a_policy_chooses_versions(policy: VersionPolicy, chosen: list[int]) -> 
 
 def test_a_new_entry_loads_every_version_from_where_compose_mounts_them(base: Path) -> None:
     (base / "1").mkdir()
-    path = ensure_model_config(base / "1" / "..")
+    path = _add(base / "1" / "..")
     assert path == base.parent / "models.config"
     model = read_model_config(path, "kmnist")
     assert (model.base_path, model.policy) == ("/models/kmnist", VersionPolicy(latest=None))
     assert "kmnist versions label" in path.read_text()
-    ensure_model_config(base.parent / "fashion")
+    _add(base.parent / "fashion")
     assert read_model_config(path, "fashion").base_path == "/models/fashion"
     assert read_model_config(path, "kmnist") == model
 
 
 def test_a_file_that_has_the_entry_is_not_written(variants: Path, base: Path) -> None:
-    ensure_model_config(base)
+    _add(base)
     assert variants.read_text() == _VARIANTS
 
 
@@ -152,7 +157,7 @@ def test_a_file_of_another_format_is_refused_in_one_line(base: Path, text: bytes
 
 
 def test_concurrent_writers_lose_no_label_and_readers_see_whole_files(base: Path) -> None:
-    ensure_model_config(base)
+    _add(base)
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_label_many, args=(base, name)) for name in ("left", "right")]
     for writer in writers:
@@ -173,7 +178,7 @@ def _label_many(base: Path, name: str) -> None:
 
 def test_a_base_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="has no name"):
-        ensure_model_config("/")
+        _add("/")
 
 
 def test_the_example_in_the_docstring_runs() -> None:
