@@ -2,7 +2,7 @@
 
 Public names are imported on first use, so ``import kmnist`` itself loads nothing:
 
-* ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model``, ``load`` and
+* ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model``, ``load_model`` and
   ``Server`` import TensorFlow when they are called for the first time;
 * ``Client`` and ``AsyncClient`` import numpy, and grpcio, urllib3 or aiohttp as the server's
   address requires.
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from kmnist.errors import InputError as InputError
     from kmnist.errors import KmnistError as KmnistError
     from kmnist.errors import MissingError as MissingError
-    from kmnist.export.formats import load as load
     from kmnist.export.saved_model import export_model as export_model
+    from kmnist.export.saved_model import load_model as load_model
     from kmnist.metrics import Epoch as Epoch
     from kmnist.metrics import Evaluation as Evaluation
     from kmnist.server import Server as Server
@@ -50,8 +50,8 @@ _MODULES = {
     "build_model": "kmnist.training.model",
     "evaluate": "kmnist.training.evaluation",
     "export_model": "kmnist.export.saved_model",
-    "load": "kmnist.export.formats",
     "load_dataset": "kmnist.data",
+    "load_model": "kmnist.export.saved_model",
     "predict_stream": "kmnist.client.stream",
     "train": "kmnist.training.loop",
 }

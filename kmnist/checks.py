@@ -12,7 +12,6 @@ __all__ = [
     "BATCH_SIZE",
     "DEVICES",
     "EPOCHS",
-    "FORMATS",
     "INITS",
     "LEARNING_RATE",
     "MAX_SEED",
@@ -33,9 +32,6 @@ INITS: Final = ("glorot_uniform", "random_normal")
 
 # The seed of the weights is an int32, and the bias has the one after it.
 MAX_SEED: Final = 2**31 - 2
-
-# The formats that can be added to a version.
-FORMATS: Final = ("tflite",)
 
 DEVICES: Final = ("auto", "cpu", "gpu")
 

@@ -12,7 +12,6 @@ from kmnist.checks import (
     BATCH_SIZE,
     DEVICES,
     EPOCHS,
-    FORMATS,
     INITS,
     LEARNING_RATE,
     MAX_VALIDATION_SIZE,
@@ -109,13 +108,6 @@ class _TrainCommand(Command):
 )
 @click.option("--label", metavar="NAME", help="Point this label at the published version.")
 @click.option(
-    "--format",
-    "formats",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    help="Add this format of the model to the version.",
-)
-@click.option(
     "--tensorboard",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -134,7 +126,6 @@ def command(
     device: str,
     min_accuracy: float,
     label: str | None,
-    formats: tuple[str, ...],
     workers: str | None,
     index: int | None,
     shard: bool,
@@ -175,7 +166,8 @@ def command(
             return
         data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
         from kmnist import build_model, evaluate, train
-        from kmnist.export.saved_model import export_evaluated, prepare_export
+        from kmnist.export.saved_model import export_model
+        from kmnist.export.signatures import reading_graph
         from kmnist.training.devices import choose_device
 
         try:
@@ -203,7 +195,7 @@ def command(
     try:
         with ThreadPoolExecutor(1) as pool, progress.training():
             if writes:
-                pool.submit(prepare_export, data)  # an error is repeated by the export itself
+                pool.submit(reading_graph, data)  # an error is repeated by the export itself
             run = train(
                 model,
                 data,
@@ -227,7 +219,7 @@ def command(
             "(--min-accuracy); nothing was published; train longer, or correct the data"
         )
     if writes:
-        folder = export_evaluated(model, data, evaluation, models, run=run, formats=formats)
+        folder = export_model(model, data, models, run=run, evaluation=evaluation)
         if label is not None:
             _label(folder, label)
         progress.exported(run, evaluation, folder, label)

@@ -1,19 +1,20 @@
 """``kmnist versions``: list, compare, label and prune the version folders of a model."""
 
+import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kmnist.cli._base import Group
-from kmnist.cli._client import ask, labelled_version
+from kmnist.cli._client import open_client
 from kmnist.cli._options import dataset_options, json_option, models_option
 from kmnist.cli._output import print_table, show_result
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from kmnist.client import Client
 
-# No server can load a version with more; thousands of digits are not converted by int().
-_MAX_DIGITS: Final = 20
+__all__ = ["command"]
 
 
 @click.group("versions", cls=Group)
@@ -37,25 +38,19 @@ def list_(models: Path, as_json: bool) -> None:
 
     Test accuracy, data set and epochs are those of the model cards.
     """
-    from dataclasses import asdict
     from datetime import datetime
 
-    from kmnist.versions import list_versions, read_labels, read_summary, version_folder
+    from kmnist.versions import list_versions, read_labels, version_folder
 
     version_folder(models)  # raises if there is no version
     labels = read_labels(models)
     rows = []
     for version in reversed(list_versions(models)):
         folder = version_folder(models, version)
-        changed = folder.stat().st_mtime
-        rows.append(
-            {
-                "version": version,
-                "published": datetime.fromtimestamp(changed).astimezone().isoformat(" ", "seconds"),
-                **asdict(read_summary(folder)),
-                "labels": sorted(name for name, number in labels.items() if number == version),
-            }
-        )
+        changed = datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
+        row = {"version": version, "published": changed.isoformat(" ", "seconds")}
+        names = sorted(name for name, number in labels.items() if number == version)
+        rows.append({**row, **_summary(folder), "labels": names})
     show_result({"models": str(models), "versions": rows}, as_json, _print_versions)
 
 
@@ -85,55 +80,36 @@ def compare(
     from kmnist.cli._data import load_data
     from kmnist.metrics import Comparison
 
-    versions = [_version(models, name) for name in (first, second)]
     data = load_data(dataset, data_dir, grey=grey, validation_size=0)
-    names, labels = data.class_names, data.test.labels
-    if not len(labels):
-        raise click.UsageError(f"the data set {data.name} has no test images; expected some")
-    predicted = []
-    for version in versions:
-        predictions = ask(
-            models,
-            lambda client: client.predict(data.test.images),
-            name=None,
-            version=version,
-            label=None,
-            timeout=30.0,
-            headers=(),
-            ca=None,
-        )
-        if predictions.probabilities.shape[1] != len(names):
+    names, test = data.class_names, data.test
+    if not len(test):
+        raise click.UsageError(f"the data set {data.name} has no test images")
+    versions, class_ids = [], []
+    for version in (first, second):
+        with _open(models, version) as client:
+            versions.append(client.metadata().version)
+            predictions = client.predict(test.images)
+        classes = predictions.probabilities.shape[1]
+        if classes != len(names):
             raise click.UsageError(
-                f"version {version} has {predictions.probabilities.shape[1]} classes, the data set "
-                f"{data.name} {len(names)}; select the data set of its training with --dataset"
+                f"version {version} has {classes} classes, but the data set {data.name} has "
+                f"{len(names)}; select the data set of its training with --dataset"
             )
-        predicted.append(predictions.class_ids)
-    comparison = Comparison.from_predictions(labels, np.array(predicted), len(names))
-    right, alone = comparison.right, comparison.alone
-    change = right[1] - right[0]
-    changed = sorted(np.flatnonzero(change).tolist(), key=lambda i: (-abs(change[i]), i))
+        class_ids.append(predictions.class_ids)
+    comparison = Comparison.from_predictions(test.labels, np.array(class_ids), len(names))
+    right = comparison.right
     result = {
         "models": str(models),
         "dataset": data.name,
-        "examples": len(labels),
-        "versions": [
-            {
-                "version": version,
-                "accuracy": int(right[i].sum()) / len(labels),
-                "right_alone": int(alone[i].sum()),
-            }
-            for i, version in enumerate(versions)
-        ],
+        "images": len(test),
+        "versions": versions,
+        "accuracy": (right.sum(axis=1) / len(test)).tolist(),
+        "right_alone": comparison.alone.sum(axis=1).tolist(),
         "p_value": comparison.p_value,
-        "changed": [
-            {
-                "class_name": names[i],
-                "examples": int(comparison.examples[i]),
-                "right": right[:, i].tolist(),
-                "right_alone": alone[:, i].tolist(),
-            }
-            for i in changed
-        ],
+        "recall": {
+            names[i]: (right[:, i] / comparison.examples[i]).tolist()
+            for i in np.flatnonzero(right[0] != right[1])
+        },
     }
     show_result(result, as_json, _print_comparison)
 
@@ -175,86 +151,64 @@ def prune(keep: int, models: Path, as_json: bool) -> None:
     from kmnist.versions import list_versions, prune
 
     deleted = prune(models, keep)
-    if deleted:
-        click.echo(
-            "warning: a TensorFlow Serving that was just loading one of the deleted versions may "
-            "exit; start it again",
-            err=True,
-        )
     result = {"models": str(models), "deleted": deleted, "kept": list_versions(models)}
     show_result(result, as_json, _print_pruned)
 
 
-def _version(models: Path, name: str) -> int:
-    """Return the version of a number or a label."""
-    if name.isascii() and name.isdecimal() and len(name) < _MAX_DIGITS:
-        from kmnist.versions import version_folder
+def _open(models: Path, version: str) -> "Client":
+    number = int(version) if version.isdecimal() else None
+    label = version if number is None else None
+    return open_client(
+        models, name=None, version=number, label=label, timeout=30.0, headers=(), ca=None
+    )
 
-        return int(version_folder(models, int(name)).name)
-    return labelled_version(models, name)
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """Return the essentials of a model card; None for what it lacks."""
+    try:
+        card = json.loads((folder / "model_card.json").read_text("utf-8"))
+    except (OSError, ValueError):  # as of a version of another program
+        card = {}
+    return {
+        "accuracy": card.get("test", {}).get("accuracy"),
+        "dataset": card.get("data", {}).get("name"),
+        "epochs": (card.get("training") or {}).get("epochs"),
+    }
 
 
 def _change(text: str) -> tuple[str, int | None]:
     name, equals, version = text.partition("=")
-    is_number = version.isascii() and version.isdecimal() and len(version) < _MAX_DIGITS
-    if not equals or not (version == "" or is_number):
+    if not equals or (version and not version.isdecimal()):
         raise click.BadParameter(
-            f"received {text!r}; expected a label and a version, such as stable=3, or stable= to "
-            "remove the label",
+            f"{text!r} is not a label and a version, such as stable=3, or stable= to remove the label",
             param_hint="NAME=N",
         )
     return name, int(version) if version else None
 
 
 def _print_versions(result: dict[str, Any]) -> None:
+    rows = []
+    for row in result["versions"]:
+        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
+        facts = (accuracy, str(row["epochs"] or "-"), row["dataset"] or "-")
+        rows.append((str(row["version"]), row["published"], *facts, " ".join(row["labels"])))
     header = ("version", "published", "accuracy", "epochs", "data set", "labels")
-    rows = [
-        (
-            str(row["version"]),
-            row["published"],
-            "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}",
-            "-" if row["epochs"] is None else str(row["epochs"]),
-            row["dataset"] or "-",
-            " ".join(row["labels"]),
-        )
-        for row in result["versions"]
-    ]
     print_table(header, rows, right=("version", "accuracy", "epochs"))
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
-    first, second = (str(row["version"]) for row in result["versions"])
+    columns = [f"version {version}" for version in result["versions"]]
     click.echo(
-        f"versions {first} and {second} of {result['models']} on the {result['examples']} test images "
-        f"of {result['dataset']}:\n"
+        f"the {result['images']} test images of {result['dataset']}, versions of {result['models']}:\n"
     )
-    print_table(
-        ("version", "accuracy", "right alone"),
-        [
-            (str(row["version"]), f"{row['accuracy']:.4f}", str(row["right_alone"]))
-            for row in result["versions"]
-        ],
-        right=("version", "accuracy", "right alone"),
-    )
+    rows = [("accuracy", *map("{:.4f}".format, result["accuracy"]))]
+    rows += [("right alone", *map(str, result["right_alone"]))]
+    for name, recall in result["recall"].items():
+        rows += [(f"recall of {name}", *map("{:.4f}".format, recall))]
+    print_table(("", *columns), rows, right=columns)
     click.echo(
         f"\nMcNemar's p {result['p_value']:.2g}: the probability of a difference at least as large "
-        "between two equally good models\n"
-    )
-    if not result["changed"]:
-        click.echo("no class has another recall")
-        return
-    columns = [f"{name} of {version}" for name in ("right", "alone") for version in (first, second)]
-    print_table(
-        ("class", "images", *columns),
-        [
-            (
-                row["class_name"],
-                str(row["examples"]),
-                *map(str, (*row["right"], *row["right_alone"])),
-            )
-            for row in result["changed"]
-        ],
-        right=("images", *columns),
+        "between two equally good models"
     )
 
 
@@ -264,5 +218,5 @@ def _print_labels(result: dict[str, Any]) -> None:
 
 
 def _print_pruned(result: dict[str, Any]) -> None:
-    click.echo(f"deleted: {', '.join(map(str, result['deleted'])) or 'none'}")
-    click.echo(f"kept:    {', '.join(map(str, result['kept'])) or 'none'}")
+    for name in ("deleted", "kept"):
+        click.echo(f"{name}: {', '.join(map(str, result[name])) or 'none'}")

@@ -24,27 +24,28 @@ enforce the shapes of a signature, so the functions do. Every output has one row
 input; otherwise a server that batches requests could not split the answers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmnist.pictures import read_pictures
+from kmnist.data import Dataset
+from kmnist.pictures import background_tone, ink_extent, read_pictures
 
-__all__ = ["Answers", "ServingSignature", "reading_graph", "serving_signatures"]
+__all__ = ["Endpoint", "build_endpoints", "reading_graph"]
 
-# Signature → output → values.
-Answers: TypeAlias = Mapping[str, Mapping[str, Any]]
+# The number of training images that an exported model is verified with.
+_SAMPLES: Final = 20
 
 
 @dataclass(frozen=True)
-class ServingSignature:
-    """A signature of an exported model, with an example to verify and to warm up a server with.
+class Endpoint:
+    """A signature to export, with an example to verify it and to warm up a server with.
 
     Attributes:
         name: The name that requests use.
@@ -52,23 +53,27 @@ class ServingSignature:
         function: Maps the input to the outputs by name. Raises InvalidArgumentError for an input of
             another shape, pixels of another length, or bytes that are not a picture.
         sample: A valid input. Its first row is the warm-up request.
-        expected: Computes some of the outputs for ``sample`` without ``function``, from the answers
-            of all signatures to their samples.
     """
 
     name: str
     spec: tf.TensorSpec
     function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
     sample: NDArray[Any]
-    expected: Callable[[Answers], Mapping[str, Any]]
+
+
+def reading_graph(dataset: Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Trace the reading of pictures as images like those of a data set.
+
+    It takes half a second the first time, which a caller can spend in advance, beside the training.
+    """
+    images = dataset.train.images
+    return _trace(dataset.image_shape, ink_extent(images), background_tone(images))
 
 
 @lru_cache(maxsize=4)
-def reading_graph(
+def _trace(
     image_shape: tuple[int, int], extent: float | None, background: float | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Trace :func:`kmnist.pictures.read_pictures`, which takes half a second the first time."""
-
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def read(pictures: tf.Tensor) -> tf.Tensor:
         return read_pictures(pictures, image_shape, extent=extent, background=background)
@@ -77,33 +82,22 @@ def reading_graph(
     return traced
 
 
-def serving_signatures(
-    model: keras.Model,
-    class_names: Sequence[str],
-    samples: NDArray[np.uint8],
-    *,
-    kernel: keras.Variable | None,
-    extent: float | None,
-    background: float | None,
-) -> tuple[ServingSignature, ...]:
+def build_endpoints(
+    model: keras.Model, dataset: Dataset, kernel: keras.Variable | None
+) -> list[Endpoint]:
     """Build the signatures of a model.
 
     Args:
         model: Maps uint8 (n, height, width) to probabilities float32 (n, classes).
-        class_names: The name of each class.
-        samples: uint8 (n, height, width), n ≥ 1, the images that the samples are made of.
+        dataset: The data set, for the names of the classes, the reading of pictures and the samples.
         kernel: float32 (height * width, classes), the weights of the pixels; None if the model is
             not one Dense layer on them.
-        extent: How large the data set draws its ink, for reading pictures; see
-            :func:`kmnist.pictures.ink_extent`.
-        background: The tone of its background, likewise; see
-            :func:`kmnist.pictures.background_tone`.
 
     Returns:
         The signatures, ``serving_default`` first.
     """
-    height, width = model.input_shape[1:]
-    names = tf.constant(list(class_names))
+    height, width = dataset.image_shape
+    names = tf.constant(dataset.class_names)
 
     def images(images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.ensure_shape(images, (None, height, width))
@@ -128,7 +122,7 @@ def serving_signatures(
         return images(tf.reshape(values, (-1, height, width)))
 
     # `pictures` and `explain` share one graph, so it is traced and stored only once.
-    read = reading_graph((height, width), extent, background)
+    read = reading_graph(dataset)
 
     def pictures(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
         return images(read(tf.ensure_shape(pictures, (None,))))
@@ -137,46 +131,32 @@ def serving_signatures(
         seen = read(tf.ensure_shape(pictures, (None,)))
         return {**images(seen), "images": seen}
 
-    def expected_of_images(_: Answers) -> dict[str, Any]:
-        return {"probabilities": model(samples, training=False)}
-
-    def expected_of_pictures(answers: Answers) -> dict[str, Any]:
-        # Reading a picture of an image centres it again, so the model may see another image.
-        return {"probabilities": model(answers["explain"]["images"], training=False)}
-
-    def strings(name: str) -> tf.TensorSpec:
-        return tf.TensorSpec((None,), tf.string, name)
-
+    samples = np.ascontiguousarray(dataset.train.images[:_SAMPLES])
+    strings = tf.TensorSpec((None,), tf.string, "pictures")
     raw = np.array([image.tobytes() for image in samples], object)
     png = np.array([tf.io.encode_png(image[..., None]).numpy() for image in samples], object)
     images_spec = tf.TensorSpec((None, height, width), tf.uint8, "images")
-    row = ServingSignature
-    signatures = (
-        row("serving_default", images_spec, images, samples, expected_of_images),
-        row("pixels", strings("pixels"), pixels, raw, expected_of_images),
-        row("pictures", strings("pictures"), pictures, png, expected_of_pictures),
-        row("explain", strings("pictures"), explain, png, expected_of_pictures),
-    )
-    if kernel is None:
-        return signatures
-    return (*signatures, _classes_signature(kernel, names, (height, width)))
+    endpoints = [
+        Endpoint("serving_default", images_spec, images, samples),
+        Endpoint("pixels", tf.TensorSpec((None,), tf.string, "pixels"), pixels, raw),
+        Endpoint("pictures", strings, pictures, png),
+        Endpoint("explain", strings, explain, png),
+    ]
+    if kernel is not None:
+        endpoints.append(_classes_endpoint(kernel, names, (height, width)))
+    return endpoints
 
 
-def _classes_signature(
+def _classes_endpoint(
     kernel: keras.Variable, names: tf.Tensor, image_shape: tuple[int, int]
-) -> ServingSignature:
+) -> Endpoint:
     count = len(names)
 
     def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         class_ids = tf.ensure_shape(class_ids, (None,))
         # Each id of a few bytes is answered with the weights of a whole image.
-        asked = tf.size(class_ids)
-        tf.debugging.Assert(
-            asked <= count,
-            [
-                tf.strings.join(["received ", tf.strings.as_string(asked), " class ids"]),
-                f"expected at most {count}, the number of classes",
-            ],
+        tf.debugging.assert_less_equal(
+            tf.size(class_ids), count, f"more class ids than the {count} classes"
         )
         weights = tf.reshape(tf.transpose(kernel), (-1, *image_shape))
         return {
@@ -184,8 +164,5 @@ def _classes_signature(
             "weights": tf.gather(weights, class_ids),
         }
 
-    def expected(_: Answers) -> dict[str, Any]:
-        return {"weights": kernel.numpy().T.reshape(-1, *image_shape)}
-
     spec = tf.TensorSpec((None,), tf.int64, "class_ids")
-    return ServingSignature("classes", spec, classes, np.arange(count), expected)
+    return Endpoint("classes", spec, classes, np.arange(count))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kmnist.data import Split
 from kmnist.errors import InputError
 from kmnist.metrics import Evaluation
-from kmnist.training.classifier import as_classifier
+from kmnist.training.classifier import PIXEL_RANGE, as_classifier
 
 if TYPE_CHECKING:
     from kmnist.training.workers import Workers
@@ -22,7 +22,13 @@ __all__ = ["evaluate", "measure", "measure_parts"]
 _BATCH_SIZE: Final = 1_000
 
 
-def evaluate(model: keras.Model, split: Split, *, workers: "Workers | None" = None) -> Evaluation:
+def evaluate(
+    model: keras.Model,
+    split: Split,
+    *,
+    workers: "Workers | None" = None,
+    pixel_range: tuple[float, float] = PIXEL_RANGE,
+) -> Evaluation:
     """Evaluate a model on a split.
 
     Args:
@@ -31,6 +37,8 @@ def evaluate(model: keras.Model, split: Split, *, workers: "Workers | None" = No
         split: The examples; at least one.
         workers: The workers that share out the work, from :func:`kmnist.training.workers.connect`;
             each has to call this, with the same model and split.
+        pixel_range: The range of the pixels that the model was trained on, as for
+            :func:`kmnist.export_model`.
 
     Returns:
         The metrics: cost, accuracy, precision and recall of each class, and confusion matrix. They
@@ -51,7 +59,7 @@ def evaluate(model: keras.Model, split: Split, *, workers: "Workers | None" = No
     """
     if not len(split):
         raise InputError("received an empty split; expected at least one example")
-    classifier = as_classifier(model, split)
+    classifier = as_classifier(model, split, pixel_range=pixel_range)
     classes = classifier.output_shape[-1]
     if not 0 <= split.labels.min() <= split.labels.max() < classes:
         raise InputError(

@@ -147,7 +147,7 @@ def train(
         >>> run.history[-1].cost < run.history[0].cost
         True
     """
-    classifier = classifier_for(model, dataset, trained=False)
+    classifier = classifier_for(model, dataset)
     if keep_best and not len(dataset.validation):
         raise InputError(
             "received keep_best without validation images; expected some to choose the epoch by; "

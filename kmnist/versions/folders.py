@@ -1,4 +1,4 @@
-"""Version folders of a model: list, publish and prune them.
+"""Version folders of a model: list, publish, label and prune them.
 
 ``models/kmnist/`` holds one folder per version, named by its number, as TensorFlow Serving expects.
 A version is written to a staging folder beside them. Servers ignore it because its name is not a
@@ -11,16 +11,24 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.files import locked
-from kmnist.versions.models_config import config_path, lacks_entry, pinned_versions
+from kmnist.versions.config import check_label, edit, read_labels
 
-__all__ = ["check_writable", "list_versions", "prune", "publish", "stage", "version_folder"]
+__all__ = [
+    "check_writable",
+    "label",
+    "list_versions",
+    "prune",
+    "publish",
+    "stage",
+    "version_folder",
+]
 
 _STAGING_PREFIX: Final = ".staging-"
 
@@ -74,24 +82,26 @@ def version_folder(base: str | os.PathLike[str], version: int | None = None) -> 
 def check_writable(base: str | os.PathLike[str]) -> None:
     """Check that a version can be published in a folder, before the work of making one.
 
-    Nothing is created: the folders are tried with temporary files.
+    Nothing is created: the folder is tried with a temporary file.
 
     Args:
         base: The folder of versions; need not exist.
 
     Raises:
-        InputError: ``base`` or a path above it is not a folder, ``base`` has no name, its highest
-            version is the last possible one, or ``models.config`` cannot be edited.
+        InputError: ``base`` or a path above it is not a folder, or ``models.config`` is not a file
+            of TensorFlow Serving.
         KmnistError: A folder cannot be written to, or has no space for a version.
     """
-    base = Path(base)
-    existing = _existing(base)
+    path = Path(os.path.abspath(base))
+    existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
     if not existing.is_dir():
-        raise InputError(f"{existing} is not a folder; expected a folder to write versions to")
-    if lacks_entry(base):
-        _try_to_write(Path(os.path.realpath(config_path(base))).parent, 0)
-    _next_version(base)
-    _try_to_write(base, _VERSION_BYTES)
+        raise InputError(f"{existing} is not a folder")
+    read_labels(base)
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(bytes(_VERSION_BYTES))
+    except OSError as error:
+        raise KmnistError(f"cannot write a version to {existing}: {error.strerror}") from None
 
 
 @contextmanager
@@ -108,17 +118,14 @@ def stage(base: str | os.PathLike[str]) -> Iterator[Path]:
         An empty folder under ``base``.
 
     Raises:
-        InputError: ``base`` is a file.
         OSError: The folder cannot be created.
     """
     base = Path(base)
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(
-            f"{base} is not a folder; expected a folder to write versions to"
-        ) from None
-    _sweep(base)
+    base.mkdir(parents=True, exist_ok=True)
+    for lock in base.glob(f"{_STAGING_PREFIX}*.lock"):
+        # BlockingIOError: a live process holds the lock. Other errors: the next export tries again.
+        with suppress(OSError), locked(lock, wait=False):
+            _remove(lock.with_suffix(""))
     with _staging_path(base) as folder:
         # tempfile.mkdtemp would use mode 0700, which a server of another user cannot read.
         folder.mkdir()
@@ -140,42 +147,66 @@ def publish(staged: str | os.PathLike[str], base: str | os.PathLike[str]) -> int
         time get different numbers.
 
     Raises:
-        InputError: The highest version is the last possible one.
-        KmnistError: The version is published, but may not outlast a power failure.
         OSError: The folder cannot be renamed.
-
-    Example:
-        >>> with stage("models/kmnist") as folder:
-        ...     (folder / "saved_model.pb").touch()
-        ...     publish(folder, "models/kmnist")
-        1
-        >>> list_versions("models/kmnist")
-        [1]
     """
     base = Path(base)
     for folder, _, files in os.walk(staged):
         for name in files:
             _flush(os.path.join(folder, name))
         _flush(folder)
-    version = _next_version(base)
+    version = 0
     while True:
+        version = max([version, *list_versions(base)]) + 1
         try:
             # Fails if another process has published this version: its folder is not empty.
             os.rename(staged, base / str(version))
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            version = _next_version(base, version)
         else:
-            break
-    try:
-        _flush(base)
-    except OSError as error:
-        raise KmnistError(
-            f"published {base / str(version)}, but {base} cannot be flushed to disk: "
-            f"{error.strerror}"
-        ) from None
-    return version
+            _flush(base)
+            return version
+
+
+def label(base: str | os.PathLike[str], changes: Mapping[str, int | None]) -> dict[str, int]:
+    """Assign labels to versions, or remove labels: all of the changes or none.
+
+    Labels are stored in ``models.config``, which is created if it does not exist. A server that
+    polls the file applies the change within its poll interval.
+
+    Args:
+        base: The folder of versions.
+        changes: Label → version; None removes the label.
+
+    Returns:
+        Every label of the model and its version, sorted by label.
+
+    Raises:
+        InputError: A label has characters that would need escaping in a URL, or ``models.config``
+            cannot be edited without losing a part of it.
+        MissingError: ``base`` has no version, or a version or a label to remove does not exist.
+        OSError: ``models.config`` cannot be written.
+
+    Example:
+        >>> label("models/kmnist", {"stable": 1, "canary": 2})
+        {'canary': 2, 'stable': 1}
+        >>> label("models/kmnist", {"stable": 2, "canary": None})
+        {'stable': 2}
+    """
+    version_folder(base)  # without a version, fail before models.config is created
+    with edit(base) as entry:
+        labels = entry.version_labels
+        for name, version in changes.items():
+            check_label(name)
+            if version is not None:
+                version_folder(base, version)
+                labels[name] = version
+            elif name in labels:
+                del labels[name]
+            else:
+                existing = ", ".join(sorted(labels)) or "none"
+                raise MissingError(f"no label {name} in {base}; existing labels: {existing}")
+        return dict(sorted(labels.items()))
 
 
 def prune(base: str | os.PathLike[str], keep: int) -> list[int]:
@@ -194,25 +225,19 @@ def prune(base: str | os.PathLike[str], keep: int) -> list[int]:
         InputError: ``keep`` is less than 1, or ``models.config`` cannot be read.
         MissingError: ``base`` has no version.
         OSError: A version cannot be deleted; older ones may have been.
-
-    Example:
-        >>> list_versions("models/kmnist")
-        [1, 2, 3]
-        >>> prune("models/kmnist", keep=2)
-        [1]
     """
     if keep < 1:
-        raise InputError(f"received keep {keep}; expected 1 or more")
+        raise InputError(f"keep must be at least 1, not {keep}")
     base = Path(base)
-    version_folder(base)  # without a version, fail before the lock file is created
+    version_folder(base)  # without a version, fail before models.config is created
     # Holding the lock of models.config prevents a label on a version that is being deleted.
-    with pinned_versions(base) as pinned:
+    with edit(base) as entry:
+        pinned = {*entry.version_labels.values(), *entry.model_version_policy.specific.versions}
         folders = _folders(base)
         deleted = [version for version in sorted(folders)[:-keep] if version not in pinned]
         for version in deleted:
             with _staging_path(base) as trash:
                 os.rename(base / folders[version], trash)
-        _sweep(base)
     return deleted
 
 
@@ -228,42 +253,10 @@ def _folders(base: str | os.PathLike[str]) -> dict[int, str]:
     except FileNotFoundError:
         return {}
     except NotADirectoryError:
-        raise InputError(
-            f"{base} is a file; expected a folder of versions such as models/kmnist"
-        ) from None
+        raise InputError(f"{base} is a file, not a folder of versions") from None
     names.sort(key=len, reverse=True)
     numbers = {int(name): name for name in names if name.isascii() and name.isdecimal()}
     return {number: name for number, name in numbers.items() if number <= _MAX_VERSION}
-
-
-def _next_version(base: Path, above: int = 0) -> int:
-    """Return the lowest number above ``above`` and above every version in ``base``."""
-    version = max([above, *list_versions(base)]) + 1
-    if version > _MAX_VERSION:
-        raise InputError(
-            f"{base} has version {_MAX_VERSION}, and a server can load no higher number; delete or "
-            "rename that version, or use another folder"
-        )
-    return version
-
-
-def _existing(path: Path) -> Path:
-    """Return the nearest existing file or folder at or above ``path``."""
-    path = Path(os.path.abspath(path))
-    return next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
-
-
-def _try_to_write(folder: Path, size: int) -> None:
-    """Write ``size`` bytes to a temporary file in ``folder``, or above it if it does not exist."""
-    try:
-        with tempfile.TemporaryFile(dir=_existing(folder)) as file:
-            file.write(bytes(size))
-    except OSError as error:
-        space = f", with {size / 2**20:.0f} MiB of free space" if size else ""
-        raise KmnistError(
-            f"{folder} cannot be written to: {error.strerror}; expected a folder that this user can "
-            f"write to{space}"
-        ) from None
 
 
 @contextmanager
@@ -277,24 +270,15 @@ def _staging_path(base: Path) -> Iterator[Path]:
             _remove(folder)
 
 
-def _sweep(base: Path) -> None:
-    for lock in base.glob(f"{_STAGING_PREFIX}*.lock"):
-        # BlockingIOError: a live process holds the lock. Other errors: the next sweep tries again.
-        with suppress(OSError), locked(lock, wait=False):
-            _remove(lock.with_suffix(""))
-
-
 def _lock_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
 def _remove(folder: Path) -> None:
-    """Delete a staging folder, then its lock file, by which a later sweep finds the rest."""
+    """Delete a staging folder, then its lock file, by which a later export finds the rest."""
     shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
-        # After an error the next sweep tries again. A published version must not seem to have failed.
-        with suppress(OSError):
-            _lock_of(folder).unlink()
+        _lock_of(folder).unlink(missing_ok=True)
 
 
 def _flush(path: str | os.PathLike[str]) -> None:

@@ -6,6 +6,7 @@ so to the manifest, only a signature helps: ``docs/signing.md``.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ __all__ = ["verify_version", "write_manifest"]
 # The model card and the plots are not among them: a note in the card must not stop a server.
 _SERVED: Final = (
     "saved_model.*",
-    "model.*",
+    "model.keras",
     "fingerprint.pb",
     "variables/**/*",
     "assets/**/*",
@@ -56,35 +57,29 @@ def verify_version(folder: str | os.PathLike[str]) -> bool:
         True
     """
     folder = Path(folder)
-    try:
-        expected = read_checksums(folder)
-    except FileNotFoundError:
+    if not (folder / CHECKSUMS).exists():
         return False
+    try:
+        _compare(folder, read_checksums(folder))
     except OSError as error:
-        raise _unreadable(folder / CHECKSUMS, error) from None
-    served = _served(folder)
-    for name in sorted(served | expected.keys()):
+        raise KmnistError(f"{error.filename} cannot be read: {error.strerror}") from None
+    return True
+
+
+def _compare(folder: Path, expected: Mapping[str, str]) -> None:
+    again = "copy or export the version again"
+    for name in sorted(_served(folder) | expected.keys()):
         path = folder / name
         if name not in expected:
-            raise KmnistError(
-                f"{path} is not in {CHECKSUMS}; expected only the files listed there; delete it, or "
-                "export the version again"
-            )
+            raise KmnistError(f"{path} is not listed in {CHECKSUMS}: delete it, or {again}")
         if not path.is_file():  # also true of a pipe, which could not be read to its end
+            raise KmnistError(f"{path} is missing: {again}")
+        actual = hash_file(path)
+        if actual != expected[name]:
             raise KmnistError(
-                f"{path} is missing; expected the files listed in {CHECKSUMS}; copy or export the "
-                "version again"
+                f"{path} has the SHA-256 {actual[:12]}…, but {CHECKSUMS} lists "
+                f"{expected[name][:12]}…: {again}"
             )
-        try:
-            received = hash_file(path)
-        except OSError as error:
-            raise _unreadable(path, error) from None
-        if received != expected[name]:
-            raise KmnistError(
-                f"{path} has the SHA-256 {received[:12]}…; expected {expected[name][:12]}…, as "
-                f"listed in {CHECKSUMS}; copy or export the version again"
-            )
-    return True
 
 
 def _served(folder: Path) -> set[str]:
@@ -95,7 +90,3 @@ def _served(folder: Path) -> set[str]:
         for path in folder.glob(pattern)
         if not path.is_dir()
     }
-
-
-def _unreadable(path: Path, error: OSError) -> KmnistError:
-    return KmnistError(f"{path} cannot be read: {error.strerror}; make it readable for this user")

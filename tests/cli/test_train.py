@@ -54,7 +54,7 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
 def test_the_best_epoch_is_exported_labelled_and_converted(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
     fast = ["--validation-size", "100", "--epochs", "20", "--learning-rate", "0.5"]
-    options = ["--batch-size", "20", "--keep-best", "--label", "canary", "--format", "tflite"]
+    options = ["--batch-size", "20", "--keep-best", "--label", "canary"]
     done = run_train("--dataset", tiny, *fast, *options, "--models", base)
     assert done.exit_code == 0, done.stderr
     card = json.loads((base / "1" / "model_card.json").read_text())
@@ -67,7 +67,6 @@ def test_the_best_epoch_is_exported_labelled_and_converted(tiny: Path, tmp_path:
     assert f"kept epoch {kept}: validation accuracy {best:.4f}, {above}\n" in done.stdout
     assert f"exported {base / '1'} with the label canary; serve it with" in done.stdout
     assert read_labels(base) == {"canary": 1}
-    assert (base / "1" / "model.tflite").exists()
 
 
 def test_nothing_is_published_below_the_least_accuracy(tiny: Path, tmp_path: Path) -> None:
@@ -90,7 +89,6 @@ def test_nothing_is_published_below_the_least_accuracy(tiny: Path, tmp_path: Pat
         (["--label", "a/b"], "'a/b' cannot be a label"),
         (["--keep-best", "--validation-size", "0"], "keep_best without validation images"),
         (["--min-accuracy", "nan"], "nan is not a finite number"),
-        (["--format", "onnx"], "'onnx' is not 'tflite'"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_the_training(

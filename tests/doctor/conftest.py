@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from kmnist.versions import ensure_model_config
+from kmnist.versions import edit
 
 WriteVersion = Callable[..., None]
 
@@ -44,5 +44,6 @@ def base(tmp_path: Path, write_version: WriteVersion) -> Path:
     folder = tmp_path / "models" / "kmnist"
     for version in ("1", "2"):
         write_version(folder / version)
-    ensure_model_config(folder)
+    with edit(folder):
+        pass
     return folder

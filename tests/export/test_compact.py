@@ -12,8 +12,15 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from kmnist.export.compact import compact_saved_model
 
 
+@tf.custom_gradient
+def doubled(values: Any) -> Any:
+    """Double values; the gradient captures a tensor of the function around it."""
+    result = values * 2.0
+    return result, lambda upstream: upstream * result
+
+
 class Module(tf.Module):  # type: ignore[misc]
-    """A branch, a loop, a variable, a check, colocation, and an argument with a short name."""
+    """A branch, a loop, a variable, a check, colocation, a gradient and a short argument's name."""
 
     def __init__(self) -> None:
         self.scale = tf.Variable(3.0)
@@ -28,7 +35,7 @@ class Module(tf.Module):  # type: ignore[misc]
             lambda value: tf.cond(value > 3.0, lambda: value, lambda: -value), halved
         )
         largest, where = tf.math.top_k(tf.sort(summed), k=1)
-        return {"n1": summed, "largest": largest, "where": where}
+        return {"n1": doubled(summed), "largest": largest, "where": where}
 
 
 def test_the_answers_are_the_same(tmp_path: Path) -> None:
