@@ -33,7 +33,6 @@ def command(
     server: str | None,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
@@ -49,7 +48,7 @@ def command(
     refuse_both_sources()
     source = server or models
     with open_client(source, **client_arguments) as client:
-        data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+        data = load_data(dataset, data_dir, grey=True, validation_size=0)
         predictions = client.predict(data.test.images)
     classes, names = predictions.probabilities.shape[1], data.class_names
     if classes != len(names):

@@ -70,7 +70,6 @@ def command(
     models: Path | None,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
@@ -109,7 +108,7 @@ def command(
             "one or more pictures, or --random"
         )
     if at_random:
-        image, result = _random_image(dataset, data_dir, grey=grey)
+        image, result = _random_image(dataset, data_dir)
         predictions = ask(
             models or server, lambda client: client.predict(image), **client_arguments
         )
@@ -144,14 +143,14 @@ def _predict_pictures(
 
 
 def _random_image(
-    dataset: str, data_dir: Path | None, *, grey: bool
+    dataset: str, data_dir: Path | None
 ) -> tuple["NDArray[np.uint8]", dict[str, Any]]:
     """Return a test image, and where it is from."""
     import random
 
     from kmnist.cli._data import load_data
 
-    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+    data = load_data(dataset, data_dir, grey=True, validation_size=0)
     index = random.randrange(len(data.test))  # noqa: S311 - not for cryptography
     label = data.class_names[int(data.test.labels[index])]
     return data.test.images[index], {"dataset": data.name, "index": index, "label": label}

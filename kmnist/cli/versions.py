@@ -71,7 +71,6 @@ def compare(
     models: Path,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,
     as_json: bool,
 ) -> None:
     """Compare two versions on the test split, before a promotion.
@@ -86,7 +85,7 @@ def compare(
     from kmnist.metrics import Comparison
 
     versions = [_version(models, name) for name in (first, second)]
-    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+    data = load_data(dataset, data_dir, grey=True, validation_size=0)
     names, labels = data.class_names, data.test.labels
     if not len(labels):
         raise click.UsageError(f"the data set {data.name} has no test images; expected some")

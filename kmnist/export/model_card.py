@@ -37,9 +37,9 @@ def model_card(
         evaluation: The evaluation of the model on the test split.
         run: The training run of the model, if it is known.
         extent: How large the data set draws its ink, as the exported model uses it for reading
-            pictures; see :func:`kmnist.pictures.ink_extent`.
+            pictures; see :func:`kmnist.pictures.frame.ink_extent`.
         background: The tone of its background, likewise; see
-            :func:`kmnist.pictures.background_tone`.
+            :func:`kmnist.pictures.frame.background_tone`.
 
     Returns:
         A dict that can be written as JSON: strings, finite numbers, None, lists and dicts.
@@ -48,6 +48,7 @@ def model_card(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
             "name": dataset.name,
+            "notes": list(dataset.notes),
             "sha256": dataset.checksums(),
             "splits": {
                 "train": len(dataset.train),

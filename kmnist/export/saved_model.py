@@ -25,7 +25,7 @@ from kmnist.export.plots import drawing_plots
 from kmnist.export.readme import readme
 from kmnist.export.signatures import ServingSignature, reading_graph, serving_signatures
 from kmnist.metrics import Evaluation
-from kmnist.pictures import background_tone, ink_extent
+from kmnist.pictures.frame import background_tone, ink_extent
 from kmnist.protocol.warmup import read_warmup, write_warmup
 from kmnist.training.classifier import classifier_for, pixel_weights
 from kmnist.training.evaluation import evaluate

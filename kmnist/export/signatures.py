@@ -34,7 +34,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmnist.pictures import read_pictures
+from kmnist.pictures.decode import read_pictures
 
 __all__ = ["Answers", "ServingSignature", "reading_graph", "serving_signatures"]
 
@@ -67,7 +67,7 @@ class ServingSignature:
 def reading_graph(
     image_shape: tuple[int, int], extent: float | None, background: float | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Trace :func:`kmnist.pictures.read_pictures`, which takes half a second the first time."""
+    """Trace :func:`kmnist.pictures.decode.read_pictures`, which takes half a second the first time."""
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def read(pictures: tf.Tensor) -> tf.Tensor:
@@ -95,9 +95,9 @@ def serving_signatures(
         kernel: float32 (height * width, classes), the weights of the pixels; None if the model is
             not one Dense layer on them.
         extent: How large the data set draws its ink, for reading pictures; see
-            :func:`kmnist.pictures.ink_extent`.
+            :func:`kmnist.pictures.frame.ink_extent`.
         background: The tone of its background, likewise; see
-            :func:`kmnist.pictures.background_tone`.
+            :func:`kmnist.pictures.frame.background_tone`.
 
     Returns:
         The signatures, ``serving_default`` first.
