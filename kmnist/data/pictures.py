@@ -7,9 +7,11 @@ was read is kept beside the folder until one of the files changes. TensorFlow is
 import hashlib
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +37,7 @@ _TEST_SHARE: Final = 0.2
 _FORMAT: Final = 2
 
 _BATCH: Final = 100
+_MAX_THREADS: Final = 16
 _HASHES: Final = 2**40
 
 
@@ -107,7 +110,8 @@ def read_picture_folder(
     if not files:
         raise InputError(f"{folder} has no folder with the pictures of a class")
     fingerprint = hashlib.blake2b(repr((_FORMAT, files)).encode()).hexdigest()
-    kept = _cache_of(folder, cache)
+    at = folder.resolve()
+    kept = Path(cache or at.parent).expanduser() / f"{at.name}.cache.npz"
     pictures = _load(kept, fingerprint)
     if pictures is None or not _is_as_asked(pictures, grey=grey, image_size=image_size):
         paths = [os.path.join(folder, file.split, file.class_name, file.name) for file in files]
@@ -161,35 +165,34 @@ def _is_picture(name: str) -> bool:
 
 
 def _read(paths: Sequence[str], *, grey: bool, image_size: tuple[int, int] | None) -> _Pictures:
-    import tensorflow as tf
-
     height, width = image_size or _size_of(paths[0])
     if max(height, width) > MAX_SIDE:
         raise InputError(
             f"{paths[0]} is larger than {MAX_SIDE:,} pixels: choose an image size to scale all to"
         )
-    names = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in paths])
-    decoded = names.map(_decoder(height, width), tf.data.AUTOTUNE).batch(_BATCH).prefetch(2)
-    batches: list[_Pictures] = []
-    done = 0
-    try:
-        for *batch, transparent in decoded.as_numpy_iterator():
-            batches.append(_Pictures(*batch))
-            _, _, coloured, scaled = batches[-1]
-            other = f"does not have the size of {paths[0]}: choose an image size to scale all to"
-            for flags, refused, reason in (
-                (transparent, InputError, "has transparent pixels: lay it on a background"),
-                (coloured & (not grey), ColourError, "has colours: convert to greyscale"),
-                (scaled & (image_size is None), InputError, other),
-            ):
-                if flags.any():
-                    raise refused(f"{paths[done + flags.argmax()]} {reason}")
-            done += len(transparent)
-    except tf.errors.OpError:
-        for path in paths[done:]:
-            _size_of(path)  # names the damaged file
-        raise
+    decode = _decoder(height, width)
+    other = f"does not have the size of {paths[0]}: choose an image size to scale all to"
+
+    def read(start: int) -> _Pictures:
+        batch = paths[start : start + _BATCH]
+        pictures, transparent = decode(batch)
+        for flags, refused, reason in (
+            (transparent, InputError, "has transparent pixels: lay it on a background"),
+            (pictures.coloured & (not grey), ColourError, "has colours: convert to greyscale"),
+            (pictures.scaled & (image_size is None), InputError, other),
+        ):
+            if flags.any():
+                raise refused(f"{batch[flags.argmax()]} {reason}")
+        return pictures
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
+        batches = list(pool.map(read, range(0, len(paths), _BATCH)))
     return _Pictures(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _size_of(path: str) -> tuple[int, int]:
@@ -198,7 +201,7 @@ def _size_of(path: str) -> tuple[int, int]:
     from kmnist.pictures.decode import decode_picture
 
     try:
-        height, width, _ = decode_picture(tf.io.read_file(os.fsencode(path))).shape
+        height, width, _ = decode_picture(_content(path)).shape
     except tf.errors.OpError:
         raise InputError(
             f"{path} cannot be read as PNG, JPEG, GIF, BMP or WebP: save it again or remove it"
@@ -207,35 +210,54 @@ def _size_of(path: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)  # tracing takes a second
-def _decoder(height: int, width: int) -> Callable[[Any], tuple[Any, ...]]:
-    """Return the function of the graph that maps the path of a file to its part of each array.
-
-    These are the arrays of :class:`_Pictures`, and whether pictures have transparent pixels.
-    """
+def _decoder(
+    height: int, width: int
+) -> Callable[[Sequence[str]], tuple[_Pictures, NDArray[np.bool_]]]:
+    """Return a function from the paths of files to pictures and whether each has transparent pixels."""
     import tensorflow as tf
 
     from kmnist.pictures.decode import decode_picture, grey_and_opacity
     from kmnist.pictures.frame import fit, rim
 
-    def convert(pixels: Any) -> tuple[Any, Any, Any]:
-        grey, alpha = grey_and_opacity(pixels)
-        image = fit(grey, height, width, tf.reduce_mean(tf.concat(rim(grey), 0)))
-        colours = pixels[..., : tf.where(tf.shape(pixels)[2] > 2, 3, 1)]
-        return image, tf.reduce_any(colours != colours[..., :1]), tf.reduce_any(alpha < 1)
+    # Of the fields of a PNG's header: the size, 8 bits per pixel, grey, without opacity.
+    plain = b"IHDR" + struct.pack(">IIBB", width, height, 8, 0)
+    image, flag = tf.TensorSpec((height, width), tf.uint8), tf.TensorSpec((), tf.bool)
+    in_turn = partial(tf.map_fn, parallel_iterations=1)  # batches are decoded in parallel
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-    def read(path: Any) -> tuple[Any, ...]:
-        content = tf.io.read_file(path)
+    def decode_plain(content: Any) -> Any:
+        return tf.ensure_shape(tf.io.decode_png(content, 1)[..., 0], (height, width))
+
+    def decode_any(content: Any) -> tuple[Any, ...]:
         pixels = decode_picture(content)
-        shape, no = tf.shape(pixels), tf.constant(False)
-        image, coloured, transparent = tf.cond(
-            tf.reduce_all(shape == (height, width, 1)),
-            lambda: (pixels[..., 0], no, no),
-            lambda: convert(pixels),
+        grey, alpha = grey_and_opacity(pixels)
+        shape = tf.shape(pixels)
+        colours = pixels[..., : tf.where(shape[2] > 2, 3, 1)]
+        return (
+            fit(grey, height, width, tf.reduce_mean(tf.concat(rim(grey), 0))),
+            tf.reduce_any(colours != colours[..., :1]),
+            tf.reduce_any(shape[:2] != (height, width)),
+            tf.reduce_any(alpha < 1),
         )
-        hashed = tf.strings.to_hash_bucket_fast(content, _HASHES) / _HASHES
-        scaled = tf.reduce_any(shape[:2] != (height, width))
-        return tf.ensure_shape(image, (height, width)), hashed, coloured, scaled, transparent
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
+    def decode(contents: Any) -> Any:
+        no = tf.zeros(tf.shape(contents), tf.bool)
+        found = tf.cond(
+            tf.reduce_all(tf.strings.substr(contents, 12, len(plain)) == plain),
+            lambda: (in_turn(decode_plain, contents, fn_output_signature=image), no, no, no),
+            lambda: in_turn(decode_any, contents, fn_output_signature=(image, flag, flag, flag)),
+        )
+        return tf.strings.to_hash_bucket_fast(contents, _HASHES), *found
+
+    def read(paths: Sequence[str]) -> tuple[_Pictures, NDArray[np.bool_]]:
+        try:
+            arrays = [each.numpy() for each in decode(tf.constant(list(map(_content, paths))))]
+        except tf.errors.OpError:
+            for path in paths:
+                _size_of(path)  # names the damaged file
+            raise
+        hashes, images, coloured, scaled, transparent = arrays
+        return _Pictures(images, hashes / _HASHES, coloured, scaled), transparent
 
     return read
 
@@ -275,15 +297,6 @@ def _split(
         for chosen in (order[splits[order] == split] for split in _SPLITS)
     )
     return Dataset(str(folder), train, validation, test, tuple(class_names), notes=tuple(notes))
-
-
-def _cache_of(folder: Path, cache: str | os.PathLike[str] | None) -> Path:
-    folder = folder.resolve()
-    if cache is None:
-        return folder.with_name(f"{folder.name}.cache.npz")
-    # Folders of the same name share a folder of caches.
-    mark = hashlib.blake2b(os.fsencode(folder), digest_size=4).hexdigest()
-    return Path(cache).expanduser() / f"{folder.name}-{mark}.cache.npz"
 
 
 def _load(kept: Path, fingerprint: str) -> _Pictures | None:

@@ -156,12 +156,13 @@ def on_background(
 
     Returns:
         The picture, float32 (h, w), inverted if it is on the opposite background; and the tone
-        around it, float32 (). With a background of None, nothing is inverted, and transparency
-        becomes the mean tone of the picture.
+        around it, float32 (). With a background of None, nothing is inverted, transparency becomes
+        the mean tone of the picture, and the tone around it is the mean of its rim.
     """
     mean, variance = moments(grey, alpha)
     if background is None:
-        return grey * alpha + mean * (1 - alpha), mean
+        laid = grey * alpha + mean * (1 - alpha)
+        return laid, tf.reduce_mean(tf.concat(rim(laid), 0))
     # On a transparent canvas, one colour is a silhouette, whose tones are its opacity.
     canvas = tf.reduce_mean(tf.concat(rim(alpha), 0)) < 0.5
     silhouette = canvas & (variance < 0.05**2)

@@ -88,7 +88,7 @@ def test_pictures_are_kept_elsewhere_or_not_at_all(pictures: Path, tmp_path: Pat
     (kept,) = (tmp_path / "data").iterdir()
     assert not pictures.with_name("pictures.cache.npz").exists()
     (note,) = load_dataset(pictures, data_dir=kept).notes
-    assert note.startswith(f"files and folders that were not used: 1, such as {kept}/pictures-")
+    assert note.startswith(f"files and folders that were not used: 1, such as {kept}/pictures.")
 
 
 def test_pictures_of_any_format_have_one_size_or_a_declared_one(
