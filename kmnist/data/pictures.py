@@ -182,7 +182,7 @@ def _read(paths: Sequence[str], *, grey: bool, image_size: tuple[int, int] | Non
             (pictures.scaled & (image_size is None), InputError, other),
         ):
             if flags.any():
-                raise refused(f"{batch[flags.argmax()]} {reason}")
+                raise refused(f"{batch[int(flags.argmax())]} {reason}")
         return pictures
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:

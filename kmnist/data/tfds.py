@@ -69,7 +69,7 @@ def _check_features(features: Any, name: str, *, grey: bool) -> None:
     import tensorflow_datasets as tfds
 
     image, label = features.get("image"), features.get("label")
-    shape = getattr(image, "shape", ())
+    shape: tuple[int | None, ...] = getattr(image, "shape", ())
     if (
         len(shape) != 3
         or None in shape

@@ -44,7 +44,7 @@ def ink_extent(images: NDArray[np.uint8]) -> float | None:
     ink = images[:5000] >= 32
     if np.quantile(1 - ink.mean((1, 2)), 0.05) <= 0.5:
         return None
-    touched = [ink.any(2), ink.any(1)]  # rows and columns
+    touched = [np.any(ink, axis) for axis in (2, 1)]  # rows and columns
     spans = [
         np.where(line.any(1), line.shape[1] - line[:, ::-1].argmax(1) - line.argmax(1), 0)
         for line in touched

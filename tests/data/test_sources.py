@@ -61,8 +61,8 @@ def test_a_source_may_be_a_bare_name(
     monkeypatch.chdir(pictures.parent)
     shutil.copytree(tiny, "digits")
     test = load_dataset("digits", validation_size=0).test
-    arrays = {"x_train": test.images, "y_train": test.labels}
-    np.savez("digits.npz", **arrays, x_test=test.images, y_test=test.labels)
+    half: Any = {"x_train": test.images, "y_train": test.labels}
+    np.savez("digits.npz", **half, x_test=test.images, y_test=test.labels)
     assert repr(load_dataset("pictures")) == "Dataset(pictures: 36 / 4 / 20 of 28×28, 10 classes)"
     assert len(load_dataset("digits.npz", validation_size=0).train) == 200
     sources = "digits", "digits.npz", "mnist", "pictures", "fashion_mnist", "tfds:mnist"
