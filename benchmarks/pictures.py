@@ -22,7 +22,7 @@ from benchmarks.harness import (
 from benchmarks.models import trained_models
 from kmnist import load_dataset
 from kmnist.pictures.limits import MAX_PICTURES
-from tests.pictures.kinds import HARD_KINDS, KINDS, encode, photograph, sheet_of
+from tests.pictures.kinds import KINDS, encode, photograph, sheet_of
 
 DIGITS: Final = 300
 TIMED: Final = 50
@@ -45,41 +45,20 @@ def measure(options: Options) -> str:
     found = np.asarray(signatures["serving_default"](images=images)["class_ids"])
     original = check_accuracy(float(np.mean(found == labels)), 0.90, 0.96, "MNIST's own images")
     rows = [["MNIST's own images", f"{original:.3f}", "", ""]]
-    for name, kind in (KINDS | HARD_KINDS).items():
+    for name, kind in KINDS.items():
         pictures = [kind(image, np.random.default_rng(i)) for i, image in enumerate(images)]
         accuracy = float(np.mean(classify(pictures) == labels))
         check_accuracy(accuracy, original - 0.06, 0.96, name)
         timed = partial(classify, pictures[:TIMED])
         times = [milliseconds(timed) / TIMED for _ in range(options.rounds)]
         points = f"{100 * (accuracy - original):+.1f}"
-        shown = f"{name} (hard)" if name in HARD_KINDS else name
-        rows.append([shown, f"{accuracy:.3f}", points, spread(times)])
-    whole = [
-        _request(images, classify, options),
-        _photograph(images[0], classify, options.rounds),
-    ]
+        rows.append([name, f"{accuracy:.3f}", points, spread(times)])
     return (
         f"## Pictures\n\n{DIGITS} test digits drawn in each way by `tests/pictures/kinds.py`, and "
         "classified by the signature `pictures`.\n\n"
         f"{table(rows, 'pictures | accuracy | points | ms a picture')}\n"
-        f"{table(whole)}"
+        f"{table([_photograph(images[0], classify, options.rounds)])}"
     )
-
-
-def _request(
-    images: NDArray[np.uint8], classify: Callable[[list[bytes]], object], options: Options
-) -> Sequence[str]:
-    kind = KINDS["blue pen on paper"]
-    chosen = images[:MAX_PICTURES]
-    pictures = [kind(image, np.random.default_rng(i)) for i, image in enumerate(chosen)]
-    ours, theirs = call_in_turn(
-        lambda: classify(pictures),
-        lambda: [classify([picture]) for picture in pictures],
-        calls=1,
-        rounds=options.rounds,
-    )
-    what = f"{MAX_PICTURES} photographed digits in a request"
-    return compare(what, "ms", ours, "one after the other", theirs)
 
 
 def _photograph(

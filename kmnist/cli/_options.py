@@ -55,23 +55,46 @@ def timeout_option(help: str, *, default: float = 30.0) -> Callable[[F], F]:
 
 
 def dataset_options(function: F) -> F:
-    """Add ``--dataset``, ``--data-dir`` and ``--grey``."""
+    """Add ``--dataset`` and ``--data-dir``."""
     return _apply(
         click.option(
             "--dataset",
             default="mnist",
             help="The images: mnist (bundled), a folder of IDX files, a folder of pictures "
-            "(train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png to be split), an .npz file, "
-            "or a TFDS name such as kmnist.",
+            "(train/CLASS/*.png beside val or test, or CLASS/*.png to be split), an .npz file, or a "
+            "TFDS name such as kmnist.",
         ),
         click.option(
             "--data-dir",
             metavar="DIR",
             type=click.Path(path_type=Path),
-            help="The folder in which TFDS looks for prepared data and stores downloads, and in "
-            "which pictures are kept as IDX files, by default beside their folder.",
+            help="The folder of prepared TFDS data sets and downloads, and of the images read from "
+            "pictures, which are otherwise kept beside their folder.",
         ),
-        click.option("--grey", is_flag=True, help="Convert images with colours to grey ones."),
+    )(function)
+
+
+def _as_image_size(
+    _: click.Context, __: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    sides = value.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise click.BadParameter(f"{value!r} is not a size such as 28 or 28x20.")
+    return int(sides[0]), int(sides[-1])
+
+
+def conversion_options(function: F) -> F:
+    """Add ``--grey`` and ``--image-size``, which change the images of a data set."""
+    return _apply(
+        click.option("--grey", is_flag=True, help="Convert to greyscale."),
+        click.option(
+            "--image-size",
+            metavar="N|HxW",
+            callback=_as_image_size,
+            help="The size to scale the pictures of a folder to, such as 28 or 28x20.",
+        ),
     )(function)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import open_client
+from kmnist.cli._client import image_size, open_client
 from kmnist.cli._options import (
     client_options,
     dataset_options,
@@ -33,7 +33,6 @@ def command(
     server: str | None,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,
     as_json: bool,
     **client_arguments: Any,
 ) -> None:
@@ -49,7 +48,8 @@ def command(
     refuse_both_sources()
     source = server or models
     with open_client(source, **client_arguments) as client:
-        data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+        size = image_size(client)
+        data = load_data(dataset, data_dir, grey=True, image_size=size, validation_size=0)
         predictions = client.predict(data.test.images)
     classes, names = predictions.probabilities.shape[1], data.class_names
     if classes != len(names):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmnist.cli._base import Command
-from kmnist.cli._client import ask
+from kmnist.cli._client import ask, image_size
 from kmnist.cli._options import (
     client_options,
     dataset_options,
@@ -55,7 +55,6 @@ def command(
     dataset: str,
     data_dir: Path | None,
     as_json: bool,
-    grey: bool = False,  # noqa: ARG001 - goes with the option
     **client_arguments: Any,
 ) -> None:
     """Predict the classes of pictures.
@@ -117,7 +116,8 @@ def _predict_random(client: "Client", dataset: str, data_dir: Path | None, as_js
     from kmnist.cli._drawing import draw_image
     from kmnist.client.stream import predict_stream
 
-    data = load_data(dataset, data_dir, grey=True, validation_size=0)
+    size = image_size(client)
+    data = load_data(dataset, data_dir, grey=True, image_size=size, validation_size=0)
     index = random.randrange(len(data.test))  # noqa: S311 - not for cryptography
     image = data.test.images[index]
     (result,) = predict_stream(image[None], client)

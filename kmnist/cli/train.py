@@ -17,7 +17,7 @@ from kmnist.checks import (
     MAX_VALIDATION_SIZE,
 )
 from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
-from kmnist.cli._options import dataset_options, json_option, models_option
+from kmnist.cli._options import conversion_options, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
 from kmnist.cli._workers import find_workers, reporting_failure, run_workers, worker_options
@@ -43,6 +43,7 @@ class _TrainCommand(Command):
 
 @click.command("train", cls=_TrainCommand)
 @dataset_options
+@conversion_options
 @click.option(
     "--validation-size",
     type=click.IntRange(min=0),
@@ -119,6 +120,7 @@ def command(
     dataset: str,
     data_dir: Path | None,
     grey: bool,
+    image_size: tuple[int, int] | None,
     validation_size: int | None,
     models: Path,
     init: str,
@@ -164,7 +166,13 @@ def command(
         if local > 1:
             run_workers(local, click.get_current_context().meta[_ARGUMENTS])
             return
-        data = _load_while_tensorflow_starts(dataset, validation_size, data_dir, grey=grey)
+        data = _load_while_tensorflow_starts(
+            dataset,
+            data_dir,
+            grey=grey,
+            image_size=image_size,
+            validation_size=validation_size,
+        )
         from kmnist import build_model, evaluate, train
         from kmnist.export.saved_model import export_model
         from kmnist.export.signatures import reading_graph
@@ -248,13 +256,13 @@ def _refuse_other_encodings(**folders: Path | None) -> None:
 
 
 def _load_while_tensorflow_starts(
-    dataset: str, validation_size: int | None, data_dir: Path | None, *, grey: bool
+    dataset: str, data_dir: Path | None, **settings: Any
 ) -> "Dataset":
     """Load the data set in a thread while TensorFlow is imported, which takes seconds."""
     from kmnist.cli._data import load_data
     from kmnist.data.sources import needs_tensorflow
 
-    load = partial(load_data, dataset, data_dir, grey=grey, validation_size=validation_size)
+    load = partial(load_data, dataset, data_dir, **settings)
     if needs_tensorflow(dataset):
         _start_tensorflow()
         return load()  # TFDS breaks the imports of other threads

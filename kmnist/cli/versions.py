@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmnist.cli._base import Group
-from kmnist.cli._client import open_client
+from kmnist.cli._client import image_size, open_client
 from kmnist.cli._options import dataset_options, json_option, models_option
 from kmnist.cli._output import print_table, show_result
 
@@ -66,7 +66,6 @@ def compare(
     models: Path,
     dataset: str,
     data_dir: Path | None,
-    grey: bool,
     as_json: bool,
 ) -> None:
     """Compare two versions on the test split, before a promotion.
@@ -80,7 +79,9 @@ def compare(
     from kmnist.cli._data import load_data
     from kmnist.metrics import Comparison
 
-    data = load_data(dataset, data_dir, grey=grey, validation_size=0)
+    with _open(models, first) as client:
+        size = image_size(client)
+    data = load_data(dataset, data_dir, grey=True, image_size=size, validation_size=0)
     names, test = data.class_names, data.test
     if not len(test):
         raise click.UsageError(f"the data set {data.name} has no test images")

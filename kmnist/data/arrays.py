@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from kmnist.checks import one_line
 from kmnist.data.dataset import Dataset
 from kmnist.errors import InputError
 
@@ -36,25 +37,14 @@ def read_npz(path: Path, *, grey: bool = False) -> Dataset:
     """
     try:
         with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in (*_ARRAYS, _CLASS_NAMES) if name in file}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
+            arrays = [file[name] for name in _ARRAYS]
+            names = file[_CLASS_NAMES].tolist() if _CLASS_NAMES in file else None
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"{path} is not an .npz file of plain arrays ({reason}); expected a file written with "
-            f"np.savez, with {', '.join(_ARRAYS)}; save it again"
+            f"{path} is not an .npz file of the arrays {', '.join(_ARRAYS)} ({one_line(error)}): "
+            "save them with np.savez"
         ) from None
-    missing = [name for name in _ARRAYS if name not in arrays]
-    if missing:
-        raise InputError(
-            f"{path} has no arrays {', '.join(missing)}; expected {', '.join(_ARRAYS)}; save them "
-            "with np.savez"
-        )
-    names = arrays[_CLASS_NAMES].tolist() if _CLASS_NAMES in arrays else None
     dataset = Dataset.from_arrays(
-        *(arrays[name] for name in _ARRAYS),
-        class_names=names,
-        validation_size=0,
-        grey=grey,
-        name=str(path),
+        *arrays, class_names=names, validation_size=0, grey=grey, name=str(path)
     )
     return replace(dataset, paths=(path,))

@@ -1,6 +1,7 @@
 """The form that every data source is loaded into: :class:`Dataset`, made of :class:`Split`."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from kmnist.checks import MAX_SEED, MAX_VALIDATION_SIZE, integer
 from kmnist.errors import ColourError, InputError
 from kmnist.files import hash_file
+from kmnist.pictures import BRIGHTNESS
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -23,8 +25,13 @@ __all__ = ["MAX_CLASSES", "Dataset", "Split", "without_colours"]
 # The confusion matrix, which each version's model card contains, has a million numbers then.
 MAX_CLASSES: Final = 1_000
 
-# A server sends a name with every prediction.
-_MAX_NAME_LENGTH: Final = 256
+# Without surrogates, which stand for bytes that are not UTF-8 in the name of a folder.
+_CLASS_NAME: Final = re.compile("[^\ud800-\udfff]{1,256}")
+
+_IMAGES: Final = (
+    "uint8 (n, height, width), 0 for black and 255 for white, as of (255 * x).astype(np.uint8)"
+)
+_LABELS: Final = "integers (n,), the class of each image, as of one_hot.argmax(axis=1)"
 
 
 @dataclass(frozen=True)
@@ -44,31 +51,14 @@ class Split:
     labels: NDArray[Any]
 
     def __post_init__(self) -> None:
-        images, labels = _describe(self.images), _describe(self.labels)
-        if not isinstance(self.images, np.ndarray) or self.images.dtype != np.uint8:
-            raise InputError(
-                f"received images {images}; expected uint8 (n, height, width), 0 for black and 255 "
-                "for white; scale them to 0 to 255 and convert them with .astype(np.uint8)"
-            )
-        if self.images.ndim != 3 or 0 in self.images.shape[1:]:
-            raise InputError(
-                f"received images {images}; expected uint8 (n, height, width); reshape them, as in "
-                "images.reshape(-1, 28, 28)"
-            )
-        if not isinstance(self.labels, np.ndarray) or self.labels.ndim != 1:
-            raise InputError(
-                f"received labels {labels}; expected integers (n,), the class of each image; "
-                "convert one-hot labels with labels.argmax(axis=1)"
-            )
-        if not np.issubdtype(self.labels.dtype, np.integer):
-            raise InputError(
-                f"received labels {labels}; expected integers (n,), the class of each image; "
-                "convert them with .astype(np.int64)"
-            )
+        _check_array("images", self.images, np.uint8, 3, _IMAGES)
+        _check_array("labels", self.labels, np.integer, 1, _LABELS)
+        if 0 in self.images.shape[1:]:
+            raise InputError(f"images must have pixels, not the shape {self.images.shape}")
         if len(self.images) != len(self.labels):
             raise InputError(
-                f"received {len(self.images)} images and {len(self.labels)} labels; expected one "
-                "label per image"
+                f"there must be one label per image, not {len(self.labels)} labels for "
+                f"{len(self.images)} images"
             )
 
     def __len__(self) -> int:
@@ -156,24 +146,22 @@ class Dataset:
         self._check_class_names()
         classes = len(self.class_names)
         if not len(self.train):
-            raise InputError(f"{self.name} has no training image; expected at least one")
-        for name, split in self._splits().items():
-            if split.images.shape[1:] != self.train.images.shape[1:]:
+            raise InputError(f"{self.name} has no training images")
+        for name, split in self.splits().items():
+            if split.images.shape[1:] != self.image_shape:
                 raise InputError(
-                    f"{self.name} has {name} images of {split.images.shape[1:]} pixels, but "
-                    f"training images of {self.image_shape}; expected the same size in all splits"
+                    f"{self.name} has {name} images of {split.images.shape[1:]} pixels, but training "
+                    f"images of {self.image_shape}: all must have the same size"
                 )
-            if not len(split):
-                continue
-            for label in (int(split.labels.min()), int(split.labels.max())):
+            for label in (split.labels.min(), split.labels.max()) if len(split) else ():
                 if not 0 <= label < classes:
                     raise InputError(
-                        f"{self.name} has the {name} label {label}; expected 0 to {classes - 1}, "
-                        f"because it has {classes} class names; correct the labels or the names"
+                        f"{self.name} has the {name} label {label}, but {classes} class names: labels "
+                        f"must be from 0 to {classes - 1}"
                     )
 
     def __repr__(self) -> str:
-        sizes = " / ".join(f"{len(split):,}" for split in self._splits().values())
+        sizes = " / ".join(f"{len(split):,}" for split in self.splits().values())
         height, width = self.image_shape
         return f"Dataset({self.name}: {sizes} of {height}×{width}, {len(self.class_names)} classes)"
 
@@ -237,12 +225,7 @@ class Dataset:
         train = self.train
         if size is None:
             size = min(MAX_VALIDATION_SIZE, len(train) // 10)
-        integral = isinstance(size, int | np.integer) and not isinstance(size, bool)
-        if not integral or not 0 <= size < len(train):
-            raise InputError(
-                f"received a validation size of {size!r}; expected 0 to {len(train) - 1}, "
-                f"because {self.name} has {len(train)} training images"
-            )
+        size = integer("validation_size", size, 0, len(train) - 1)
         return replace(self, train=train[size:], validation=train[:size])
 
     @property
@@ -251,42 +234,40 @@ class Dataset:
         height, width = self.train.images.shape[1:]
         return height, width
 
+    def splits(self) -> dict[str, Split]:
+        """Return the splits by their names: train, validation and test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def checksums(self) -> dict[str, str]:
         """Compute SHA-256 checksums of the data.
 
         Returns:
-            The checksum of each file, in hex, by the name of the file; for TFDS that of the images
-            and labels of each split, by the name of the split.
+            The checksum of each file, in hex, by the name of the file; without files that of the
+            images and labels of each split, by the name of the split.
         """
         with ThreadPoolExecutor() as pool:
             if self.paths:
                 names = [path.name for path in self.paths]
                 return dict(zip(names, pool.map(hash_file, self.paths), strict=True))
-            splits = self._splits()
+            splits = self.splits()
             return dict(zip(splits, pool.map(_hash_split, splits.values()), strict=True))
-
-    def _splits(self) -> dict[str, Split]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def _check_class_names(self) -> None:
         names = self.class_names
         if not 2 <= len(names) <= MAX_CLASSES:
             raise InputError(
-                f"{self.name} has {len(names)} class name{'s' * (len(names) != 1)}; expected 2 to "
-                f"{MAX_CLASSES}, a row and a column of the confusion matrix each; correct them"
+                f"{self.name} has {len(names)} class names: there must be 2 to {MAX_CLASSES}, a row "
+                "and a column of the confusion matrix each"
             )
-        for name in names:
-            if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME_LENGTH:
-                shown = f"of {len(name)} characters" if isinstance(name, str) else repr(name)
-                raise InputError(
-                    f"{self.name} has a class name {shown}; expected strings of 1 to "
-                    f"{_MAX_NAME_LENGTH} characters, because each prediction contains one"
-                )
         name, times = Counter(names).most_common(1)[0]
         if times > 1:
-            raise InputError(
-                f"{self.name} has the class name {name!r} {times} times; expected different names"
-            )
+            raise InputError(f"{self.name} has the class name {name!r} {times} times")
+        for name in names:
+            if not _CLASS_NAME.fullmatch(name):
+                raise InputError(
+                    f"{self.name} has the class name {name[:20]!r}: names must be 1 to 256 characters "
+                    "of UTF-8, because each prediction contains one"
+                )
 
 
 def without_colours(images: NDArray[Any], source: str, *, grey: bool) -> NDArray[Any]:
@@ -296,7 +277,7 @@ def without_colours(images: NDArray[Any], source: str, *, grey: bool) -> NDArray
         images: Images (n, height, width, 1) or (n, height, width, 3) of red, green and blue; images
             of any other shape are returned as they are.
         source: Where they are from, for the message.
-        grey: Whether images with colours become their brightness (ITU-R BT.601).
+        grey: Whether images with colours become their brightness.
 
     Raises:
         ColourError: An image has colours, and ``grey`` is not set.
@@ -307,14 +288,11 @@ def without_colours(images: NDArray[Any], source: str, *, grey: bool) -> NDArray
     if images.shape[-1] == 1 or (images == flat[..., None]).all():
         return flat
     if not grey:
-        raise ColourError(
-            f"{source} has images with colours, uint8 {images.shape}; expected grey ones; convert "
-            "them, or load the data set as grey"
-        )
+        raise ColourError(f"{source} has images with colours: convert to greyscale")
     # An image at a time, because floats take four times the memory of bytes.
     brightness = np.empty(flat.shape, np.uint8)
     for image, colours in zip(brightness, images, strict=True):
-        image[:] = np.rint(colours @ np.array([0.299, 0.587, 0.114], np.float32))
+        image[:] = np.rint(colours @ np.array(BRIGHTNESS, np.float32))
     return brightness
 
 
@@ -323,13 +301,17 @@ def _as_labels(labels: ArrayLike) -> NDArray[Any]:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
+def _check_array(name: str, values: object, dtype: type, ndim: int, expected: str) -> None:
+    if isinstance(values, np.ndarray):
+        if np.issubdtype(values.dtype, dtype) and values.ndim == ndim:
+            return
+        found = f"{values.dtype} {values.shape}"
+    else:
+        found = f"of type {type(values).__name__}"
+    raise InputError(f"{name} must be {expected}, not {found}")
+
+
 def _hash_split(split: Split) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(split.images).data)
     digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
-
-
-def _describe(values: object) -> str:
-    if isinstance(values, np.ndarray):
-        return f"{values.dtype} {values.shape}"
-    return f"of type {type(values).__name__}"

@@ -1,4 +1,4 @@
-"""Read and write IDX files, the file format of MNIST.
+"""Read and write IDX files, the file format of MNIST, and folders of the four files of MNIST.
 
 An IDX file is two zero bytes, a byte for the type of the values (8: unsigned bytes, the only type
 supported here), a byte for the number of dimensions, each dimension as a big-endian 32-bit
@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -19,9 +20,10 @@ from typing import BinaryIO, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.errors import InputError
+from kmnist.data.dataset import Dataset, Split
+from kmnist.errors import InputError, MissingError
 
-__all__ = ["open_idx", "read_idx", "write_idx"]
+__all__ = ["is_idx_folder", "open_idx", "read_idx", "read_idx_folder", "write_idx"]
 
 _UNSIGNED_BYTE: Final = 8
 
@@ -31,6 +33,58 @@ _MAX_EXPANSION: Final = 1040
 
 # Larger raw files are memory-mapped, so that the kernel can evict their pages.
 _MAP_FROM_BYTES: Final = 512 * 2**20
+
+# The files of a folder, with the number of their dimensions.
+_FILES: Final = {
+    "train-images-idx3-ubyte": 3,
+    "train-labels-idx1-ubyte": 1,
+    "t10k-images-idx3-ubyte": 3,
+    "t10k-labels-idx1-ubyte": 1,
+}
+_CLASSES: Final = "classes.txt"
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Return whether ``folder`` holds the IDX file of the training images."""
+    return _find(folder, next(iter(_FILES))) is not None
+
+
+def read_idx_folder(folder: Path) -> Dataset:
+    """Read a folder of IDX files.
+
+    Args:
+        folder: The folder, with the files listed at :func:`kmnist.load_dataset`.
+
+    Returns:
+        The data set, with an empty validation split. Without ``classes.txt``, the classes are
+        "0", "1" and so on up to the highest training label.
+
+    Raises:
+        InputError: A file is damaged, or :class:`Dataset` rejects what the files contain.
+        MissingError: One of the four files does not exist.
+        OSError: A file cannot be read.
+    """
+    paths = []
+    for name in _FILES:
+        path = _find(folder, name)
+        if path is None:
+            raise MissingError(
+                f"{folder} has neither {name} nor {name}.gz: a data set is a folder of the four IDX "
+                f"files {', '.join(_FILES)}, or a folder of pictures for each class"
+            )
+        paths.append(path)
+    with ThreadPoolExecutor() as pool:  # decompression releases the GIL
+        arrays = list(
+            pool.map(lambda path, ndim: read_idx(path, ndim=ndim), paths, _FILES.values())
+        )
+    train, test = Split(*arrays[:2]), Split(*arrays[2:])
+    named = folder / _CLASSES
+    if named.exists():
+        class_names = _read_class_names(named)
+        paths.append(named)
+    else:
+        class_names = tuple(str(label) for label in range(int(train.labels.max()) + 1))
+    return Dataset(str(folder), train, train[:0], test, class_names, tuple(paths))
 
 
 def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
@@ -50,15 +104,16 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
         OSError: The file cannot be opened or read.
     """
     path = Path(path)
-    size, header = path.stat().st_size, 4 + 4 * ndim
     with open_idx(path, ndim=ndim) as (stream, shape):
-        promised = math.prod(shape)
-        if path.suffix != ".gz" and size >= _MAP_FROM_BYTES:
-            _check_length(path, shape, promised, size - header)
-            return np.memmap(path, np.uint8, "r", header, shape)
+        if path.suffix != ".gz" and path.stat().st_size >= _MAP_FROM_BYTES:
+            return np.memmap(path, np.uint8, "r", stream.tell(), shape)
         # One byte more shows whether the file is longer than promised.
-        data = stream.read(promised + 1)
-    _check_length(path, shape, promised, len(data))
+        data = stream.read(math.prod(shape) + 1)
+    if len(data) != math.prod(shape):
+        raise InputError(
+            f"{path}: the header promises {math.prod(shape)} bytes of data (shape {shape}), but the "
+            "file has more or fewer; fetch it again"
+        )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -82,26 +137,21 @@ def open_idx(
         OSError: The file cannot be opened or read.
     """
     path = Path(path)
-    size = path.stat().st_size
-    compressed = path.suffix == ".gz"
+    size, header = path.stat().st_size, 4 + 4 * ndim
     try:
         with path.open("rb") as raw:
+            compressed = path.suffix == ".gz"
             stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
             shape = _read_shape(stream, path, ndim)
-            possible = size * _MAX_EXPANSION if compressed else size - (4 + 4 * ndim)
-            if math.prod(shape) > possible:
+            promised = math.prod(shape)
+            if promised > size * _MAX_EXPANSION or (not compressed and promised != size - header):
                 raise InputError(
-                    f"{path}: the header promises {math.prod(shape)} bytes of data (shape {shape}), "
-                    f"but a file of {size} bytes cannot hold them; it is truncated or not an IDX "
-                    "file"
+                    f"{path}: the header promises {promised} bytes of data (shape {shape}), which do "
+                    f"not fit a file of {size} bytes; fetch it again"
                 )
             yield stream, shape
-    except EOFError:
-        raise InputError(f"{path}: the gzip stream is truncated; fetch the file again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"{path}: the gzip stream is corrupt ({error}); fetch the file again"
-        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: the gzip stream is damaged ({error}); fetch it again") from None
 
 
 def write_idx(path: str | os.PathLike[str], values: NDArray[np.uint8]) -> None:
@@ -112,44 +162,37 @@ def write_idx(path: str | os.PathLike[str], values: NDArray[np.uint8]) -> None:
         values: uint8, of any shape.
 
     Raises:
-        InputError: ``values`` is not uint8.
         OSError: The file cannot be written.
     """
-    if values.dtype != np.uint8:
-        raise InputError(f"received values of dtype {values.dtype}; expected uint8; convert them")
     path = Path(path)
     header = struct.pack(f">BBBB{values.ndim}I", 0, 0, _UNSIGNED_BYTE, values.ndim, *values.shape)
-    with path.open("wb") as raw:
-        if path.suffix == ".gz":
-            # Without a file name and a time the output depends on the values alone.
-            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as stream:
-                stream.write(header)
-                stream.write(np.ascontiguousarray(values).data)
-        else:
-            raw.write(header)
-            np.ascontiguousarray(values).tofile(raw)
+    data = header + values.tobytes()
+    # Without a time the output depends on the values alone.
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def _read_shape(stream: BinaryIO, path: Path, ndim: int) -> tuple[int, ...]:
     header = stream.read(4 + 4 * ndim)
     expected = bytes((0, 0, _UNSIGNED_BYTE, ndim))
-    if header[:4] != expected:
+    if header[:4] != expected or len(header) < 4 + 4 * ndim:
         raise InputError(
-            f"{path}: starts with the bytes {header[:4].hex(' ') or '(none)'}; expected "
-            f"{expected.hex(' ')}, an IDX file of unsigned bytes in {ndim} dimensions"
+            f"{path} is not an IDX file of unsigned bytes in {ndim} dimensions: it begins with the "
+            f"bytes {header[:4].hex(' ') or '(none)'}, not {expected.hex(' ')} and the dimensions"
         )
-    if len(header) < 4 + 4 * ndim:
-        raise InputError(f"{path}: the header is truncated; fetch the file again")
     shape = struct.unpack(f">{ndim}I", header[4:])
     if 0 in shape:
-        raise InputError(f"{path}: has the shape {shape}; expected at least one example")
+        raise InputError(f"{path} has the shape {shape}, without any example")
     return shape
 
 
-def _check_length(path: Path, shape: tuple[int, ...], promised: int, found: int) -> None:
-    if found != promised:
-        difference = f"only {found} are present" if found < promised else "more follow"
-        raise InputError(
-            f"{path}: the header promises {promised} bytes of data (shape {shape}), "
-            f"but {difference}; fetch the file again"
-        )
+def _find(folder: Path, name: str) -> Path | None:
+    paths = (folder / name, folder / f"{name}.gz")
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_class_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")  # Windows editors begin it with a BOM
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 ({error}): write one class name a line") from None
+    return tuple(line.strip() for line in lines if line.strip())

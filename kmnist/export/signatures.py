@@ -35,7 +35,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.data import Dataset
-from kmnist.pictures import background_tone, ink_extent, read_pictures
+from kmnist.pictures.decode import read_pictures
+from kmnist.pictures.frame import background_tone, ink_extent
 
 __all__ = ["Endpoint", "build_endpoints", "reading_graph"]
 

@@ -1,11 +1,11 @@
 """Separate the ink of a drawing from its paper, screen or transparent canvas."""
 
+from collections.abc import Callable
 from typing import Final
 
 import tensorflow as tf
 
-from kmnist.pictures.decode import resize
-from kmnist.pictures.filters import blur, closing, components, maximum, moments, otsu, span
+from kmnist.pictures.frame import moments, resize, rim, span
 
 __all__ = ["find_ink"]
 
@@ -50,11 +50,11 @@ def find_ink(grey: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     inverted = ~undecided | _is_light_on_dark(coarse)
     coarse = tf.where(inverted, 1 - coarse, coarse)
     dark = _contrast(coarse, int(_COARSE * _STROKE))
-    darkest = tf.reduce_max(blur(dark, 3))
+    darkest = tf.reduce_max(_blur(dark, 3))
     window, near = _window(grey, _drawing(dark, dark > 0.4 * darkest))
     window = tf.where(inverted, 1 - window, window)
     dark = _contrast(window, int(_FINE * _WINDOW_STROKE)) * near
-    low, high = otsu(dark)
+    low, high = _otsu(dark)
     drawn = (darkest > _CERTAIN) | _stands_out(dark, low, high)
     # Edges are sharpened a little: full ink from 3/4 of the contrast.
     ink = tf.clip_by_value(2 * (dark - low) / tf.maximum(high - low, _FAINTEST) - 0.5, 0, 1)
@@ -90,23 +90,23 @@ def _flatten(grey: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _is_light_on_dark(coarse: tf.Tensor) -> tf.Tensor:
     # Ink covers the smaller part of its surroundings, and little of the rim of the picture.
-    detail = coarse - blur(coarse, _COARSE * 3 // 8)
+    detail = coarse - _blur(coarse, _COARSE * 3 // 8)
     deviation = tf.sqrt(tf.reduce_mean(detail**2))
     skewness = tf.reduce_mean(detail**3) / tf.maximum(deviation**3, 1e-9)
-    rim = tf.concat([coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]], 0)
-    dark_rim = tf.reduce_mean(tf.cast(rim < tf.add_n(otsu(coarse)) / 2, tf.float32))
+    dark = tf.concat(rim(coarse), 0) < tf.add_n(_otsu(coarse)) / 2
+    dark_rim = tf.reduce_mean(tf.cast(dark, tf.float32))
     return skewness + dark_rim >= 0.5
 
 
 def _contrast(grey: tf.Tensor, stroke: int) -> tf.Tensor:
     """Return how much darker each pixel is than the paper around it, relative to the paper."""
-    paper = blur(closing(blur(grey, 3), stroke), 5)
+    paper = _blur(_closing(_blur(grey, 3), stroke), 5)
     return tf.nn.relu(paper - grey) / tf.maximum(paper, 0.1)
 
 
 def _drawing(dark: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Select the parts of a mask that make up the drawing: the main part and those near it."""
-    labels = components(mask)
+    labels = _components(mask)
     parts = tf.maximum(tf.reduce_max(labels), 1) + 1
     score = tf.math.unsorted_segment_sum(dark, labels, parts)
     # The edge of a sheet or a shadow touches one side of the picture and often another.
@@ -123,8 +123,9 @@ def _drawing(dark: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 def _sides(labels: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
     """Count the sides of the picture, 0 to 4, that each part touches, float32 (parts,)."""
-    sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
-    touched = [tf.math.unsorted_segment_max(tf.ones_like(side), side, parts) for side in sides]
+    touched = [
+        tf.math.unsorted_segment_max(tf.ones_like(side), side, parts) for side in rim(labels)
+    ]
     return tf.cast(tf.add_n([tf.maximum(each, 0) for each in touched]), tf.float32)
 
 
@@ -140,7 +141,7 @@ def _window(grey: tf.Tensor, drawing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     end = tf.cast(tf.math.ceil(tf.cast(last, tf.float32) * scale), tf.int32)
     window = grey[start[0] : end[0], start[1] : end[1], None]
     window = resize(window, _FINE, method="bicubic")[..., 0]
-    near = maximum(tf.cast(drawing, tf.float32), 5)
+    near = _maximum(tf.cast(drawing, tf.float32), 5)
     near = near[first[0] : last[0], first[1] : last[1], None]
     near = tf.image.resize(near, tf.shape(window))[..., 0]
     return window, tf.cast(near > 0.01, tf.float32)
@@ -156,8 +157,78 @@ def _thicken(ink: tf.Tensor) -> tf.Tensor:
     steps = tf.cast((_PEN * longer - width) / 2, tf.int32)
 
     def widen(step: tf.Tensor, ink: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        square, cross = maximum(ink, 3), tf.maximum(maximum(ink, (1, 3)), maximum(ink, (3, 1)))
+        square, cross = _maximum(ink, 3), tf.maximum(_maximum(ink, (1, 3)), _maximum(ink, (3, 1)))
         return step + 1, tf.where(step % 2 == 0, cross, square)
 
     room = tf.pad(ink, [[_ROOM, _ROOM], [_ROOM, _ROOM]])
     return tf.while_loop(lambda step, _: step < steps, widen, (0, room))[1]
+
+
+def _maximum(image: tf.Tensor, side: int | tuple[int, int]) -> tf.Tensor:
+    """Take the maximum of the square, or of the rectangle (height, width), around each pixel."""
+    return _pool(tf.nn.max_pool2d, image, side)
+
+
+def _blur(image: tf.Tensor, side: int) -> tf.Tensor:
+    """Take the mean of the square around each pixel, clipped to the image."""
+    return _pool(tf.nn.avg_pool2d, image, side)
+
+
+def _pool(
+    pool: Callable[..., tf.Tensor], image: tf.Tensor, side: int | tuple[int, int]
+) -> tf.Tensor:
+    # TensorFlow's pooling is many times as fast over the channels as over one channel: each row of
+    # the image is a pixel, and its pixels are the channels.
+    rows = image[None, :, None]
+    for length in (side, side) if isinstance(side, int) else side:
+        rows = tf.transpose(pool(rows, (length, 1), 1, "SAME"), (0, 3, 2, 1))
+    return tf.squeeze(rows, (0, 2))
+
+
+def _closing(image: tf.Tensor, side: int) -> tf.Tensor:
+    """Remove what is darker than its surroundings and narrower than ``side``."""
+    return -_maximum(-_maximum(image, side), side)
+
+
+def _otsu(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Split values ≥ 0 into two classes (N. Otsu, 1979); return their means, the lower first."""
+    bins = 64
+    top = tf.maximum(tf.reduce_max(values), 1e-6)
+    counts = tf.cast(tf.histogram_fixed_width(values, [0.0, top], bins), tf.float32)
+    levels = (tf.range(bins, dtype=tf.float32) + 0.5) / bins * top
+    below, total = tf.cumsum(counts), tf.reduce_sum(counts)
+    mass, whole = tf.cumsum(counts * levels), tf.reduce_sum(counts * levels)
+    low = tf.math.divide_no_nan(mass, below)
+    high = tf.math.divide_no_nan(whole - mass, total - below)
+    best = tf.argmax(below * (total - below) * (high - low) ** 2)
+    return low[best], high[best]
+
+
+def _components(mask: tf.Tensor) -> tf.Tensor:
+    """Label the connected components of a mask; pixels that share a corner are connected.
+
+    Args:
+        mask: bool (h, w).
+
+    Returns:
+        int32 (h, w): 0 outside of the mask, a different label > 0 in each component.
+    """
+    # The runs of each row are numbered from 1. A run has the label of the highest one that it is
+    # known to be connected to; that of its label's run follows too, so that labels spread in jumps.
+    starts = mask & ~tf.pad(mask[:, :-1], [[0, 0], [1, 0]])
+    counted = tf.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32))
+    runs = tf.where(mask, tf.reshape(counted, tf.shape(mask)), 0)
+    count = counted[-1] + 1
+
+    def spread(labels: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        around = _maximum(tf.cast(tf.gather(labels, runs), tf.float32), 3)
+        touched = tf.math.unsorted_segment_max(tf.cast(around, tf.int32), runs, count)
+        touched *= tf.cast(tf.range(count) > 0, tf.int32)
+        highest = tf.maximum(tf.math.unsorted_segment_max(touched, labels, count), labels)
+        for _ in range(4):
+            highest = tf.gather(highest, highest)
+        higher = tf.gather(highest, labels)
+        return higher, tf.reduce_any(higher != labels)
+
+    labels, _ = tf.while_loop(lambda _, changed: changed, spread, (tf.range(count), True))
+    return tf.gather(labels, runs)

@@ -2,10 +2,9 @@
 
 A few kilobytes can promise gigabytes of pixels, seconds of inflating or thousands of scans. The
 limits hold a request of 1 MB to less than 3 s of a core and 400 MB of memory; photographs of 48
-megapixels pass. ``python -m benchmarks.hostile`` measures both.
+megapixels pass.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import tensorflow as tf
@@ -40,23 +39,28 @@ _HEADER: Final = 32
 # The beginning of the header of a scan of a JPEG. Other data has it by chance once in 17 MB.
 _SCAN: Final = b"\xff\xda\x00"
 
+# The end of the names of the compressed texts in a PNG, zTXt and iTXt; a request with as many texts as
+# are counted is refused.
+_TEXT: Final = b"TXt"
+_MAX_TEXTS: Final = 10_000
+
 # A PNG may have this many chunks of any length, and others of this many bytes; 8,192 are usual.
 _CHUNKS: Final = 200
 _CHUNK: Final = 1000
 
 
-def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def check_pictures(pictures: tf.Tensor) -> tf.Tensor:
     """Read the headers of pictures and refuse what is too large.
 
     Args:
         pictures: string (n,), the bytes of a file each.
 
     Returns:
-        Whether each is a JPEG, bool (n,); and its height and width, int64 (n, 2).
+        The same pictures. What uses these runs after the checks.
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs; see
-            :func:`kmnist.pictures.read_pictures`.
+            :func:`kmnist.pictures.decode.read_pictures`.
     """
     header = tf.cast(tf.io.decode_raw(pictures, tf.uint8, fixed_length=_HEADER), tf.int64)
     jpeg, png, bmp = (
@@ -64,56 +68,57 @@ def check_pictures(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     )
     animated = _has(header, b"VP8X", at=12) & (header[:, 20] // 2 % 2 == 1)
     webp = _has(header, b"RIFF") & _has(header, b"WEBP", at=8) & ~animated
-    count, length = tf.size(pictures), tf.strings.length(pictures)
-    size = tf.strings.as_string(length)
+    length = tf.strings.length(pictures)
     form = " bytes, is no PNG, JPEG, BMP or still WebP. Send the bytes of the file itself."
     heavy = f" bytes; expected at most {MAX_BYTES:,}. Send a smaller picture."
     scans = f" has more than {MAX_SCANS} scans. Save it again as an ordinary JPEG or PNG."
-    pieces = tf.raw_ops.StringSplitV2(input=pictures, sep=_SCAN, maxsplit=MAX_SCANS + 1).indices
     checks = [
-        _check_request(count, MAX_PICTURES, " pictures, larger than maximum input batch size "),
-        _check(jpeg | png | bmp | webp, [", ", size, form]),
-        _check(length <= MAX_BYTES, [" has ", size, heavy]),
-        _check(pieces[:, 1] <= MAX_SCANS, [scans], pieces[:, 0]),
+        _check_request(
+            tf.size(pictures), MAX_PICTURES, " pictures, larger than maximum input batch size "
+        ),
+        _check(jpeg | png | bmp | webp, ", ", length, form),
+        _check(length <= MAX_BYTES, " has ", length, heavy),
+        _check(_count(pictures, _SCAN, MAX_SCANS) <= MAX_SCANS, scans),
     ]
     with tf.control_dependencies(checks):
         read = _read(jpeg, png, pictures)
     shapes = tf.where(jpeg[:, None], read[:, :2], _shapes(header, png, bmp))
     height, width = shapes[:, 0], shapes[:, 1]
-    channels, texts = read[:, 2], read[:, 3]
     # Of a progressive JPEG, decoders hold all coefficients: a fourth channel takes a third more.
-    pixels = height * width * tf.maximum(channels, 3) // 3
+    pixels = height * width * tf.maximum(read[:, 2], 3) // 3
     fits = (tf.minimum(height, width) > 0) & (tf.maximum(height, width) <= _MAX_SIDE)
-    sides = [" has ", tf.strings.as_string(width), " by ", tf.strings.as_string(height)]
     large = (
         f" pixels; expected 1 to {MAX_PIXELS:,}, in CMYK three quarters of it, and a side"
         f" of at most {_MAX_SIDE:,}. Send a smaller picture."
     )
     damaged = " is a PNG whose chunks do not fit into it, or are too many. Save it again."
-    total = tf.reduce_sum(pixels + _EXTRA * (1 + 2 * texts))
+    total = tf.reduce_sum(pixels + _EXTRA * (1 + 2 * _count(pictures, _TEXT, _MAX_TEXTS)))
     most = _REQUEST_PIXELS + _PIXELS_PER_BYTE * tf.reduce_sum(tf.cast(length, tf.int64))
     checks = [
-        _check(fits & (pixels <= MAX_PIXELS), [*sides, large]),
-        _check(texts >= 0, [damaged]),
+        _check(fits & (pixels <= MAX_PIXELS), " has ", width, " by ", height, large),
+        _check(read[:, 3] > 0, damaged),
         _check_request(
             total, most, f" pixels, with {_EXTRA:,} more for each picture, larger than maximum "
         ),
     ]
     with tf.control_dependencies(checks):
-        return tf.identity(jpeg), tf.identity(shapes)
+        return tf.identity(pictures)
 
 
 def _has(header: tf.Tensor, magic: bytes, at: int = 0) -> tf.Tensor:
     return tf.reduce_all(header[:, at : at + len(magic)] == tf.constant(list(magic), tf.int64), 1)
 
 
-def _check(
-    good: tf.Tensor, message: Sequence[str | tf.Tensor], numbers: tf.Tensor | None = None
-) -> tf.Operation:
+def _count(pictures: tf.Tensor, sign: bytes, most: int) -> tf.Tensor:
+    """Count how often a sign is in each picture, int64 (n,); ``most`` + 1 if it is more often."""
+    return tf.strings.split(pictures, sign, maxsplit=most + 1).row_lengths() - 1
+
+
+def _check(good: tf.Tensor, *message: str | tf.Tensor) -> tf.Operation:
     """Assert that all pictures are good; the message names the first that is not."""
-    numbers = tf.range(tf.size(good)) if numbers is None else numbers
-    messages = tf.strings.join(["Picture ", tf.strings.as_string(numbers), *message])
-    first = tf.strings.reduce_join(tf.boolean_mask(messages, ~good)[:1])
+    parts = ("Picture ", tf.range(tf.size(good)), *message)
+    texts = [part if isinstance(part, str) else tf.strings.as_string(part) for part in parts]
+    first = tf.strings.reduce_join(tf.boolean_mask(tf.strings.join(texts), ~good)[:1])
     return tf.debugging.Assert(tf.reduce_all(good), [first])
 
 
@@ -128,44 +133,40 @@ def _read(jpeg: tf.Tensor, png: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
     """Read what the beginning of a file does not have, int64 (n, 4).
 
     Returns:
-        Height, width and channels of a JPEG, or 0; and the compressed texts of a PNG, −1 if its
-        chunks do not fit into it: decoders allocate the length of a chunk before they read it.
+        Height, width and channels of a JPEG, or 0; and 0 if the chunks of a PNG do not fit into it,
+        else 1: decoders allocate the length of a chunk before they read it.
     """
 
     def read(item: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         is_jpeg, is_png, picture = item
-        nothing = tf.zeros(3, tf.int64)
         shape = tf.cond(
-            is_jpeg, lambda: tf.io.extract_jpeg_shape(picture, tf.int64), lambda: nothing
+            is_jpeg,
+            lambda: tf.io.extract_jpeg_shape(picture, tf.int64),
+            lambda: tf.zeros(3, tf.int64),
         )
-        texts = tf.cond(is_png, lambda: _texts(picture), lambda: tf.constant(0, tf.int64))
-        return tf.concat([shape, texts[None]], 0)
+        fits = tf.cond(is_png, lambda: _chunks_fit(picture), lambda: tf.constant(True))
+        return tf.concat([shape, [tf.cast(fits, tf.int64)]], 0)
 
     spec = tf.TensorSpec((4,), tf.int64)
     return tf.map_fn(read, (jpeg, png, pictures), fn_output_signature=spec)
 
 
-def _texts(picture: tf.Tensor) -> tf.Tensor:
-    """Count the compressed texts of a PNG, zTXt and iTXt, int64 (); −1 as in :func:`_read`."""
+def _chunks_fit(picture: tf.Tensor) -> tf.Tensor:
     size = tf.strings.length(picture)
     long = tf.cast(size, tf.int64)
 
-    def step(
-        at: tf.Tensor, texts: tf.Tensor, _: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def step(at: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         head = tf.cast(tf.io.decode_raw(tf.strings.substr(picture, at, 8), tf.uint8), tf.int64)
         length = tf.reduce_sum(head[:4] * [2**24, 2**16, 2**8, 1])
-        text = tf.reduce_all(head[5:] == list(b"TXt"))
-        last = tf.reduce_all(head[4:] == list(b"IEND"))
-        return at + 12 + length, texts + tf.cast(text, tf.int64), last
+        return at + 12 + length, tf.reduce_all(head[4:] == list(b"IEND"))
 
-    at, texts, ended = tf.while_loop(
-        lambda at, _, ended: (at + 12 <= long) & ~ended,
+    at, ended = tf.while_loop(
+        lambda at, ended: (at + 12 <= long) & ~ended,
         step,
-        (tf.constant(8, tf.int64), tf.constant(0, tf.int64), tf.constant(False)),
+        (tf.constant(8, tf.int64), tf.constant(False)),
         maximum_iterations=_CHUNKS + size // _CHUNK,
     )
-    return tf.where(ended & (at <= long), texts, -1)
+    return ended & (at <= long)
 
 
 def _shapes(header: tf.Tensor, png: tf.Tensor, bmp: tf.Tensor) -> tf.Tensor:

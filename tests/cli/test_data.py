@@ -1,6 +1,7 @@
-"""--dataset: errors that name the option to use, and the notes of a data set."""
+"""--dataset, --grey and --image-size: what they convert, and errors that name the option to use."""
 
-from collections.abc import Callable
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from kmnist import Dataset
 from kmnist.cli import main
+from tests.pictures.kinds import encode
 
 
 @pytest.fixture
@@ -23,24 +25,44 @@ def coloured(tiny_dataset: Dataset, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        lambda models: ["train", "--models", str(models.parent / "red")],
-        lambda models: ["evaluate", "--models", str(models)],
-        lambda models: ["predict", "--random", "--models", str(models)],
-    ],
-    ids=["train", "evaluate", "predict"],
-)
-def test_colours_are_refused_with_the_option_that_converts_them(
-    arguments: Callable[[Path], list[str]], models: Path, coloured: Path
+def test_training_needs_an_option_to_convert_colours_and_questions_need_none(
+    models: Path, coloured: Path
 ) -> None:
-    command = [*arguments(models), "--dataset", str(coloured)]
-    done = CliRunner().invoke(main, command)
+    train = ["train", "--models", str(models.parent / "red"), "--dataset", str(coloured)]
+    done = CliRunner().invoke(main, train)
     assert done.exit_code == 2
-    assert done.stderr.startswith(
-        f"Error: {coloured} has images with colours, uint8 (400, 28, 28, "
+    assert done.stderr == (
+        f"Error: {coloured} has images with colours: convert to greyscale; --grey converts them\n"
     )
-    assert done.stderr.endswith("; --grey converts them\n")
-    if command[0] != "train":
-        assert CliRunner().invoke(main, [*command, "--grey"]).exit_code == 0
+    for command in (
+        [*train, "--grey", "--epochs", "1"],
+        ["evaluate", "--models", str(models), "--dataset", str(coloured)],
+        ["predict", "--random", "--models", str(models), "--dataset", str(coloured)],
+    ):
+        assert CliRunner().invoke(main, command).exit_code == 0
+
+
+def test_a_training_scales_pictures_to_the_size_of_its_option(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    split = tiny_dataset.train[:100]
+    for number, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+        path = tmp_path / "digits" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(image[: 28 - number % 3]))
+    train = ["train", "--models", str(tmp_path / "models"), "--dataset", str(tmp_path / "digits")]
+    done = CliRunner().invoke(main, train)
+    assert done.exit_code == 2
+    assert "choose an image size" in done.stderr
+    done = CliRunner().invoke(main, [*train, "--image-size", "30x20", "--epochs", "1"])
+    assert done.exit_code == 0, done.stderr
+    card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
+    assert card["data"]["image_shape"] == [30, 20]
+    assert re.fullmatch(r"pictures scaled to \d+×\d+: \d+", card["data"]["notes"][0])
+
+
+@pytest.mark.parametrize("size", ["x", "28x", "28x28x3", "-28"])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    done = CliRunner().invoke(main, ["train", "--image-size", size])
+    assert done.exit_code == 2
+    assert f"'{size}' is not a size such as 28 or 28x20" in done.stderr

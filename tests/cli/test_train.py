@@ -130,7 +130,7 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 from pathlib import Path
 from kmnist.cli.train import _load_while_tensorflow_starts
-_load_while_tensorflow_starts("tiny_digits", 100, Path(sys.argv[1]), grey=False)
+_load_while_tensorflow_starts("tiny_digits", Path(sys.argv[1]), grey=False, validation_size=100)
 """
 
 

@@ -1,16 +1,24 @@
-"""IDX files: reading, writing, and which files are rejected."""
+"""IDX files and folders of them: reading, writing, and what is rejected."""
 
 import gzip
+import os
+import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kmnist.data import idx
+from kmnist import load_dataset
 from kmnist.data.idx import read_idx, write_idx
-from kmnist.errors import InputError
+from kmnist.errors import InputError, MissingError
+
+TRAIN_IMAGES = "train-images-idx3-ubyte"
+TRAIN_LABELS = "train-labels-idx1-ubyte"
+TEST_IMAGES = "t10k-images-idx3-ubyte"
+TEST_LABELS = "t10k-labels-idx1-ubyte"
 
 
 def header(*shape: int, kind: int = 8, ndim: int | None = None) -> bytes:
@@ -20,63 +28,63 @@ def header(*shape: int, kind: int = 8, ndim: int | None = None) -> bytes:
 
 @pytest.fixture
 def images(tiny: Path) -> NDArray[np.uint8]:
-    return read_idx(tiny / "t10k-images-idx3-ubyte.gz", ndim=3)
+    return read_idx(tiny / f"{TEST_IMAGES}.gz", ndim=3)
 
 
-def test_real_images_and_labels_are_read(tiny: Path, images: NDArray[np.uint8]) -> None:
-    labels = read_idx(tiny / "t10k-labels-idx1-ubyte.gz", ndim=1)
-    assert images.shape == (200, 28, 28)
-    assert images.dtype == np.uint8
-    assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # MNIST's first test digits
+@pytest.fixture
+def folder(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny data set, to modify."""
+    return Path(shutil.copytree(tiny, tmp_path / "digits"))
 
 
-@pytest.mark.parametrize("name", ["images", "images.gz"])
-def test_written_values_are_read_back(tmp_path: Path, images: NDArray[np.uint8], name: str) -> None:
-    write_idx(tmp_path / name, images)
-    assert np.array_equal(read_idx(tmp_path / name, ndim=3), images)
+def replace(folder: Path, name: str, values: NDArray[Any]) -> None:
+    """Replace a compressed file with a raw one."""
+    (folder / f"{name}.gz").unlink()
+    write_idx(folder / name, values)
 
 
-def test_equal_values_give_equal_compressed_files(
-    tmp_path: Path, images: NDArray[np.uint8]
-) -> None:
-    write_idx(tmp_path / "a.gz", images)
-    write_idx(tmp_path / "b.gz", images)
+def test_written_values_are_read_back(tmp_path: Path, images: NDArray[np.uint8]) -> None:
+    for name in ("raw", "a.gz", "b.gz"):
+        write_idx(tmp_path / name, images)
+        assert np.array_equal(read_idx(tmp_path / name, ndim=3), images)
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
 
 
-def test_a_large_raw_file_is_memory_mapped(
-    tmp_path: Path, images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_idx(tmp_path / "images", images)
-    monkeypatch.setattr(idx, "_MAP_FROM_BYTES", 1000)
-    mapped = read_idx(tmp_path / "images", ndim=3)
+def test_a_large_raw_file_is_memory_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(header(512, 1024, 1024) + b"\x07")
+    os.truncate(path, 16 + 2**29)  # sparse
+    mapped = read_idx(path, ndim=3)
     assert isinstance(mapped, np.memmap)
-    assert np.array_equal(mapped, images)
+    assert (mapped[0, 0, :2].tolist(), mapped.shape) == ([7, 0], (512, 1024, 1024))
 
 
-def test_values_other_than_bytes_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="float64"):
-        write_idx(tmp_path / "floats", np.zeros(3))  # type: ignore[arg-type]
+GOOD = header(2, 2, 2) + bytes(range(8))
+TERABYTES = header(2**32 - 1, 2**16, 2**16)
 
 
-INVALID = {
-    "empty file": (b"", r"starts with the bytes \(none\)"),
-    "not IDX": (b"GIF89a and more", "starts with the bytes 47 49 46 38"),
-    "floats": (header(2, 2, 2, kind=13) + bytes(8), "starts with the bytes 00 00 0d 03"),
-    "labels for images": (header(8) + bytes(8), "in 3 dimensions"),
-    "truncated header": (header(2, 2, ndim=3), "header is truncated"),
-    "no images": (header(0, 28, 28), r"has the shape \(0, 28, 28\); expected at least one"),
-    "too short": (header(2, 2, 2) + bytes(7), "cannot hold them"),
-    "too long": (header(2, 2, 2) + bytes(9), "more follow"),
-    "terabytes": (header(2**32 - 1, 2**16, 2**16), "cannot hold them"),
-}
-
-
-@pytest.mark.parametrize(("content", "message"), INVALID.values(), ids=INVALID)
-def test_an_invalid_raw_file_is_rejected_by_name(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
-    path = tmp_path / "bad-images"
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"begins with the bytes \(none\)"),
+        (b"GIF89a and more", "begins with the bytes 47 49 46 38"),
+        (header(2, 2, 2, kind=13) + bytes(8), "begins with the bytes 00 00 0d 03"),
+        (header(8) + bytes(8), "in 3 dimensions"),
+        (header(2, 2, ndim=3), "and the dimensions"),
+        (header(0, 28, 28), r"has the shape \(0, 28, 28\), without any example"),
+        (GOOD[:-1], r"8 bytes of data .* do not fit a file of 23 bytes; fetch it again"),
+        (GOOD + b"x", "do not fit a file of 25 bytes"),
+        (TERABYTES, "do not fit"),
+        (gzip.compress(GOOD[:-1]), "the file has more or fewer"),
+        (gzip.compress(GOOD + b"x"), "the file has more or fewer"),
+        (gzip.compress(TERABYTES), "do not fit"),
+        (gzip.compress(GOOD)[:-10], "the gzip stream is damaged"),
+        (gzip.compress(GOOD)[:-8] + bytes(8), "the gzip stream is damaged"),
+        (gzip.compress(GOOD)[:12] + b"\xff\xff" + gzip.compress(GOOD)[14:], "is damaged"),
+    ],
+)
+def test_an_invalid_file_is_rejected_by_name(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / ("bad.gz" if content[:2] == b"\x1f\x8b" else "bad")
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as error:
         read_idx(path, ndim=3)
@@ -84,50 +92,37 @@ def test_an_invalid_raw_file_is_rejected_by_name(
     assert "\n" not in str(error.value)
 
 
-def test_a_memory_mapped_file_that_is_too_long_is_rejected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(idx, "_MAP_FROM_BYTES", 10)
-    path = tmp_path / "images"
-    path.write_bytes(header(2, 2, 2) + bytes(9))
-    with pytest.raises(InputError, match="more follow"):
-        read_idx(path, ndim=3)
+def test_raw_and_compressed_files_may_be_mixed(folder: Path, tiny: Path) -> None:
+    replace(folder, TRAIN_IMAGES, read_idx(folder / f"{TRAIN_IMAGES}.gz", ndim=3))
+    mixed, compressed = load_dataset(folder), load_dataset(tiny)
+    assert np.array_equal(mixed.train.images, compressed.train.images)
+    assert np.array_equal(mixed.train.labels, compressed.train.labels)
+    assert [path.suffix for path in mixed.paths] == ["", ".gz", ".gz", ".gz"]
 
 
-GOOD = header(2, 2, 2) + bytes(range(8))
-INVALID_COMPRESSED = {
-    "not gzip": (GOOD, "gzip stream is corrupt"),
-    "truncated": (gzip.compress(GOOD)[:-10], "gzip stream is truncated"),
-    "wrong checksum": (gzip.compress(GOOD)[:-8] + bytes(8), "gzip stream is corrupt"),
-    "damaged": (gzip.compress(GOOD)[:12] + b"\xff\xff" + gzip.compress(GOOD)[14:], "corrupt"),
-    "too short": (gzip.compress(GOOD[:-1]), "only 7 are present"),
-    "too long": (gzip.compress(GOOD + b"x"), "more follow"),
-    "terabytes": (gzip.compress(header(2**32 - 1, 2**16, 2**16)), "cannot hold them"),
-}
+@pytest.mark.parametrize("written", ["\n".join, lambda names: "\ufeff" + "\r\n".join(names)])
+def test_images_may_have_any_size_and_classes_a_name(folder: Path, written: Any) -> None:
+    replace(folder, TRAIN_IMAGES, np.zeros((500, 20, 30), np.uint8))
+    replace(folder, TEST_IMAGES, np.zeros((200, 20, 30), np.uint8))
+    names = "zero one two three four five six seven eight nine ten".split()
+    (folder / "classes.txt").write_bytes(written(names).encode())
+    dataset = load_dataset(folder)
+    assert dataset.image_shape == (20, 30)
+    assert dataset.class_names == tuple(names)
+    assert dataset.paths[-1].name == "classes.txt"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), INVALID_COMPRESSED.values(), ids=INVALID_COMPRESSED
-)
-def test_an_invalid_compressed_file_is_rejected_by_name(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
-    path = tmp_path / "bad-images.gz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message) as error:
-        read_idx(path, ndim=3)
-    assert str(path) in str(error.value)
-
-
-def test_every_flipped_bit_of_a_header_is_detected(
-    tmp_path: Path, images: NDArray[np.uint8]
-) -> None:
-    write_idx(tmp_path / "good", images[:3])
-    good = (tmp_path / "good").read_bytes()
-    for position in range(16):
-        for bit in range(8):
-            bad = bytearray(good)
-            bad[position] ^= 1 << bit
-            (tmp_path / "bad").write_bytes(bad)
-            with pytest.raises(InputError):
-                read_idx(tmp_path / "bad", ndim=3)
+def test_files_that_do_not_fit_together_are_rejected(folder: Path) -> None:
+    (folder / "classes.txt").write_text("a\nb\nc\n")
+    with pytest.raises(InputError, match=r"label 9, but 3 class names: labels must be from 0 to 2"):
+        load_dataset(folder)
+    (folder / "classes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"classes\.txt is not UTF-8 .*: write one class name a"):
+        load_dataset(folder)
+    (folder / "classes.txt").unlink()
+    replace(folder, TRAIN_LABELS, np.arange(499, dtype=np.uint8) % 4)
+    with pytest.raises(InputError, match="one label per image, not 499 labels for 500 images"):
+        load_dataset(folder)
+    (folder / f"{TEST_LABELS}.gz").unlink()
+    with pytest.raises(MissingError, match=f"neither {TEST_LABELS} nor {TEST_LABELS}.gz: a data s"):
+        load_dataset(folder)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist import Dataset, Split
-from kmnist.pictures import read_pictures
+from kmnist.pictures.decode import read_pictures
 from kmnist.pictures.limits import MAX_PICTURES
 from tests.pictures.kinds import sheet_of
 
@@ -35,7 +35,7 @@ def digits(tiny_dataset: Dataset) -> Split:
     return tiny_dataset.test[:100]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sheet(digits: Split) -> NDArray[np.uint8]:
     """A black digit on a white sheet, uint8 (h, w)."""
     ink = sheet_of(digits.images[0], np.random.default_rng(0))

@@ -209,51 +209,6 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "WEBP"])))
 
 
-def cropped(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: dark on light, cropped so that the ink touches the sides."""
-    margin = 8  # of stroke(), around the ink
-    ink = stroke(image, 80)[margin:-margin, margin:-margin]
-    return encode((235 - 200 * ink).round().astype(np.uint8))
-
-
-def ruled_paper(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: written across the lines of an exercise book."""
-    sheet = sheet_of(image, rng)
-    period = int(rng.integers(28, 60))
-    lines = np.zeros(sheet.shape)
-    lines[int(rng.integers(period)) :: period] = 0.35
-    lines[1:] = np.maximum(lines[1:], 0.7 * lines[:-1])
-    if rng.uniform() < 0.5:
-        lines = np.maximum(lines, np.resize(lines[:, :1], lines.shape[::-1]).T)
-    return jpeg(photograph(np.maximum(sheet, lines), rng), rng)
-
-
-def sheet_on_desk(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: the edge of the paper and a dark desk are in the picture."""
-    sheet = sheet_of(image, rng)
-    margin = [int(rng.uniform(0, 0.2) * side) for side in (*sheet.shape, *sheet.shape)]
-    desk = np.pad(sheet, ((margin[0], margin[2]), (margin[1], margin[3])), constant_values=1)
-    return jpeg(photograph(desk, rng, ink=(70, 48, 32)), rng)
-
-
-def hand_shadow(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: a shadow whose edge is as sharp as that of a stroke."""
-    pixels = photograph(sheet_of(image, rng), rng).astype(float)
-    y, x = np.mgrid[-1 : 1 : pixels.shape[0] * 1j, -1 : 1 : pixels.shape[1] * 1j]
-    angle = rng.uniform(0, 2 * np.pi)
-    dark = np.cos(angle) * x + np.sin(angle) * y > rng.uniform(-0.4, 0.6)
-    edge = Image.fromarray((dark * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))
-    pixels *= 1 - 0.4 * np.asarray(edge)[..., None] / 255
-    return jpeg(pixels.astype(np.uint8), rng)
-
-
-def red_on_blue(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Hard: two colours of the same grey."""
-    cover = sheet_of(image, rng)[..., None]
-    pixels = np.array((60, 90, 200)) * (1 - cover) + np.array((215, 60, 60)) * cover
-    return jpeg(np.clip(pixels + rng.normal(0, 3, pixels.shape), 0, 255).astype(np.uint8), rng)
-
-
 KINDS: dict[str, Kind] = {
     "plain": plain,
     "blue pen on paper": blue_pen,
@@ -264,12 +219,4 @@ KINDS: dict[str, Kind] = {
     "black on transparent": black_on_transparent,
     "white on transparent": white_on_transparent,
     "any size and format": any_size,
-}
-
-HARD_KINDS: dict[str, Kind] = {
-    "cropped to the ink": cropped,
-    "ruled paper": ruled_paper,
-    "sheet on a dark desk": sheet_on_desk,
-    "sharp shadow": hand_shadow,
-    "red on blue": red_on_blue,
 }

@@ -6,44 +6,22 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from kmnist.pictures.limits import MAX_PICTURES, check_pictures
 from tests.pictures import hostile
 from tests.pictures.kinds import encode
 
-Check: TypeAlias = Callable[[Sequence[bytes]], NDArray[np.int64]]
+Check: TypeAlias = Callable[[Sequence[bytes]], int]
 
 SMALL = encode(np.zeros((20, 30), np.uint8))
 
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    """A function from pictures to their heights and widths; nothing is decoded."""
+    """A function from pictures to their number; nothing is decoded."""
     signature = [tf.TensorSpec([None], tf.string)]
     graph = tf.function(check_pictures, input_signature=signature, autograph=False)
-
-    def run(pictures: Sequence[bytes]) -> NDArray[np.int64]:
-        _, shapes = graph(tf.constant(list(pictures), tf.string))
-        return np.asarray(shapes)
-
-    return run
-
-
-def test_headers_give_height_and_width(check: Check) -> None:
-    pixels = np.zeros((20, 30, 4), np.uint8)
-    pictures = [
-        SMALL,
-        encode(pixels[..., :3], "JPEG", progressive=True),
-        encode(pixels[..., :3], "BMP"),
-        hostile.bmp(30, -20),
-        encode(pixels[..., :3], "WEBP"),
-        encode(pixels, "WEBP"),
-        encode(pixels, "WEBP", lossless=True),
-        encode(pixels[..., :3], "WEBP", exif=b"Exif\0\0"),
-    ]
-    assert check(pictures).tolist() == [[20, 30]] * len(pictures)
-    assert check([]).shape == (0, 2)
+    return lambda pictures: len(graph(tf.constant(list(pictures), tf.string)))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +45,8 @@ def test_headers_give_height_and_width(check: Check) -> None:
         (hostile.bmp(1, -(2**31)), "Picture 1 has 1 by 2147483648 pixels"),
         (hostile.bmp(-1, 1), "Picture 1 has 4294967295 by 1 pixels"),
         (hostile.jpeg(7000, 6000, "CMYK"), "Picture 1 has 7000 by 6000 pixels"),
+        (hostile.webp(7000, 7200), "Picture 1 has 7000 by 7200 pixels"),
+        (hostile.webp(7000, 7200, lossless=False), "Picture 1 has 7000 by 7200 pixels"),
         (hostile.jpeg_with_scans(80, 60, 33), "Picture 1 has more than 32 scans. Save it again"),
         (b"\xff\xd8\xff" + bytes(50_000_000), "Picture 1 has 50000003 bytes; expected at most"),
     ],
@@ -101,10 +81,16 @@ def test_a_request_beyond_a_limit_is_rejected(
 def test_honest_photographs_are_within_the_limits(check: Check) -> None:
     thumbnail = encode(np.zeros((120, 160), np.uint8), "JPEG", progressive=True)
     photo = hostile.jpeg(8000, 6000, progressive=True, exif=b"Exif\0\0" + thumbnail)
-    assert check([photo + thumbnail]).tolist() == [[6000, 8000]]  # with a second picture after it
     noise = np.random.default_rng(0).integers(0, 256, (800, 800, 4)).astype(np.uint8)
-    assert len(check([encode(noise) + b"after the end"])) == 1  # in many chunks
     # As many bytes as a photograph of 12 megapixels has; decoders ignore what follows a picture.
     photos = [hostile.jpeg(4000, 3000) + bytes(2_000_000)] * 8
-    assert len(check(photos)) == 8
-    assert len(check([SMALL] * MAX_PICTURES)) == MAX_PICTURES
+    small = [encode(noise[:20, :30, :3], form) for form in ("JPEG", "BMP", "WEBP")]
+    for pictures in (
+        [],
+        [photo + thumbnail],  # with a second picture after it
+        [encode(noise) + b"after the end"],  # in many chunks
+        photos,
+        [SMALL] * MAX_PICTURES,
+        [*small, hostile.bmp(30, -20), encode(noise[:20, :30], "WEBP", lossless=True)],
+    ):
+        assert check(pictures) == len(pictures)
