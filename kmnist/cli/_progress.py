@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from kmnist.cli._options import models_argument
-from kmnist.errors import KmnistError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from kmnist.data import Dataset
     from kmnist.metrics import Epoch, Evaluation
@@ -39,9 +38,7 @@ class TrainingProgress:
         self._quiet = quiet
         self._finished = 0
         self._started = time.perf_counter()
-        self._progress: Progress | None = None
-        self._bar: TaskID | None = None
-        self._failure: OSError | None = None
+        self._bar: Progress | None = None
 
     def begin(self, dataset: "Dataset", device: str) -> None:
         """Print the sizes of the data set, the device, and what was decided about the data."""
@@ -63,24 +60,22 @@ class TrainingProgress:
             return
         from rich.progress import Progress
 
-        with Progress(transient=True) as self._progress:
-            self._bar = self._progress.add_task("")
+        with Progress(transient=True) as self._bar:
+            self._bar.add_task("")
             yield
-        self._progress = None
+        self._bar = None
 
-    def block(self, epoch: int, done: int, steps: int) -> None:
+    def block(self, epoch: int, steps: int, done: int) -> None:
         """Move the bar to ``done`` of the ``steps`` of an epoch."""
-        if self._progress is not None and self._bar is not None:
-            self._progress.update(
-                self._bar, description=f"epoch {epoch}", completed=done, total=steps
-            )
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.update(task, description=f"epoch {epoch}", completed=done, total=steps)
 
     def epoch(self, epoch: "Epoch") -> None:
         """Print the metrics of a finished epoch."""
         self._finished = epoch.epoch
-        validation = (
-            "-" if epoch.validation_accuracy is None else f"{epoch.validation_accuracy:.4f}"
-        )
+        accuracy = epoch.validation_accuracy
+        validation = "-" if accuracy is None else f"{accuracy:.4f}"
         self._print(
             f"{epoch.epoch:5d}  {epoch.cost:.4f}    {epoch.accuracy:.4f}      {validation:>6}"
             f"  {epoch.seconds:7.2f}"
@@ -97,9 +92,11 @@ class TrainingProgress:
         """Print the metrics on the test split, and one of its images."""
         from kmnist.cli._drawing import draw_image
 
+        if (kept := run.settings.get("kept_epoch")) is not None:
+            accuracy = run.history[kept - 1].validation_accuracy
+            self._print(f"\nkept epoch {kept}: validation accuracy {accuracy:.4f}")
         names, test = run.dataset.class_names, run.dataset.test
         chosen = random.randrange(len(test))  # noqa: S311 - not for cryptography
-        self._print_kept(run)
         self._print(
             f"\ntest accuracy {evaluation.accuracy:.4f}, cost {evaluation.cost:.4f}, "
             f"on {evaluation.examples} images\n"
@@ -109,28 +106,15 @@ class TrainingProgress:
             f"predicted {names[evaluation.class_ids[chosen]]}\n"
         )
 
-    def _print_kept(self, run: "Run") -> None:
-        """Print the epoch whose weights were kept, and by how much it was better than the last."""
-        if (kept := run.settings.get("kept_epoch")) is None:
-            return
-        best, last = (run.history[i].validation_accuracy or 0 for i in (kept - 1, -1))
-        better = "the last" if kept == len(run.history) else f"{best - last:.4f} above the last"
-        self._print(f"\nkept epoch {kept}: validation accuracy {best:.4f}, {better}")
-
     def exported(
-        self, run: "Run", evaluation: "Evaluation", folder: Path, label: str | None = None
+        self, run: "Run", evaluation: "Evaluation", folder: Path, label: str | None
     ) -> None:
-        """Print the version folder, or the JSON object.
-
-        Raises:
-            KmnistError: This, or an earlier line, could not be written.
-        """
-        labelled = f" with the label {label}" if label else ""
-        self._print(
-            f"exported {folder}{labelled}; serve it with: kmnist serve"
-            f"{models_argument(folder.parent)}"
-        )
-        if self._quiet:
+        """Print the version folder, or the JSON object."""
+        if not self._quiet:
+            labelled = f" with the label {label}" if label else ""
+            serve = f"kmnist serve{models_argument(folder.parent)}"
+            click.echo(f"exported {folder}{labelled}; serve it with: {serve}")
+        else:
             result = {
                 "version": int(folder.name),
                 "path": str(folder),
@@ -141,24 +125,11 @@ class TrainingProgress:
                 "history": [asdict(epoch) for epoch in run.history],
                 "seconds": time.perf_counter() - self._started,
             }
-            self._write(json.dumps(result))
-        if self._failure is not None:
-            raise KmnistError(
-                f"exported {folder}, but stdout cannot be written: {self._failure.strerror}"
-            )
+            click.echo(json.dumps(result))
 
     def _print(self, text: str) -> None:
-        if not self._quiet:
-            self._write(text)
-
-    def _write(self, text: str) -> None:
-        """Write a line. A failure is kept until the version is exported."""
-        if self._failure is not None:
-            return
-        try:
-            if self._progress is not None:
-                self._progress.console.print(text, highlight=False, markup=False)
-            else:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        elif not self._quiet:
+            with suppress(OSError):  # a full disk or a closed pipe must not end the training
                 click.echo(text)
-        except OSError as error:
-            self._failure = error

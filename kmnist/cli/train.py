@@ -1,75 +1,45 @@
 """``kmnist train``: train a model and export it as the next version."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kmnist.checks import (
-    BATCH_SIZE,
-    DEVICES,
-    EPOCHS,
-    INITS,
-    LEARNING_RATE,
-    MAX_VALIDATION_SIZE,
-)
+from kmnist.checks import BATCH_SIZE, DEVICES, EPOCHS, INITS, LEARNING_RATE, MAX_VALIDATION_SIZE
 from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
+from kmnist.cli._data import load_data
 from kmnist.cli._options import conversion_options, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.cli._workers import find_workers, reporting_failure, run_workers, worker_options
-from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.errors import KmnistError, MissingError
 
 if TYPE_CHECKING:
-    from kmnist.data import Dataset
+    from kmnist import Dataset, Run
+    from kmnist.training.workers import Workers
 
 __all__ = ["command"]
 
+_START_SECONDS: Final = 60
 
-# Under this key a context keeps the arguments of the command line.
-_ARGUMENTS: Final = "kmnist.cli.arguments"
-
-
-class _TrainCommand(Command):
-    """The command, which keeps its arguments to start the same command as workers."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+_RATE: Final = click.FloatRange(0, min_open=True)
 
 
-@click.command("train", cls=_TrainCommand)
+@click.command("train", cls=Command)
 @dataset_options
 @conversion_options
 @click.option(
     "--validation-size",
-    type=click.IntRange(min=0),
-    default=None,
+    type=click.IntRange(0),
     show_default=f"a tenth, at most {MAX_VALIDATION_SIZE}",
-    help="The number of training images, from the first on, that are held out for validation.",
+    help="How many training images, from the first on, are held out for validation.",
 )
 @models_option()
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    default=EPOCHS,
-    help="The number of passes over the training images.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=BATCH_SIZE,
-    help="The number of images per update.",
-)
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    default=LEARNING_RATE,
-    help="The learning rate of SGD.",
-)
+@click.option("--epochs", type=click.IntRange(1), default=EPOCHS, help="Passes over the images.")
+@click.option("--batch-size", type=click.IntRange(1), default=BATCH_SIZE, help="Images per update.")
+@click.option("--learning-rate", type=_RATE, default=LEARNING_RATE, help="The step size of SGD.")
 @click.option(
     "--init",
     type=click.Choice(INITS),
@@ -78,7 +48,7 @@ class _TrainCommand(Command):
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**31 - 2),
+    type=click.IntRange(0),
     default=0,
     help="The seed of the initial weights and of the order of the images.",
 )
@@ -88,17 +58,10 @@ class _TrainCommand(Command):
     default=DEVICES[0],
     help="The device to train on; auto uses GPUs if there are any.",
 )
-@click.option(
-    "--checkpoint",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Save the state after each epoch in this folder.",
-)
+@click.option("--checkpoint", metavar="DIR", type=_FOLDER, help="Save each epoch's state here.")
 @click.option("--resume", is_flag=True, help="Continue from the state in --checkpoint.")
 @click.option(
-    "--keep-best",
-    is_flag=True,
-    help="Export the weights of the epoch with the best validation accuracy, not of the last.",
+    "--keep-best", is_flag=True, help="Export the epoch with the best validation accuracy."
 )
 @click.option(
     "--min-accuracy",
@@ -109,12 +72,8 @@ class _TrainCommand(Command):
 )
 @click.option("--label", metavar="NAME", help="Point this label at the published version.")
 @click.option(
-    "--tensorboard",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write TensorBoard's event files to this folder.",
+    "--tensorboard", metavar="DIR", type=_FOLDER, help="Write event files to this folder."
 )
-@worker_options
 @json_option
 def command(
     dataset: str,
@@ -128,10 +87,6 @@ def command(
     device: str,
     min_accuracy: float,
     label: str | None,
-    workers: str | None,
-    index: int | None,
-    shard: bool,
-    timeout: float,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -141,74 +96,107 @@ def command(
     defaults take 15 epochs on MNIST, reach a test accuracy of about 0.92, and export a version
     that `kmnist serve` and TensorFlow Serving can load.
 
-    With several workers, of which TF_CONFIG or --workers gives the addresses, each reads its share
-    of every batch, and the first of them writes.
+    Started by a launcher that sets TF_CONFIG, the processes train together: each reads its share of
+    every batch, and the first of them writes.
     """
+    if os.environ.get("TF_CONFIG"):
+        # A thread of OpenBLAS would take a SIGTERM while TensorFlow starts, whose handler ignores it.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from kmnist.training.workers import read_cluster
+    from kmnist.versions import label as set_labels
+
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
     interrupt_on_sigterm()
-    cluster, local = find_workers(workers, index, shard=shard)
-    if cluster is not None:
-        # A thread of OpenBLAS would take a SIGTERM while TensorFlow starts, whose handler ignores it.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    writes = cluster is None or cluster.is_chief
+    cluster = read_cluster()
+    writes = cluster is None or cluster.index == 0
     progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
+    if writes:
+        _check_folders(models, label, settings["tensorboard"])
+    data = load_data(
+        dataset, data_dir, grey=grey, image_size=image_size, validation_size=validation_size
+    )
+    with starting_tensorflow():
+        from kmnist import evaluate
+        from kmnist.export.saved_model import export_model
+    place = _choose_device(device)
+    workers = None
+    if cluster is not None:
+        workers = _connect(cluster.count, data, {"seed": seed, "init": init, **settings})
+        place += f", {cluster.count} workers"
+    progress.begin(data, place)
+    run = _train(data, progress, init=init, seed=seed, workers=workers, **settings)
+    evaluation = evaluate(run.model, data.test)
+    if writes:
+        progress.evaluated(run, evaluation)
+    if evaluation.accuracy < min_accuracy:
+        raise KmnistError(
+            f"the test accuracy {evaluation.accuracy:.4f} is below --min-accuracy {min_accuracy}: "
+            "nothing was published"
+        )
+    if writes:
+        folder = export_model(run.model, data, models, run=run, evaluation=evaluation)
+        if label is not None:
+            set_labels(models, {label: int(folder.name)})
+        progress.exported(run, evaluation, folder, label)
+    if workers is not None:
+        workers.wait()  # the others end when the version is published
+
+
+def _check_folders(models: Path, label: str | None, tensorboard: Path | None) -> None:
+    """Refuse before the training what cannot be written after it."""
     from kmnist.versions import check_label, check_writable
 
-    with reporting_failure(cluster):
-        if label is not None:
-            check_label(label)
-        if writes:
-            _refuse_other_encodings(models=models, tensorboard=settings["tensorboard"])
-            check_writable(models)
-            if settings["tensorboard"] is not None:
-                settings["tensorboard"].mkdir(parents=True, exist_ok=True)
-        if local > 1:
-            run_workers(local, click.get_current_context().meta[_ARGUMENTS])
-            return
-        data = _load_while_tensorflow_starts(
-            dataset,
-            data_dir,
-            grey=grey,
-            image_size=image_size,
-            validation_size=validation_size,
-        )
-        from kmnist import build_model, evaluate, train
-        from kmnist.export.saved_model import export_model
-        from kmnist.export.signatures import reading_graph
-        from kmnist.training.devices import choose_device
+    if label is not None:
+        check_label(label)
+    check_writable(models)
+    if tensorboard is not None:
+        tensorboard.mkdir(parents=True, exist_ok=True)
 
-        try:
-            place = choose_device(device)
-        except MissingError as error:
-            error.add_note("use --device cpu to train without a GPU")
-            raise
-    group = None
-    if cluster is not None:
-        from kmnist.training.workers import connect
 
-        names = ("epochs", "batch_size", "learning_rate", "keep_best")
-        compared = {name: settings[name] for name in names}
-        group = connect(
-            cluster,
-            data,
-            {"seed": seed, **compared, "init": init},
-            sharded=shard,
-            timeout=timeout,
-            on_wait=partial(click.echo, err=True),
+def _choose_device(device: str) -> str:
+    """Let TensorFlow use the GPUs or not; return the devices in use."""
+    import tensorflow as tf
+
+    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise MissingError(
+            "TensorFlow sees no GPU: check that nvidia-smi lists one and that kmnist[gpu] is "
+            "installed, or use --device cpu"
         )
-        place += f", {group.count} workers"
-    progress.begin(data, place)
-    model = build_model(data.image_shape, len(data.class_names), init=init, seed=seed)
+    tf.config.set_visible_devices(gpus, "GPU")
+    return f"{len(gpus)} GPU{'s' * (len(gpus) > 1)}" if gpus else "cpu"
+
+
+def _connect(count: int, data: "Dataset", settings: dict[str, Any]) -> "Workers | None":
+    from kmnist.training.workers import connect
+
+    click.echo(f"waiting for {count} workers, at most {_START_SECONDS} s", err=True)
+    names = ("seed", "init", "epochs", "batch_size", "learning_rate", "keep_best")
+    return connect(data, {name: settings[name] for name in names}, timeout=_START_SECONDS)
+
+
+def _train(
+    data: "Dataset",
+    progress: TrainingProgress,
+    *,
+    init: str,
+    workers: "Workers | None",
+    **settings: Any,
+) -> "Run":
+    """Train with progress, and explain an interrupt."""
+    from kmnist import build_model, train
+    from kmnist.export.signatures import reading_graph
+
+    model = build_model(data.image_shape, len(data.class_names), init=init, seed=settings["seed"])
     try:
         with ThreadPoolExecutor(1) as pool, progress.training():
-            if writes:
+            if workers is None or workers.is_chief:
                 pool.submit(reading_graph, data)  # an error is repeated by the export itself
-            run = train(
+            return train(
                 model,
                 data,
-                seed=seed,
-                workers=group,
+                workers=workers,
                 on_block=progress.block,
                 on_epoch=progress.epoch,
                 **settings,
@@ -218,65 +206,3 @@ def command(
         if not (isinstance(error, KeyboardInterrupt) or was_interrupted()):
             raise
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
-    evaluation = evaluate(model, data.test, workers=group)
-    if writes:
-        progress.evaluated(run, evaluation)
-    if evaluation.accuracy < min_accuracy:
-        raise KmnistError(
-            f"received a test accuracy of {evaluation.accuracy:.4f}; expected at least {min_accuracy} "
-            "(--min-accuracy); nothing was published; train longer, or correct the data"
-        )
-    if writes:
-        folder = export_model(model, data, models, run=run, evaluation=evaluation)
-        if label is not None:
-            _label(folder, label)
-        progress.exported(run, evaluation, folder, label)
-    if group is not None:
-        group.wait()  # the others are done when the version is published
-
-
-def _label(folder: Path, name: str) -> None:
-    from kmnist.versions import label
-
-    try:
-        label(folder.parent, {name: int(folder.name)})
-    except (KmnistError, OSError) as error:
-        raise KmnistError(f"published {folder}, but without the label {name}: {error}") from None
-
-
-def _refuse_other_encodings(**folders: Path | None) -> None:
-    """Refuse folders with names that are not UTF-8: TensorFlow cannot write there."""
-    for option, folder in folders.items():
-        try:
-            str(folder).encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"received --{option} {str(folder)!r}; expected a name in UTF-8; rename the folder"
-            ) from None
-
-
-def _load_while_tensorflow_starts(
-    dataset: str, data_dir: Path | None, **settings: Any
-) -> "Dataset":
-    """Load the data set in a thread while TensorFlow is imported, which takes seconds."""
-    from kmnist.cli._data import load_data
-    from kmnist.data.sources import needs_tensorflow
-
-    load = partial(load_data, dataset, data_dir, **settings)
-    if needs_tensorflow(dataset):
-        _start_tensorflow()
-        return load()  # TFDS breaks the imports of other threads
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load)
-        # A damaged file fails at once, and is reported without waiting for TensorFlow.
-        wait([loading], timeout=0.02)
-        if loading.done():
-            loading.result()
-        _start_tensorflow()
-        return loading.result()
-
-
-def _start_tensorflow() -> None:
-    with starting_tensorflow():
-        import kmnist.export.saved_model
-        import kmnist.training.loop  # noqa: F401 - imported for the time it takes

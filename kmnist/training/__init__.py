@@ -1,4 +1,4 @@
-"""Training: the model, its batches, the training loop, evaluation, checkpoints, devices and workers.
+"""Training: the model, its batches, the training loop, evaluation, checkpoints and workers.
 
-The modules import TensorFlow, except ``cluster``; the package itself does not.
+The modules import TensorFlow, except ``workers``, which does so on first use; the package does not.
 """

@@ -3,151 +3,135 @@
 import io
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmnist.checks import one_line
 from kmnist.errors import InputError, MissingError
 from kmnist.files import replacing
 from kmnist.metrics import Epoch
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "State"]
 
 _FILE: Final = "checkpoint.npz"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A folder that holds the state of a run after its last finished epoch.
+class State(NamedTuple):
+    """The state of a run after its last finished epoch.
 
     SGD has no state besides the weights, and the order of the examples depends on the seed and the
-    number of the epoch alone, so weights and history are the whole state.
+    number of the epoch alone.
 
     Attributes:
-        folder: The folder.
-        identity: The properties that a run and the run that resumes it must share.
+        weights: The weights of the model, and the state of its random generators.
+        best: Those of the epoch with the best validation accuracy; empty if they are not kept.
+        history: The metrics of the finished epochs.
     """
 
-    folder: str | os.PathLike[str]
-    identity: dict[str, Any]
+    weights: list[NDArray[Any]]
+    best: list[NDArray[Any]]
+    history: tuple[Epoch, ...] = ()
 
     @property
-    def path(self) -> Path:
-        """The file that holds the state."""
-        return Path(self.folder) / _FILE
+    def best_epoch(self) -> Epoch:
+        """The epoch with the best validation accuracy, the first of several."""
+        return max(self.history, key=lambda epoch: epoch.validation_accuracy or 0.0)
 
-    def begin(self, weights: list[NDArray[Any]], epochs: int) -> None:
-        """Save the state before the first epoch.
+    def after(self, epoch: Epoch, weights: list[NDArray[Any]]) -> Self:
+        """Return the state after a further epoch."""
+        state = self._replace(weights=weights, history=(*self.history, epoch))
+        is_best = self.best and state.best_epoch is epoch
+        return state._replace(best=weights) if is_best else state
+
+    def to_bytes(self, identity: dict[str, Any]) -> bytes:
+        """Return the state, and the JSON values of ``identity``, as the content of an ``.npz`` file."""
+        history = [asdict(epoch) for epoch in self.history]
+        text = json.dumps({"best": len(self.best), "history": history, "identity": identity})
+        buffer = io.BytesIO()
+        np.savez(buffer, *self.weights, *self.best, state=np.array(text))
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> tuple[Self, dict[str, Any]]:
+        """Return the state and the identity of :meth:`to_bytes`."""
+        with np.load(io.BytesIO(content)) as arrays:
+            values = json.loads(str(arrays["state"]))
+            weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
+        history = tuple(Epoch(**entry) for entry in values["history"])
+        own = len(weights) - values["best"]
+        return cls(weights[:own], weights[own:], history), dict(values["identity"])
+
+
+class Checkpoint:
+    """A folder that holds the state of a run after its last finished epoch."""
+
+    def __init__(self, folder: str | os.PathLike[str], identity: dict[str, Any]) -> None:
+        """Name the folder; it is created by the first save.
 
         Args:
-            weights: The initial weights.
-            epochs: The number of epochs of the run.
+            folder: The folder.
+            identity: The number of ``epochs``, and the JSON values that a run and the run that
+                resumes it must share, by name.
+        """
+        self.path = Path(folder) / _FILE
+        self._identity = identity
+
+    def begin(self, state: State) -> None:
+        """Save the state before the first epoch.
 
         Raises:
             InputError: The folder holds the state of an unfinished run.
         """
         if self.path.exists():
-            saved = self._read()
-            if len(saved.history) < saved.epochs:
+            saved, identity = self._read()
+            if len(saved.history) < identity["epochs"]:
                 raise InputError(
                     f"{self.path} holds an unfinished run, after epoch {len(saved.history)} of "
-                    f"{saved.epochs}; resume it, or delete the file to start over"
+                    f"{identity['epochs']}; resume it, or delete the file to start over"
                 )
-        self.save(weights, [], epochs)
+        self.save(state)
 
-    def save(self, weights: list[NDArray[Any]], history: list[Epoch], epochs: int) -> None:
-        """Replace the state atomically.
-
-        Args:
-            weights: The weights after the last epoch of ``history``.
-            history: The finished epochs.
-            epochs: The number of epochs of the run.
-        """
+    def save(self, state: State) -> None:
+        """Replace the state atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # In memory first: interrupted while it writes to a file that is then closed, zipfile prints
         # an error of its own.
-        state = self.pack(weights, history, epochs)
+        content = state.to_bytes(self._identity)
         with replacing(self.path) as file:
-            file.write(state)
+            file.write(content)
 
-    def pack(self, weights: list[NDArray[Any]], history: list[Epoch], epochs: int) -> bytes:
-        """Return the state as the bytes of the file; the arguments are those of :meth:`save`."""
-        entries = [asdict(epoch) for epoch in history]
-        state = {"identity": self.identity, "history": entries, "epochs": epochs}
-        buffer = io.BytesIO()
-        np.savez(buffer, *weights, state=np.array(json.dumps(state)))
-        return buffer.getvalue()
-
-    def unpack(
-        self, state: bytes, model_weights: list[NDArray[Any]]
-    ) -> tuple[list[NDArray[Any]], list[Epoch]]:
-        """Return what :meth:`load` does, from the bytes of :meth:`pack` of another process."""
-        return self._match(_parse(io.BytesIO(state)), model_weights, "the chief")
-
-    def load(self, model_weights: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[Epoch]]:
-        """Return the weights and the finished epochs.
-
-        Args:
-            model_weights: The weights that the returned ones are to replace.
+    def load(self) -> State:
+        """Return the saved state.
 
         Raises:
-            InputError: The file is damaged, or the state of a run with another model, other data or
-                other settings.
+            InputError: The file is damaged, or of a run with another model, other data or other
+                settings, or of more epochs.
             MissingError: There is no file.
         """
         if not self.path.exists():
-            raise MissingError(
-                f"{self.path} does not exist; start the run without resuming, or correct the folder"
-            )
-        return self._match(self._read(), model_weights, str(self.path))
-
-    def _match(
-        self, saved: "_State", model_weights: list[NDArray[Any]], source: str
-    ) -> tuple[list[NDArray[Any]], list[Epoch]]:
-        saved_properties = {**saved.identity, "weights": _forms(saved.weights)}
-        for key, expected in {**self.identity, "weights": _forms(model_weights)}.items():
-            found = saved_properties.get(key)
-            if found != expected:
+            raise MissingError(f"there is no {self.path} to resume; start without resuming")
+        saved, identity = self._read()
+        for name, value in self._identity.items():
+            if name != "epochs" and identity.get(name) != value:
                 raise InputError(
-                    f"{source} is of a run with {key} {found}; this run has {expected}; resume "
+                    f"{self.path} is of a run with {name} {identity.get(name)}, not {value}; resume "
                     "with the same model, data and settings"
                 )
-        return saved.weights, saved.history
-
-    def _read(self) -> "_State":
-        try:
-            with self.path.open("rb") as file:
-                return _parse(file)
-        except Exception as error:  # NumPy, zipfile and json raise errors of a dozen classes
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if len(saved.history) > self._identity["epochs"]:
             raise InputError(
-                f"{self.path} is not a checkpoint ({reason}); delete it to start over"
+                f"epochs must be at least {len(saved.history)}, the last epoch of {self.path}"
+            )
+        return saved
+
+    def _read(self) -> tuple[State, dict[str, Any]]:
+        content = self.path.read_bytes()
+        try:
+            return State.from_bytes(content)
+        except Exception as error:  # NumPy, zipfile and json raise errors of a dozen classes
+            raise InputError(
+                f"{self.path} is not a checkpoint ({one_line(error)[:200]}); delete it to start over"
             ) from error
-
-
-class _State(NamedTuple):
-    weights: list[NDArray[Any]]
-    identity: dict[str, Any]
-    history: list[Epoch]
-    epochs: int
-
-
-def _parse(file: BinaryIO) -> _State:
-    with np.load(file) as arrays:
-        state = json.loads(str(arrays["state"]))
-        weights = [arrays[f"arr_{index}"] for index in range(len(arrays.files) - 1)]
-    if not all(isinstance(weight, np.ndarray) for weight in weights):  # NumPy returned its bytes
-        raise ValueError("a member is not an array")
-    history = [Epoch(**entry) for entry in state["history"]]
-    for number, epoch in enumerate(history, 1):
-        values = [value for value in asdict(epoch).values() if value is not None]
-        if epoch.epoch != number or not all(isinstance(value, int | float) for value in values):
-            raise ValueError(f"its epoch {number} is {epoch}")
-    return _State(weights, dict(state["identity"]), history, int(state["epochs"]))
-
-
-def _forms(weights: list[NDArray[Any]]) -> list[str]:
-    return [f"{weight.dtype} {weight.shape}" for weight in weights]

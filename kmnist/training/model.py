@@ -67,7 +67,7 @@ def build_model(
         7850
     """
     if not isinstance(image_shape, tuple | list) or len(image_shape) != 2:
-        raise InputError(f"received image_shape {image_shape!r}; expected (height, width)")
+        raise InputError(f"image_shape must be (height, width), not {image_shape!r}")
     height, width = (integer("image_shape", size, 1, _MAX_SIZE) for size in image_shape)
     classes = integer("classes", classes, 2, MAX_CLASSES)
     seed = integer("seed", seed, 0, MAX_SEED)
@@ -78,7 +78,7 @@ def build_model(
         # With the kernel's seed the bias would repeat its first values.
         bias = keras.initializers.RandomNormal(stddev=1.0, seed=seed + 1)
     else:
-        raise InputError(f"received init {init!r}; expected one of {', '.join(INITS)}")
+        raise InputError(f"init must be one of {', '.join(INITS)}, not {init!r}")
     limit_threads(height * width * classes)
     return keras.Sequential(
         [

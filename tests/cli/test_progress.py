@@ -15,20 +15,14 @@ def progress() -> TrainingProgress:
     return TrainingProgress(15, quiet=False)
 
 
-def test_the_sizes_of_the_data_set_come_first(
-    progress: TrainingProgress, tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    progress.begin(tiny_dataset, "cpu")
-    assert capsys.readouterr().out.endswith(
-        ": 400 training, 100 validation and 200 test images of 28×28, 10 classes; on cpu\n"
-    )
-
-
-def test_the_notes_of_the_data_set_follow(
+def test_the_sizes_and_notes_of_the_data_set_come_first(
     progress: TrainingProgress, tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress.begin(replace(tiny_dataset, notes=("split", "scaled")), "cpu")
-    assert capsys.readouterr().out.endswith("; on cpu\n  split\n  scaled\n")
+    assert capsys.readouterr().out.endswith(
+        ": 400 training, 100 validation and 200 test images of 28×28, 10 classes; on cpu\n"
+        "  split\n  scaled\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +39,7 @@ def test_an_epoch_is_a_line_below_the_header(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with progress.training():
-        progress.block(2, 50, 100)
+        progress.block(2, 100, 50)
         progress.epoch(Epoch(2, 0.5, 0.8, None, accuracy, 0.25))
     header, epoch = capsys.readouterr().out.splitlines(keepends=True)
     assert header == "epoch    cost  accuracy  validation  seconds\n"
@@ -62,20 +56,6 @@ def test_an_interruption_names_the_command_to_continue(progress: TrainingProgres
     )
 
 
-def test_the_evaluation_is_printed_with_an_image(
-    progress: TrainingProgress,
-    trained: Run,
-    evaluation: Evaluation,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    progress.evaluated(trained, evaluation)
-    output = capsys.readouterr().out
-    assert f"test accuracy {evaluation.accuracy:.4f}" in output
-    assert trained.weights_digest in output
-    assert "█" in output
-    assert "label " in output
-
-
 @pytest.mark.parametrize(
     ("models", "command"),
     [(MODELS, "kmnist serve"), (Path("a b"), "kmnist serve --models 'a b'")],
@@ -88,7 +68,7 @@ def test_the_exported_version_is_printed_with_the_command_to_serve_it(
     command: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    progress.exported(trained, evaluation, models / "3")
+    progress.exported(trained, evaluation, models / "3", None)
     assert capsys.readouterr().out == f"exported {models / '3'}; serve it with: {command}\n"
 
 
@@ -104,5 +84,5 @@ def test_quiet_progress_prints_the_json_object_alone(
         progress.epoch(trained.history[0])
     progress.evaluated(trained, evaluation)
     assert capsys.readouterr().out == ""
-    progress.exported(trained, evaluation, MODELS / "3")
+    progress.exported(trained, evaluation, MODELS / "3", None)
     assert capsys.readouterr().out.startswith('{"version": 3, "path": "models/kmnist/3"')

@@ -11,12 +11,9 @@ import time
 from pathlib import Path
 from typing import Any, Never
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from numpy.typing import NDArray
 
-from kmnist import Evaluation
 from kmnist.cli.train import command
 from kmnist.versions import read_labels
 
@@ -51,7 +48,7 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
     assert (base / "1" / "saved_model.pb").exists()
 
 
-def test_the_best_epoch_is_exported_labelled_and_converted(tiny: Path, tmp_path: Path) -> None:
+def test_the_best_epoch_is_exported_and_labelled(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
     fast = ["--validation-size", "100", "--epochs", "20", "--learning-rate", "0.5"]
     options = ["--batch-size", "20", "--keep-best", "--label", "canary"]
@@ -63,41 +60,21 @@ def test_the_best_epoch_is_exported_labelled_and_converted(tiny: Path, tmp_path:
     kept = history.index(best) + 1
     assert best > history[-1]
     assert card["training"]["kept_epoch"] == kept
-    above = f"{best - history[-1]:.4f} above the last"
-    assert f"kept epoch {kept}: validation accuracy {best:.4f}, {above}\n" in done.stdout
+    assert f"kept epoch {kept}: validation accuracy {best:.4f}\n" in done.stdout
     assert f"exported {base / '1'} with the label canary; serve it with" in done.stdout
     assert read_labels(base) == {"canary": 1}
 
 
-def test_nothing_is_published_below_the_least_accuracy(tiny: Path, tmp_path: Path) -> None:
+def test_nothing_is_published_below_the_minimum_accuracy(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
     arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--models", base, "--json"]
     arguments.append("--min-accuracy")
     done = run_train(*arguments, "0.99")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert re.search(
-        r"test accuracy of 0\.\d{4}; expected at least 0\.99 .*nothing was published", done.stderr
-    )
+    assert re.search(r"accuracy 0\.\d{4} is below .* 0\.99: nothing was published", done.stderr)
     assert not base.exists()
     done = run_train(*arguments, "0.1", "--label", "stable")
     assert json.loads(done.stdout)["label"] == "stable"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--label", "a/b"], "'a/b' cannot be a label"),
-        (["--keep-best", "--validation-size", "0"], "keep_best without validation images"),
-        (["--min-accuracy", "nan"], "nan is not a finite number"),
-    ],
-)
-def test_options_that_cannot_work_are_refused_before_the_training(
-    options: list[str], message: str, tiny: Path, tmp_path: Path
-) -> None:
-    done = run_train("--dataset", tiny, *options, "--models", tmp_path / "kmnist")
-    assert done.exit_code == 2
-    assert message in done.stderr
-    assert not (tmp_path / "kmnist").exists()
 
 
 def test_a_prepared_tfds_data_set_is_trained_on(tiny_tfds: Path, tmp_path: Path) -> None:
@@ -108,37 +85,6 @@ def test_a_prepared_tfds_data_set_is_trained_on(tiny_tfds: Path, tmp_path: Path)
     card = json.loads((tmp_path / "kmnist" / "1" / "model_card.json").read_text())
     assert card["data"]["name"] == "tiny_digits/1.0.0"
     assert json.loads(stdout)["version"] == 1
-
-
-# TFDS replaces builtins.__import__, for all threads, whenever one of its modules is imported.
-IMPORTS_BESIDE_TFDS = """
-import sys, threading
-
-class Watch:
-    def find_spec(self, name, path=None, target=None):
-        thread = threading.current_thread() is threading.main_thread()
-        running = [
-            module
-            for module, loaded in list(sys.modules.items())
-            if module.startswith(("tensorflow", "keras", "kmnist.export", "kmnist.training"))
-            and not module.startswith("tensorflow_datasets")
-            and getattr(getattr(loaded, "__spec__", None), "_initializing", False)
-        ]
-        if name == "tensorflow_datasets":
-            print("in the main thread" if thread else "in another thread", running)
-
-sys.meta_path.insert(0, Watch())
-from pathlib import Path
-from kmnist.cli.train import _load_while_tensorflow_starts
-_load_while_tensorflow_starts("tiny_digits", Path(sys.argv[1]), grey=False, validation_size=100)
-"""
-
-
-def test_tfds_is_not_imported_beside_tensorflow(tiny_tfds: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS_BESIDE_TFDS, tiny_tfds], capture_output=True, text=True
-    )
-    assert done.stdout == "in the main thread []\n", done.stderr
 
 
 def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None:
@@ -153,39 +99,17 @@ def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None
     assert output["weights_sha256"] == card["model"]["weights_sha256"]
 
 
-def test_the_test_split_is_evaluated_once_and_after_the_training(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    evaluation_of = Evaluation.from_predictions
-
-    def of(labels: NDArray[Any], probabilities: NDArray[np.float32]) -> Evaluation:
-        sizes.append(len(labels))
-        return evaluation_of(labels, probabilities)
-
-    monkeypatch.setattr(Evaluation, "of", of)
-    run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist")
-    assert sizes == [100, 100, 100, 200]
-
-
-def test_the_environment_names_the_folder(tiny: Path, tmp_path: Path) -> None:
-    arguments = ["--dataset", str(tiny), *ON_TINY, "--json"]
-    done = CliRunner().invoke(command, arguments, env={"KMNIST_MODELS": str(tmp_path / "kmnist")})
-    assert json.loads(done.stdout)["path"] == str(tmp_path / "kmnist" / "1")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--dataset", "/nowhere"], "there is no folder or file /nowhere"),
-        (["--epochs", "0"], "0 is not in the range 1<=x"),
+        (["--epochs", "0"], "0 is not in the range x>=1"),
         (["--learning-rate", "0"], "0.0 is not in the range x>0"),
         (["--init", "zeros"], "'zeros' is not one of"),
         (["--resume"], "--resume needs --checkpoint DIR"),
         (["--validation-size", "500"], "validation size of 500"),
-        (["--output", "x"], "No such option"),
-        (["extra"], "unexpected extra argument (extra)"),
-        (["--chekpoint", "x"], "No such option"),
+        (["--label", "a/b"], "'a/b' cannot be a label"),
+        (["--keep-best", "--validation-size", "0"], "keep_best needs validation images"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(
@@ -209,7 +133,7 @@ def test_a_missing_gpu_is_refused_with_the_option_to_use(tiny: Path, tmp_path: P
     )
     assert done.exit_code == 2
     assert "TensorFlow sees no GPU" in done.stderr
-    assert done.stderr.endswith("; use --device cpu to train without a GPU\n")
+    assert done.stderr.endswith("or use --device cpu\n")
 
 
 def test_an_unexpected_failure_is_one_line_without_debug(
@@ -228,13 +152,6 @@ def test_an_unexpected_failure_is_one_line_without_debug(
     assert isinstance(run_train(*arguments, "--debug").exception, RuntimeError)
 
 
-def test_a_file_instead_of_a_folder_is_refused(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "file")
-    assert done.exit_code == 2
-    assert "is not a folder; expected a folder" in done.stderr
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Path) -> str:
     """The digest of 300 epochs without an interruption."""
@@ -243,7 +160,7 @@ def uninterrupted(tiny: Path) -> str:
     return train(build_model(), load_dataset(tiny, validation_size=0), epochs=300).weights_digest
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
     tiny: Path, tmp_path: Path, number: int, uninterrupted: str
 ) -> None:
@@ -284,16 +201,6 @@ def test_an_interrupt_that_tensorflow_replaced_is_one(
     assert "interrupted" in done.stderr
 
 
-def test_two_simultaneous_trainings_export_two_versions(tiny: Path, tmp_path: Path) -> None:
-    runs = [
-        start_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist", "--json")
-        for _ in range(2)
-    ]
-    outputs = [json.loads(run.communicate()[0]) for run in runs]
-    assert sorted(output["version"] for output in outputs) == [1, 2]
-    assert sorted(path.name for path in (tmp_path / "kmnist").iterdir()) == ["1", "2"]
-
-
 @pytest.mark.parametrize("name", ["file", "file/kmnist", "broken/kmnist", "last"])
 def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -310,16 +217,3 @@ def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_traini
     done = run_train("--models", tmp_path / name)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"Error: {tmp_path / name.partition('/')[0]}")
-
-
-@pytest.mark.parametrize("option", ["--models", "--tensorboard"])
-def test_a_folder_that_tensorflow_cannot_name_is_refused_before_the_training(
-    tmp_path: Path, option: str
-) -> None:
-    done = run_train(option, f"{tmp_path}/\udcff")
-    assert done.exit_code == 2
-    assert done.stderr.startswith(f"Error: received {option} ")
-    assert "expected a name in UTF-8" in done.stderr
-    long = run_train("--models", tmp_path / "kmnist", "--tensorboard", tmp_path / ("x" * 300))
-    assert (long.exit_code, long.stderr.count("\n")) == (1, 1)
-    assert "File name too long" in long.stderr

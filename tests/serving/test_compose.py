@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from kmnist.cli.train import command as train
-from kmnist.training.cluster import Cluster
+from kmnist.training.workers import Cluster, read_cluster
 
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
@@ -158,13 +158,16 @@ def test_kubernetes_runs_the_server_with_the_same_flags(services: Services) -> N
     assert f":-{tags['tensorflow/serving']}}}" in services["serving"]["image"]
 
 
-def test_the_workers_are_one_cluster_and_start_on_demand(services: Services) -> None:
+def test_the_workers_are_one_cluster_and_start_on_demand(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workers = ("worker-0", "worker-1")
-    clusters = [
-        Cluster.of_tf_config(services[name]["environment"]["TF_CONFIG"]) for name in workers
-    ]
-    addresses = tuple(f"{name}:12345" for name in workers)
-    assert clusters == [Cluster(addresses, 0), Cluster(addresses, 1)]
+    for index, name in enumerate(workers):
+        config = services[name]["environment"]["TF_CONFIG"]
+        addresses = [f"{worker}:12345" for worker in workers]
+        assert json.loads(config)["cluster"] == {"worker": addresses}
+        monkeypatch.setenv("TF_CONFIG", config)
+        assert read_cluster() == Cluster(2, index)
     commands = {tuple(services[name]["command"]) for name in workers}
     [(program, *options)] = commands
     assert program == "kmnist-train"

@@ -1,6 +1,7 @@
 """The Kubernetes manifests conform to the schemas of Kubernetes and fit each other."""
 
 import copy
+import json
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from kmnist.cli.train import command as train_command
-from kmnist.training.cluster import Cluster
+from kmnist.training.workers import Cluster, read_cluster
 
 FOLDER = Path(__file__).parents[2] / "serving" / "kubernetes"
 
@@ -106,10 +107,12 @@ def test_the_workers_find_each_other_and_nobody_else_does() -> None:
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_a_worker_starts_with_the_list_and_its_index(tmp_path: Path, resumed: bool) -> None:
+def test_a_worker_starts_with_the_cluster_and_its_index(
+    tmp_path: Path, resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [worker] = TRAINING["Job"]["spec"]["template"]["spec"]["containers"]
     command = [part.replace("/models", str(tmp_path)) for part in worker["command"]]
-    (tmp_path / "kmnist-train").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "kmnist-train").write_text('#!/bin/sh\necho "$@"\necho "$TF_CONFIG"\n')
     (tmp_path / "kmnist-train").chmod(0o755)
     state = tmp_path / ".training"
     state.mkdir()
@@ -119,15 +122,16 @@ def test_a_worker_starts_with_the_list_and_its_index(tmp_path: Path, resumed: bo
     assert {"name": "WORKERS", "value": workers} in worker["env"]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "WORKERS": workers, "INDEX": "0"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    arguments = run.stdout.split()
-    parameters = train_command.make_context("kmnist-train", [*arguments]).params
+    arguments, config = run.stdout.splitlines()
+    parameters = train_command.make_context("kmnist-train", arguments.split()).params
     assert parameters["resume"] is resumed
     assert parameters["batch_size"] == 1000
-    cluster = Cluster(tuple(parameters["workers"].split(",")), parameters["index"])
     [port] = worker["ports"]
-    assert cluster.workers == tuple(
+    assert json.loads(config)["cluster"]["worker"] == [
         f"kmnist-workers-{index}.kmnist-workers:{port['containerPort']}" for index in range(2)
-    )
+    ]
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert read_cluster() == Cluster(2, 0)
     assert not state.exists()  # the chief deletes it, for the next training
 
 

@@ -153,7 +153,7 @@ def test_train_takes_any_classifier_of_keras_layers(tiny_dataset: Dataset) -> No
     assert run.model is model
     assert run.history[-1].accuracy > 0.9
     assert evaluate(model, tiny_dataset.test).accuracy > 0.65
-    with pytest.raises(InputError, match=r"cannot be copied \(TypeError: .*; train it with its"):
+    with pytest.raises(InputError, match="train this model with its method fit: "):
         train(Subclass(), tiny_dataset, epochs=1)
 
 

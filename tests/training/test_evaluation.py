@@ -5,7 +5,6 @@ import pytest
 
 from kmnist import Dataset, Evaluation, InputError, Run, build_model, evaluate
 from kmnist.data import Split
-from kmnist.training import evaluation as module
 
 
 def test_the_metrics_are_those_of_the_predictions(trained: Run) -> None:
@@ -21,27 +20,24 @@ def test_the_metrics_are_those_of_the_predictions(trained: Run) -> None:
     assert metrics.accuracy == np.mean(metrics.class_ids == test.labels)
 
 
-def test_a_split_larger_than_a_batch_is_evaluated_completely(
-    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = build_model()
-    expected = evaluate(model, tiny_dataset.test)
-    monkeypatch.setattr(module, "_BATCH_SIZE", 64)
-    metrics = evaluate(model, tiny_dataset.test)
-    assert np.array_equal(metrics.class_ids, expected.class_ids)
-    assert metrics.cost == pytest.approx(expected.cost)
+def test_a_split_larger_than_a_batch_is_evaluated_completely(trained: Run) -> None:
+    test = trained.dataset.test
+    many = Split(np.tile(test.images, (6, 1, 1)), np.tile(test.labels, 6))
+    once, metrics = evaluate(trained.model, test), evaluate(trained.model, many)
+    assert np.array_equal(metrics.confusion, 6 * once.confusion)
+    assert metrics.cost == pytest.approx(once.cost)
 
 
 def test_an_empty_split_is_rejected(trained: Run) -> None:
-    with pytest.raises(InputError, match="received an empty split; expected at least one example"):
+    with pytest.raises(InputError, match="no examples"):
         evaluate(trained.model, trained.dataset.test[:0])
 
 
 def test_a_split_that_does_not_fit_the_model_is_rejected(tiny_dataset: Dataset) -> None:
-    with pytest.raises(InputError, match=r"input uint8 \(None, 20, 20\) for .*\(28, 28\) pixels"):
-        evaluate(build_model((20, 20)), tiny_dataset.test)
-    with pytest.raises(InputError, match="labels from 0 to 9; the model expects 0 to 3"):
+    with pytest.raises(
+        InputError, match="labels are from 0 to 9, but the model has classes from 0 to 3"
+    ):
         evaluate(build_model(classes=4), tiny_dataset.test)
     test = tiny_dataset.test
-    with pytest.raises(InputError, match="labels from -1 to 8"):
+    with pytest.raises(InputError, match="labels are from -1 to 8"):
         evaluate(build_model(), Split(test.images, test.labels.astype(np.int64) - 1))

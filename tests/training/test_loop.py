@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist import (
     Dataset,
     Epoch,
     InputError,
-    MissingError,
     Run,
     build_model,
     evaluate,
     load_dataset,
     train,
 )
-from kmnist.training import loop
 from kmnist.training.batches import epoch_order
 from kmnist.training.loop import weights_digest
 
@@ -52,38 +51,17 @@ def softmax_sgd(
 
 
 @pytest.mark.parametrize("init", ["glorot_uniform", "random_normal"])
-@pytest.mark.parametrize("batch_size", [100, 64, 1000])  # equal, a smaller last one, one
-@pytest.mark.parametrize("compiled", [False, True])
-def test_training_is_softmax_regression_with_sgd(
-    tiny_dataset: Dataset,
-    init: str,
-    batch_size: int,
-    compiled: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(loop, "_STEPS_WORTH_COMPILING", 0 if compiled else 10**9)
-    model = build_model(init=init)
-    expected, costs = softmax_sgd(tiny_dataset, model.get_weights(), 3, batch_size, 0.1)
-    run = train(model, tiny_dataset, epochs=3, batch_size=batch_size)
+@pytest.mark.parametrize(
+    "batch_size", [1, 64, 1000]
+)  # many, which XLA compiles; a smaller last one
+def test_training_is_softmax_regression_with_sgd(tiny: Path, init: str, batch_size: int) -> None:
+    dataset, model = load_dataset(tiny, validation_size=0), build_model(init=init)
+    expected, costs = softmax_sgd(dataset, model.get_weights(), 3, batch_size, 0.01)
+    run = train(model, dataset, epochs=3, batch_size=batch_size, learning_rate=0.01)
     for weight, exact in zip(model.get_weights(), expected, strict=True):
-        assert np.allclose(weight, exact, atol=2e-5)
+        assert np.allclose(weight, exact, atol=5e-5)
     assert [epoch.cost for epoch in run.history] == pytest.approx(costs, rel=1e-4)
-
-
-def test_the_repr_of_a_run_is_a_summary(trained: Run) -> None:
-    last, digest = trained.history[-1], trained.weights_digest[:12]
-    assert repr(trained) == (
-        f"Run({trained.dataset.name}: 30 epochs, cost {last.cost:.4f}, "
-        f"validation accuracy {last.validation_accuracy:.4f}, weights {digest})"
-    )
-    one = replace(trained, history=(replace(last, validation_accuracy=None),))
-    assert repr(one).endswith(f": 1 epoch, cost {last.cost:.4f}, weights {digest})")
-
-
-def test_training_reduces_the_cost(trained: Run) -> None:
-    first, last = trained.history[0], trained.history[-1]
-    assert last.cost < first.cost / 2
-    assert evaluate(trained.model, trained.dataset.test).accuracy > 0.75
+    assert run.history[0].validation_cost is run.history[0].validation_accuracy is None
 
 
 def test_equal_seeds_give_bit_identical_weights(tiny_dataset: Dataset) -> None:
@@ -95,11 +73,10 @@ def test_equal_seeds_give_bit_identical_weights(tiny_dataset: Dataset) -> None:
 
 
 def test_the_digest_is_that_of_the_weights(trained: Run) -> None:
-    assert trained.weights_digest == weights_digest(trained.model)
+    kernel, bias = trained.model.get_weights()
     other = build_model()
-    other.set_weights(trained.model.get_weights())
+    other.set_weights([kernel, bias])
     assert weights_digest(other) == trained.weights_digest
-    kernel, bias = other.get_weights()
     kernel[0, 0] += 1e-6
     other.set_weights([kernel, bias])
     assert weights_digest(other) != trained.weights_digest
@@ -111,8 +88,6 @@ def test_the_metrics_of_an_epoch_are_those_of_its_weights(trained: Run) -> None:
     assert last.epoch == 30
     assert last.validation_accuracy == validation.accuracy
     assert last.validation_cost == pytest.approx(validation.cost)
-    assert 0 < last.accuracy <= 1
-    assert last.seconds > 0
 
 
 def test_callbacks_follow_blocks_and_epochs_and_nothing_is_printed(
@@ -125,35 +100,12 @@ def test_callbacks_follow_blocks_and_epochs_and_nothing_is_printed(
         tiny_dataset,
         epochs=2,
         batch_size=90,
-        on_block=lambda epoch, done, steps: blocks.append((epoch, done, steps)),
+        on_block=lambda epoch, steps, done: blocks.append((epoch, steps, done)),
         on_epoch=epochs.append,
     )
-    assert blocks == [(1, 4, 5), (1, 5, 5), (2, 4, 5), (2, 5, 5)]
+    assert blocks == [(1, 5, 4), (1, 5, 5), (2, 5, 4), (2, 5, 5)]
     assert tuple(epochs) == run.history
     assert capfd.readouterr().out == ""
-
-
-def test_an_empty_validation_split_has_no_metrics(tiny: Path) -> None:
-    run = train(build_model(), load_dataset(tiny, validation_size=0), epochs=1)
-    assert run.history[0].validation_cost is None
-    assert run.history[0].validation_accuracy is None
-
-
-def test_the_settings_are_recorded(tiny_dataset: Dataset) -> None:
-    run = train(build_model(), tiny_dataset, epochs=1, batch_size=50, learning_rate=0.5, seed=3)
-    devices = run.settings.pop("devices")
-    assert devices
-    assert run.settings == {"epochs": 1, "batch_size": 50, "learning_rate": 0.5, "seed": 3}
-
-
-def test_autograph_is_not_used(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    # On Python 3.13 it warns, which is an error here, and then fails.
-    from tensorflow.python.autograph.impl import api
-
-    converted: list[Any] = []
-    monkeypatch.setattr(api, "_convert_actual", lambda function, _: converted.append(function))
-    train(build_model(), tiny_dataset, epochs=1)
-    assert converted == []
 
 
 class Stopped(Exception):
@@ -194,57 +146,33 @@ def test_a_finished_run_can_be_resumed_with_more_epochs(
     assert more.weights_digest == train(build_model(), tiny_dataset, epochs=3).weights_digest
 
 
-def test_a_run_cannot_be_resumed_with_fewer_epochs(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    train(build_model(), tiny_dataset, epochs=2, checkpoint=tmp_path)
-    with pytest.raises(InputError, match=r"received epochs 1; expected at least 2, because"):
-        train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path, resume=True)
-
-
-def test_a_checkpoint_of_other_settings_is_rejected(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path)
-    with pytest.raises(InputError, match=r"learning_rate 0\.1; this run has 0\.2"):
-        train(
-            build_model(),
-            tiny_dataset,
-            epochs=2,
-            learning_rate=0.2,
-            checkpoint=tmp_path,
-            resume=True,
-        )
-
-
-def test_resuming_without_a_checkpoint_is_rejected(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="start the run without resuming"):
-        train(build_model(), tiny_dataset, checkpoint=tmp_path, resume=True)
-    with pytest.raises(InputError, match="resume without a checkpoint folder; name the one to"):
+def test_resuming_needs_a_checkpoint(tiny_dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="resume needs checkpoint"):
         train(build_model(), tiny_dataset, resume=True)
 
 
-def test_tensorboard_gets_an_event_file(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    train(build_model(), tiny_dataset, epochs=1, tensorboard=tmp_path)
-    (events,) = tmp_path.glob("events.*")
-    assert b"validation_accuracy" in events.read_bytes()
+def test_tensorboard_gets_the_metrics_of_each_epoch(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = train(build_model(), tiny_dataset, epochs=2, tensorboard=tmp_path)
+    (path,) = tmp_path.glob("events.*")
+    costs = {}
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        event = tf.compat.v1.Event.FromString(record)
+        for value in event.summary.value:
+            assert value.metadata.plugin_data.plugin_name == "scalars"
+            if value.tag == "validation_cost":
+                costs[event.step] = float(tf.make_ndarray(value.tensor))
+    assert costs == {e.epoch: pytest.approx(e.validation_cost) for e in run.history}
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"epochs": 0}, "epochs must be an integer from 1 to"),
-        ({"epochs": 10**20}, "not 100000000000000000000"),
-        ({"epochs": 2.0}, r"epochs 2\.0; expected an integer"),
-        ({"batch_size": 0}, "batch_size must be an integer from 1 to"),
-        ({"batch_size": True}, "batch_size True; expected an integer"),
-        ({"learning_rate": 0.0}, r"learning_rate 0\.0; expected a number from 1\.2e-38 to 3\.4e"),
-        ({"learning_rate": float("nan")}, "learning_rate nan"),
-        ({"learning_rate": 1e39}, r"learning_rate 1e\+39"),
-        ({"learning_rate": 10**400}, "learning_rate 1000"),
-        ({"learning_rate": True}, "learning_rate True"),
-        ({"learning_rate": "0.1"}, "learning_rate '0.1'"),
+        ({"batch_size": 2.0}, r"batch_size must be an integer from 1 to .*, not 2\.0"),
+        ({"learning_rate": 0.0}, r"learning_rate must be a positive number, not 0\.0"),
+        ({"learning_rate": float("nan")}, "not nan"),
+        ({"learning_rate": "0.1"}, "not '0.1'"),
         ({"seed": -1}, "seed must be an integer from 0 to 2,147,483,646, not -1"),
-        ({"seed": 2**31}, "seed 2147483648"),
-        ({"devices": "CPU:0"}, "devices 'CPU:0'; expected a list of different ones of CPU:0"),
-        ({"devices": ["CPU:0", "/cpu:0"]}, "expected a list of different ones"),
-        ({"devices": ["CPU:0", "TPU:5"]}, "expected a list of different ones"),
     ],
 )
 def test_settings_out_of_range_are_rejected(
@@ -254,7 +182,7 @@ def test_settings_out_of_range_are_rejected(
         train(build_model(), tiny_dataset, **settings)
 
 
-def test_numpy_numbers_are_settings(tiny_dataset: Dataset) -> None:
+def test_the_settings_are_recorded_as_numbers_of_python(tiny_dataset: Dataset) -> None:
     run = train(
         build_model(seed=np.int32(1)),  # type: ignore[arg-type]
         tiny_dataset,
@@ -263,24 +191,22 @@ def test_numpy_numbers_are_settings(tiny_dataset: Dataset) -> None:
         learning_rate=np.float32(0.5),  # type: ignore[arg-type]
         seed=np.int64(3),  # type: ignore[arg-type]
     )
-    del run.settings["devices"]
     assert json.dumps(run.settings) == (
-        '{"epochs": 1, "batch_size": 50, "learning_rate": 0.5, "seed": 3}'
+        '{"epochs": 1, "batch_size": 50, "learning_rate": 0.5, "seed": 3, "replicas": 1}'
     )
 
 
-@pytest.mark.parametrize("learning_rate", [1e38, 3e38])
-def test_training_stops_in_the_epoch_in_which_the_cost_diverges(
-    learning_rate: float, tiny_dataset: Dataset, tmp_path: Path
+def test_a_training_that_diverges_stops_in_that_epoch(
+    tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     epochs: list[Epoch] = []
     with pytest.raises(
-        InputError, match=r"learning_rate [13]e\+38; .* finite in epoch 1; .* such as 0\.1"
+        InputError, match=r"training diverged in epoch 1: use a smaller learning rate than 3e\+38"
     ):
         train(
             build_model(),
             tiny_dataset,
-            learning_rate=learning_rate,
+            learning_rate=3e38,
             checkpoint=tmp_path,
             on_epoch=epochs.append,
         )
@@ -289,25 +215,11 @@ def test_training_stops_in_the_epoch_in_which_the_cost_diverges(
         assert np.isfinite(saved["arr_0"]).all()
 
 
-def test_something_else_than_a_model_and_a_data_set_is_rejected(tiny_dataset: Dataset) -> None:
-    with pytest.raises(InputError, match="received Sequential and Split; expected a Keras model"):
-        train(build_model(), tiny_dataset.train)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="received Dataset and Dataset"):
-        train(tiny_dataset, tiny_dataset)
-
-
 def test_the_checkpoint_of_another_model_is_rejected(tiny_dataset: Dataset, tmp_path: Path) -> None:
     train(build_model(), tiny_dataset, epochs=1, checkpoint=tmp_path)
     more = replace(tiny_dataset, class_names=tuple("0123456789a"))
-    with pytest.raises(InputError, match=r"float32 \(784, 10\).* this run has .*\(784, 11\)"):
+    with pytest.raises(InputError, match=r"float32 \(784, 10\).*, not .*\(784, 11\)"):
         train(build_model(classes=11), more, checkpoint=tmp_path, resume=True)
-
-
-def test_a_model_that_does_not_fit_the_data_is_rejected(tiny_dataset: Dataset) -> None:
-    with pytest.raises(InputError, match=r"input uint8 \(None, 20, 20\) for .*\(28, 28\)"):
-        train(build_model((20, 20)), tiny_dataset)
-    with pytest.raises(InputError, match="4 classes"):
-        train(build_model(classes=4), tiny_dataset)
 
 
 SEVERAL_DEVICES = """
@@ -317,7 +229,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 import numpy as np
-from kmnist import build_model, load_dataset, train
+from kmnist import InputError, build_model, load_dataset, train
 dataset = load_dataset(sys.argv[1], validation_size=5)  # 495 images: the last batch is odd
 
 def limited():
@@ -326,16 +238,24 @@ def limited():
     layers.append(keras.layers.Dense(10, "softmax", kernel_initializer="zeros", **limits))
     return keras.Sequential([keras.Input((28, 28), dtype="uint8"), *layers])
 
-for build in (build_model, limited):
-    weights = []
-    for devices in ([], ["CPU:0", "CPU:1"]):
-        model = build()
-        train(model, dataset, epochs=2, batch_size=90, devices=devices)
-        weights.append(model.get_weights())
-    assert all(np.allclose(*pair, atol=1e-5) for pair in zip(*weights, strict=True))
-    assert not all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
+weights = []
+for devices in (1, 2):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"][:devices])
+    model = limited()
+    with strategy.scope():
+        run = train(model, dataset, epochs=2, batch_size=90)
+    assert run.settings["replicas"] == devices
+    weights.append(model.get_weights())
+assert all(np.allclose(*pair, atol=1e-5) for pair in zip(*weights, strict=True))
+assert not all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
 assert np.linalg.norm(weights[0][0], axis=0).max() > 0.0499, "the limit is not reached"
-print("same update")
+
+dropping = keras.Sequential([*build_model().layers[:-1], keras.layers.Dropout(0.5), model.layers[-1]])
+with strategy.scope():
+    try:
+        train(dropping, dataset, epochs=1)
+    except InputError as error:
+        print("same update;", error)
 """
 
 
@@ -344,7 +264,7 @@ def test_several_devices_make_the_same_update(tiny: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL_DEVICES, str(tiny)], capture_output=True, text=True
     )
-    assert done.stdout.strip() == "same update", done.stderr
+    assert done.stdout.startswith("same update; a model with state that is not"), done.stderr
 
 
 @pytest.mark.slow

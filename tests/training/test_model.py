@@ -49,22 +49,14 @@ def test_images_and_classes_may_have_any_size() -> None:
     assert model(np.zeros((3, 20, 30), np.uint8)).shape == (3, 4)
 
 
-def test_an_unknown_init_is_rejected() -> None:
-    with pytest.raises(InputError, match="'zeros'; expected one of glorot_uniform, random_normal"):
-        build_model(init="zeros")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_shape": 784}, r"image_shape 784; expected \(height, width\)"),
-        ({"image_shape": (28, 28, 1)}, r"image_shape \(28, 28, 1\); expected"),
+        ({"init": "zeros"}, "init must be one of glorot_uniform, random_normal, not 'zeros'"),
+        ({"image_shape": (28, 28, 1)}, r"must be \(height, width\), not \(28, 28, 1\)"),
         ({"image_shape": (28, 0)}, "image_shape must be an integer from 1 to 2,048, not 0"),
-        ({"image_shape": (28.0, 28)}, r"image_shape 28\.0; expected an integer"),
         ({"classes": 1}, "classes must be an integer from 2 to 1,000, not 1"),
-        ({"classes": 300_000}, "classes must be an integer from 2 to 1,000, not 300000"),
         ({"seed": -1}, "seed must be an integer from 0 to 2,147,483,646, not -1"),
-        ({"seed": None}, "seed None; expected an integer"),
     ],
 )
 def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message: str) -> None:
@@ -72,33 +64,9 @@ def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message:
         build_model(**arguments)
 
 
-@pytest.mark.parametrize("init", ["glorot_uniform", "random_normal"])
-def test_the_largest_seed_is_usable(init: str) -> None:
-    assert build_model(init=init, seed=2**31 - 2).count_params() == 7850
-
-
-THREADS = """
-import tensorflow as tf
-from kmnist import build_model
-threading = tf.config.threading
-{before}
-build_model({model})
-print(threading.get_intra_op_parallelism_threads())
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("before", "model", "threads"),
-    [
-        ("", "", 1),
-        ("", "(200, 200), 10", 0),  # 0: TensorFlow decides
-        ("threading.set_intra_op_parallelism_threads(2)", "", 2),
-        ("tf.zeros(1)  # starts TensorFlow", "", 0),
-    ],
-)
-def test_operations_of_a_small_model_use_one_thread(before: str, model: str, threads: int) -> None:
+def test_operations_of_a_small_model_use_one_thread() -> None:
     # In a new process: the number of threads is fixed once TensorFlow has started.
-    code = THREADS.format(before=before, model=model)
+    code = "import tensorflow as tf; from kmnist import build_model; build_model(); "
+    code += "print(tf.config.threading.get_intra_op_parallelism_threads())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == str(threads), done.stderr
+    assert done.stdout == "1\n", done.stderr
