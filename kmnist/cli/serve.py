@@ -2,18 +2,16 @@
 
 import logging
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from kmnist.cli._base import INTERRUPTED, Command, interrupt_on_sigterm
 from kmnist.cli._options import (
-    is_given,
     json_option,
     models_option,
     name_option,
@@ -26,23 +24,12 @@ from kmnist.errors import InputError
 
 __all__ = ["command"]
 
-_BINARY: Final = "tensorflow_model_server"
-# Options of the embedded server that the binary has no flag for.
-_EMBEDDED: Final = ("max_request_mb", "accept_gzip", "allow_origins", "allow_hosts")
-
 
 @click.command("serve", cls=Command)
 @models_option()
 @name_option
-@click.option("--host", default="127.0.0.1", help="The address to listen on (embedded).")
-@port_options("picks a free one (embedded)")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "embedded", _BINARY]),
-    default="auto",
-    help=f"The server to run: {_BINARY}, the one embedded in kmnist, or, with auto, the first if "
-    "it is on PATH and the second otherwise.",
-)
+@click.option("--host", default="127.0.0.1", help="The address to listen on.")
+@port_options("picks a free one")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1024),
@@ -53,11 +40,9 @@ _EMBEDDED: Final = ("max_request_mb", "accept_gzip", "allow_origins", "allow_hos
     "--max-request-mb",
     type=click.IntRange(1, 1024),
     default=64,
-    help="The size of the largest request, in MiB (embedded).",
+    help="The size of the largest request, in MiB.",
 )
-@click.option(
-    "--accept-gzip", is_flag=True, help="Accept REST requests compressed with gzip (embedded)."
-)
+@click.option("--accept-gzip", is_flag=True, help="Accept REST requests compressed with gzip.")
 @click.option(
     "--allow-origin",
     "allow_origins",
@@ -71,7 +56,7 @@ _EMBEDDED: Final = ("max_request_mb", "accept_gzip", "allow_origins", "allow_hos
     "allow_hosts",
     multiple=True,
     metavar="NAME",
-    help="A further host name under which REST requests arrive (embedded); may be repeated.",
+    help="A further host name under which REST requests arrive; may be repeated.",
 )
 @click.option(
     "--verify/--no-verify",
@@ -86,7 +71,6 @@ def command(
     host: str,
     grpc_port: int,
     rest_port: int,
-    engine: str,
     concurrency: int,
     max_request_mb: int,
     accept_gzip: bool,
@@ -104,42 +88,6 @@ def command(
     """
     if models.is_file():
         raise InputError(f"{models} is a file; expected a folder of versions such as models/kmnist")
-    binary = None if engine == "embedded" else shutil.which(_BINARY)
-    if engine == _BINARY and binary is None:
-        raise InputError(f"{_BINARY} is not on PATH; install it, or use --engine embedded")
-    if binary is not None:
-        from kmnist.server.tensorflow_serving import command_line
-
-        _refuse_embedded_options(host)
-        if not grpc_port or not rest_port or grpc_port == rest_port:
-            raise InputError(
-                f"received --grpc-port {grpc_port} and --rest-port {rest_port}; {_BINARY} needs "
-                "two different ports, neither of them 0"
-            )
-        if verify:
-            _verify(models)
-        _show(
-            as_json,
-            engine=_BINARY,
-            model=name or models.absolute().name,
-            grpc=f"grpc://localhost:{grpc_port}",
-            rest=f"http://localhost:{rest_port}",
-            note="it listens on every address of this machine, and has no drawing page; "
-            "--engine embedded listens on 127.0.0.1 and has one",
-        )
-        arguments = command_line(
-            binary,
-            models,
-            name=name,
-            grpc_port=grpc_port,
-            rest_port=rest_port,
-            timeout=timeout,
-            concurrency=concurrency,
-        )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # The binary replaces this process, and so receives every signal itself.
-        os.execv(binary, arguments)  # noqa: S606 - a shell would keep the signals
     _serve(
         models,
         as_json,
@@ -157,32 +105,8 @@ def command(
     )
 
 
-def _refuse_embedded_options(host: str) -> None:
-    """Refuse the options on the command line that the binary could not honour.
-
-    Raises:
-        InputError: There is one.
-    """
-    given = [f"--{name.rstrip('s').replace('_', '-')}" for name in _EMBEDDED if is_given(name)]
-    if is_given("host") and host not in ("0.0.0.0", "::"):  # noqa: S104 - the binary's address
-        given.append(f"--host {host}")
-    if given:
-        raise InputError(
-            f"received {', '.join(given)}; {_BINARY} has no such setting and listens on every "
-            "address of this machine; use --engine embedded, or leave it out"
-        )
-
-
-def _verify(models: Path) -> None:
-    """Verify the versions once: TensorFlow Serving itself would load one that differs."""
-    from kmnist.versions import list_versions, verify_version, version_folder
-
-    for version in list_versions(models):
-        verify_version(version_folder(models, version))
-
-
 def _serve(models: Path, as_json: bool, **settings: Any) -> None:
-    """Run the embedded server until it is interrupted."""
+    """Run the server until it is interrupted."""
     from kmnist.server import Server
     from kmnist.server.log_limit import LogLimit
 
@@ -199,7 +123,6 @@ def _serve(models: Path, as_json: bool, **settings: Any) -> None:
         server.start()
         _show(
             as_json,
-            engine="embedded",
             model=server.name,
             grpc=server.grpc_url,
             rest=server.rest_url,

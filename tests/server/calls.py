@@ -1,9 +1,10 @@
 """Requests to a server with clients other than this project's, and their results."""
 
 import json
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, Final
@@ -18,7 +19,17 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.server import Server
 
-__all__ = ["BODY", "IMAGES", "PREDICT", "Answer", "Stubs", "ask", "grpc_error", "predict_request"]
+__all__ = [
+    "BODY",
+    "IMAGES",
+    "PREDICT",
+    "Answer",
+    "Stubs",
+    "ask",
+    "grpc_error",
+    "predict_request",
+    "wait_until",
+]
 
 PREDICT: Final = "/v1/models/kmnist:predict"
 IMAGES: Final[NDArray[np.uint8]] = np.zeros((1, 28, 28), np.uint8)
@@ -58,6 +69,14 @@ def ask(
     if media_type == "application/json":
         content = json.loads(content)
     return Answer(response.status, media_type, content, response.headers)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until a condition holds that no event reports."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition does not hold in time"
+        time.sleep(0.01)
 
 
 class Stubs:

@@ -25,7 +25,7 @@ GZIP: Final = {"Content-Encoding": "gzip"}
 @contextmanager
 def serving(base: str, *options: str) -> Iterator[tuple[int, int]]:
     """Run the server; yield its port and its process id."""
-    command = [sys.executable, "-m", "kmnist", "serve", "--engine", "embedded", "--json"]
+    command = [sys.executable, "-m", "kmnist", "serve", "--json"]
     command += ["--models", base, "--grpc-port", "0", "--rest-port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
