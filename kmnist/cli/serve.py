@@ -37,28 +37,6 @@ __all__ = ["command"]
     help="The number of requests that are processed at a time; more are refused.",
 )
 @click.option(
-    "--max-request-mb",
-    type=click.IntRange(1, 1024),
-    default=64,
-    help="The size of the largest request, in MiB.",
-)
-@click.option("--accept-gzip", is_flag=True, help="Accept REST requests compressed with gzip.")
-@click.option(
-    "--allow-origin",
-    "allow_origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Let the web pages of another origin, such as https://example.org, use the REST API "
-    "(embedded); may be repeated.",
-)
-@click.option(
-    "--allow-host",
-    "allow_hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A further host name under which REST requests arrive; may be repeated.",
-)
-@click.option(
     "--verify/--no-verify",
     default=True,
     help="Refuse a version whose files differ from the checksums in its SHA256SUMS, if it has any.",
@@ -72,10 +50,6 @@ def command(
     grpc_port: int,
     rest_port: int,
     concurrency: int,
-    max_request_mb: int,
-    accept_gzip: bool,
-    allow_origins: tuple[str, ...],
-    allow_hosts: tuple[str, ...],
     verify: bool,
     timeout: float,
     as_json: bool,
@@ -96,10 +70,6 @@ def command(
         grpc_port=grpc_port,
         rest_port=rest_port,
         concurrency=concurrency,
-        max_bytes=max_request_mb * 2**20,
-        accept_gzip=accept_gzip,
-        allow_origins=allow_origins,
-        allow_hosts=allow_hosts,
         timeout=timeout,
         verify=verify,
     )
@@ -108,12 +78,11 @@ def command(
 def _serve(models: Path, as_json: bool, **settings: Any) -> None:
     """Run the server until it is interrupted."""
     from kmnist.server import Server
-    from kmnist.server.log_limit import LogLimit
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(LogLimit())
-    logging.basicConfig(format="%(asctime)s %(message)s", handlers=[handler])
+    logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("kmnist").setLevel(logging.INFO)
+    # It logs a traceback for everything on the port that is not HTTP.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     interrupt_on_sigterm()
     server = Server(models, **settings)
     try:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
+from kmnist.checks import one_line
 from kmnist.protocol import serving_pb2 as pb
 from kmnist.protocol.messages import (
     GET_MODEL_METADATA,
@@ -20,7 +21,7 @@ from kmnist.protocol.messages import (
     SIGNATURES_TYPE_URL,
 )
 from kmnist.protocol.tensors import TensorError, from_array, to_array
-from kmnist.server.errors import StatusError, invalid, one_line, shortened
+from kmnist.server.errors import StatusError, invalid, shortened
 from kmnist.server.service import Service
 
 __all__ = ["GrpcApi"]
@@ -31,6 +32,8 @@ _SPARE_THREADS: Final = 4
 _STATUS_THREADS: Final = 4
 # Calls at a time, for each place of the service. Further ones are refused without a thread.
 _CALLS_PER_PLACE: Final = 16
+# The size limit of a request.
+_MAX_BYTES: Final = 64 * 2**20
 _log = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 
@@ -38,20 +41,18 @@ _Request = TypeVar("_Request", bound=Message)
 class GrpcApi:
     """The gRPC services on one port."""
 
-    def __init__(self, service: Service, address: str, concurrency: int, max_bytes: int) -> None:
+    def __init__(self, service: Service, address: str, concurrency: int) -> None:
         """Listen on an address; requests are answered after ``start``.
 
         Args:
             service: The model.
             address: ``host:port``.
             concurrency: The number of requests that are processed at a time.
-            max_bytes: The size limit of a request.
 
         Raises:
             OSError: The address cannot be listened on.
         """
         self._service = service
-        self._max_bytes = max_bytes
         self._threads = ThreadPoolExecutor(
             concurrency + _SPARE_THREADS, thread_name_prefix="kmnist-grpc"
         )
@@ -67,7 +68,7 @@ class GrpcApi:
                 self._handler(GET_MODEL_STATUS, self._status),
             ],
             options=[
-                ("grpc.max_receive_message_length", max_bytes),
+                ("grpc.max_receive_message_length", _MAX_BYTES),
                 ("grpc.max_send_message_length", -1),
                 # A second server on the same port must fail instead of taking half of the requests.
                 ("grpc.so_reuseport", 0),
@@ -100,10 +101,10 @@ class GrpcApi:
                 name = request.model_spec.name
                 held.enter_context(self._service.counted(name, "GRPC"))
                 held.enter_context(self._service.slot())
-                servable = held.enter_context(self._service.manager.use(name, *_version(request)))
+                servable = held.enter_context(self._service.versions.use(name, *_version(request)))
                 signature = servable.signature(request.model_spec.signature_name)
                 signature.check_names(request.inputs.keys())
-                inputs = _arrays(request.inputs, self._max_bytes)
+                inputs = _arrays(request.inputs, _MAX_BYTES)
                 output_filter = list(request.output_filter)
                 del request
             outputs = self._service.run(signature, inputs)
@@ -120,7 +121,7 @@ class GrpcApi:
             if field != "signature_def":
                 raise invalid(f"Metadata field {shortened(field)} is not supported")
         name = request.model_spec.name
-        with self._service.manager.use(name, *_version(request)) as servable:
+        with self._service.versions.use(name, *_version(request)) as servable:
             return pb.GetModelMetadataResponse(
                 model_spec=_spec(name, servable.version),
                 metadata={
@@ -134,7 +135,7 @@ class GrpcApi:
         request = _parsed(data, pb.GetModelStatusRequest)
         # As in TensorFlow Serving, a label is ignored here: all versions are listed.
         version, _ = _version(request)
-        return self._service.manager.status(request.model_spec.name, version)
+        return self._service.versions.status(request.model_spec.name, version)
 
     def _handler(
         self,
@@ -153,9 +154,7 @@ class GrpcApi:
 
         def handle(data: bytes, context: grpc.ServicerContext) -> Message:
             try:
-                with self._service.bodies.share() as share:
-                    share.grow(len(data))
-                    return answer(data)
+                return answer(data)
             except StatusError as error:
                 _log.info("gRPC %s %s: %s", method, error.code.name, one_line(error.message))
                 _abort(context, error.code, error.message)

@@ -5,12 +5,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server.access import Access
@@ -20,14 +19,12 @@ from kmnist.versions import list_versions
 
 if TYPE_CHECKING:
     from kmnist.server.grpc_api import GrpcApi
-    from kmnist.server.http_server import HttpServer
+    from kmnist.server.rest_api import RestApi
     from kmnist.server.service import Service
     from kmnist.server.versions import Versions
 
 __all__ = ["Server"]
 
-# The bytes of all requests together, as a multiple of the limit of one.
-_BODIES: Final = 4
 _log = logging.getLogger(__name__)
 
 
@@ -58,10 +55,6 @@ class Server:
         rest_port: int = 8501,
         grpc_port: int = 8500,
         concurrency: int = 64,
-        max_bytes: int = 64 * 2**20,
-        accept_gzip: bool = False,
-        allow_origins: Iterable[str] = (),
-        allow_hosts: Iterable[str] = (),
         timeout: float = 30.0,
         grace: float = 30.0,
         poll_seconds: float = 1.0,
@@ -77,13 +70,6 @@ class Server:
             grpc_port: The port of the gRPC API; 0 for any free port.
             concurrency: The number of requests that are processed at a time, over both
                 transports; further ones are refused.
-            max_bytes: The size limit of a request. All requests together may have four times as
-                many bytes.
-            accept_gzip: Whether the body of a REST request may be compressed.
-            allow_origins: Origins of other web pages that may use the REST API, such as
-                ``https://example.org``. The requests of other pages are refused.
-            allow_hosts: Further host names of this server, without a port. REST requests for other
-                names are refused if ``host`` is a loopback address or this is not empty.
             timeout: Seconds after which a REST request is answered with an error; it occupies its
                 place until its computation ends. Over gRPC, the caller sets a deadline.
             grace: Seconds for the requests in progress to finish when the server stops.
@@ -107,9 +93,7 @@ class Server:
                 f"received port {rest_port} for both REST and gRPC; expected two different ports"
             )
         self.host = host
-        self._accept_gzip = accept_gzip
         self._concurrency = concurrency
-        self._max_bytes = max_bytes
         self._timeout = timeout
         self._grace = grace
         self._poll_seconds = poll_seconds
@@ -123,7 +107,7 @@ class Server:
             self._rest_socket = cleanup.enter_context(bind(host, rest_port))
             self._grpc_socket = cleanup.enter_context(bind(host, grpc_port))
             address = self._rest_socket.getsockname()[0]
-            self._access = Access(host, address, allow_origins, allow_hosts)
+            self._access = Access(host, address)
             self._cleanup = cleanup.pop_all()
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
@@ -173,7 +157,6 @@ class Server:
         self.wait_for_folder()
         # TensorFlow takes seconds to import.
         from kmnist.server.grpc_api import GrpcApi
-        from kmnist.server.http_server import HttpServer
         from kmnist.server.metrics import Metrics
         from kmnist.server.model import LoadedModel
         from kmnist.server.rest_api import RestApi
@@ -187,26 +170,15 @@ class Server:
             self._cleanup.callback(manager.close)
             self._wait_for_version(manager)
             self._run_poller(manager)
-            service = self._service = Service(
-                manager, metrics, self._concurrency, _BODIES * self._max_bytes
-            )
+            service = self._service = Service(manager, metrics, self._concurrency)
             self._grpc_socket.close()
             with listening_on(self.host, self.grpc_port) as address:
-                grpc_server = GrpcApi(service, address, self._concurrency, self._max_bytes)
-            api = RestApi(
-                service,
-                self._access,
-                concurrency=self._concurrency,
-                max_bytes=self._max_bytes,
-                accept_gzip=self._accept_gzip,
-                timeout=self._timeout,
-            )
-            self._cleanup.callback(api.close)
-            http_server = HttpServer(api.respond, self._rest_socket, grace=self._grace)
+                grpc_server = GrpcApi(service, address, self._concurrency)
+            rest_api = RestApi(service, self._access, self._timeout)
             loop = self._run_loop()
-            self._cleanup.callback(self._stop_transports, loop, http_server, grpc_server)
+            self._cleanup.callback(self._stop_transports, loop, rest_api, grpc_server)
             with listening_on(self.host, self.rest_port):
-                asyncio.run_coroutine_threadsafe(http_server.start(), loop).result()
+                asyncio.run_coroutine_threadsafe(rest_api.start(self._rest_socket), loop).result()
             grpc_server.start()
         except BaseException:
             self.stop()
@@ -269,9 +241,9 @@ class Server:
         self._cleanup.callback(thread.join, self._grace)
 
     def _stop_transports(
-        self, loop: asyncio.AbstractEventLoop, http_server: "HttpServer", grpc_server: "GrpcApi"
+        self, loop: asyncio.AbstractEventLoop, rest_api: "RestApi", grpc_server: "GrpcApi"
     ) -> None:
         """Stop both at once: neither accepts requests while the other finishes its last ones."""
-        http_stopped = asyncio.run_coroutine_threadsafe(http_server.stop(), loop)
+        rest_stopped = asyncio.run_coroutine_threadsafe(rest_api.stop(self._grace), loop)
         grpc_server.stop(self._grace)
-        http_stopped.result()
+        rest_stopped.result()

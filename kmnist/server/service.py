@@ -1,16 +1,16 @@
 """Prediction, as both transports use it: limited in number and in bytes, and counted."""
 
-import gc
+import asyncio
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Final
 
 import grpc
 from numpy.typing import NDArray
 
-from kmnist.server.bodies import ByteBudget
 from kmnist.server.errors import StatusError
 from kmnist.server.metrics import Metrics
 from kmnist.server.model import LoadedSignature
@@ -18,9 +18,10 @@ from kmnist.server.versions import Versions
 
 __all__ = ["Service"]
 
-# A request of more bytes is decoded alone: its objects in memory are many times its size. Nothing
-# is lost by that, because they are created while Python's global lock is held.
+# The objects of a decoded request take many times its bytes, so that few large ones are decoded at a
+# time. Nothing is lost by that: Python's global lock is held meanwhile.
 _LARGE: Final = 2**18
+_DECODED_AT_A_TIME: Final = 2
 
 # The outputs of a signature that predicts; others may list the names of all classes.
 _PREDICTION: Final = {"probabilities", "class_ids", "class_names"}
@@ -30,30 +31,26 @@ class Service:
     """A model with its metrics and its limit of concurrent requests.
 
     Attributes:
-        manager: The versions of the model.
+        versions: The versions of the model.
         metrics: The counters of the metrics page.
-        bodies: The limit of the bytes of all requests together.
     """
 
-    def __init__(
-        self, manager: Versions, metrics: Metrics, concurrency: int, body_bytes: int
-    ) -> None:
+    def __init__(self, versions: Versions, metrics: Metrics, concurrency: int) -> None:
         """Create the service.
 
         Args:
-            manager: The versions of the model.
+            versions: The versions of the model.
             metrics: The counters of the metrics page.
             concurrency: The number of requests that are processed at a time. Further ones are
                 refused at once: a caller can retry elsewhere, but cannot leave a queue.
-            body_bytes: The limit of the bytes of all requests together.
         """
-        self.manager = manager
+        self.versions = versions
         self.metrics = metrics
-        self.bodies = ByteBudget(body_bytes)
         self._concurrency = concurrency
         self._lock = threading.Lock()
         self._in_progress = 0
-        self._decoding = threading.Lock()
+        self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="kmnist-predict")
 
     @property
     def in_progress(self) -> int:
@@ -69,7 +66,7 @@ class Service:
             entrypoint: GRPC or REST.
         """
         # Names of other models do not become labels: callers could create any number of them.
-        label = model if model == self.manager.name else "(unknown)"
+        label = model if model == self.versions.name else "(unknown)"
         status = grpc.StatusCode.INTERNAL
         started = time.perf_counter()
         try:
@@ -103,21 +100,33 @@ class Service:
                 self._in_progress -= 1
 
     @contextmanager
-    def decoding(self, size: int, *, is_compressed: bool = False) -> Iterator[None]:
-        """Decode a request of ``size`` bytes in the block, if it is large while no other one is."""
-        if size <= _LARGE and not is_compressed:
+    def decoding(self, size: int) -> Iterator[None]:
+        """Decode a request of ``size`` bytes in the block; a large one waits for its turn."""
+        with self._decoding if size > _LARGE else nullcontext():
             yield
-            return
-        with self._decoding:
-            collects = gc.isenabled()
-            # The objects of a document are no cycles, but so many that Python would search all
-            # objects of TensorFlow for cycles again and again.
-            gc.disable()
+
+    async def predict(
+        self, model: str, entrypoint: str, compute: Callable[[], bytes], seconds: float
+    ) -> bytes:
+        """Call ``compute`` in a thread, in one of the places; count the request.
+
+        The place is occupied until ``compute`` returns, after a timeout too.
+
+        Raises:
+            StatusError: All places are occupied, or the timeout is over.
+        """
+        with self.counted(model, entrypoint), ExitStack() as held:
+            held.enter_context(self.slot())
+            work = self._threads.submit(compute)
+            place = held.pop_all()
+            work.add_done_callback(lambda _: place.close())
             try:
-                yield
-            finally:
-                if collects:
-                    gc.enable()
+                async with asyncio.timeout(seconds):
+                    return await asyncio.wrap_future(work)
+            except TimeoutError:
+                raise StatusError(
+                    grpc.StatusCode.DEADLINE_EXCEEDED, f"Timed out after {seconds:g} seconds"
+                ) from None
 
     def run(
         self, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
@@ -125,7 +134,7 @@ class Service:
         """Compute the outputs of ``signature``; count the run and the predictions."""
         started = time.perf_counter()
         outputs = signature(inputs)
-        self.metrics.run(self.manager.name, time.perf_counter() - started)
+        self.metrics.run(self.versions.name, time.perf_counter() - started)
         if outputs.keys() >= _PREDICTION and outputs["class_names"].dtype == object:
             self.metrics.predicted(outputs["class_names"].ravel().tolist())
         return outputs

@@ -18,7 +18,16 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from kmnist.server import Server
 from kmnist.server.errors import StatusError
 from kmnist.server.model import LoadedSignature
-from tests.server.calls import BODY, IMAGES, PREDICT, Stubs, ask, grpc_error, predict_request
+from tests.server.calls import (
+    BODY,
+    IMAGES,
+    PREDICT,
+    Stubs,
+    ask,
+    grpc_error,
+    predict_request,
+    wait_until,
+)
 
 Code = grpc.StatusCode
 Connect = Callable[[Server], Stubs]
@@ -196,9 +205,7 @@ def test_a_request_that_exceeds_the_timeout_occupies_its_place_until_it_ends(
         assert ask(server, PREDICT, BODY).status == 503
         assert ask(server, "/v1/models/kmnist").status == 200
         stuck.release.set()
-        while ask(server, PREDICT, BODY).status == 503:
-            """The two computations have not ended yet."""
-        assert ask(server, PREDICT, BODY).status == 200
+        wait_until(lambda: ask(server, PREDICT, BODY).status == 200)
 
 
 @pytest.mark.parametrize(
