@@ -5,7 +5,9 @@ import json
 import logging
 import re
 import socket
+import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -31,6 +33,9 @@ __all__ = ["BODY_SECONDS", "MAX_BODY", "RestApi"]
 # Bytes of a body, after decompression; nginx, as it is configured for production, has the same limit.
 MAX_BODY: Final = 16 * 2**20
 BODY_SECONDS: Final = 30.0
+# The objects of a JSON document take many times its bytes: few large ones are decoded at a time.
+_LARGE: Final = 2**18
+_DECODED_AT_A_TIME: Final = 2
 # For responses to be written and connections to be closed, when the requests have ended.
 _CLOSE_SECONDS: Final = 1.0
 
@@ -67,6 +72,7 @@ class RestApi:
         self._timeout = timeout
         self._requests: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._respond])
         application.router.add_route("*", "/{path:(?s:.*)}", self._route)  # %0A included
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
@@ -154,7 +160,7 @@ class RestApi:
         def compute() -> bytes:
             try:
                 with self._service.versions.use(name, version, label) as model:
-                    with self._service.decoding(len(body)):
+                    with self._decoding if len(body) > _LARGE else nullcontext():
                         parsed = parse(body)
                         signature = _signature(model, parsed.signature_name)
                         inputs = parsed.inputs(signature.inputs)

@@ -3,23 +3,24 @@
 import asyncio
 import logging
 import os
+import socket
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from kmnist.checks import one_line
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server.access import Access
 from kmnist.server.base_folder import require_base_folder
-from kmnist.server.sockets import authority, bind, listening_on
 from kmnist.versions import list_versions
 
 if TYPE_CHECKING:
-    from kmnist.server.grpc_api import GrpcApi
-    from kmnist.server.rest_api import RestApi
     from kmnist.server.service import Service
     from kmnist.server.versions import Versions
 
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 class Server:
     """TensorFlow Serving's gRPC and REST APIs for one model, in this process.
 
-    As a context manager it starts at once, and stops at the end of the block.
+    As a context manager it starts at once, and stops at the end of the block. Both transports run
+    on an event loop in a thread of its own, so the caller may have another one, or none.
 
     Example::
 
@@ -85,13 +87,9 @@ class Server:
         require_base_folder(self.base)
         self.name = name or self.base.name
         if not self.name or "/" in self.name or ":" in self.name:
-            raise InputError(
-                f"{self.name!r} cannot be a model's name; expected a name without / and :"
-            )
+            raise InputError(f"{self.name!r} cannot be a model's name: use one without / and :")
         if rest_port == grpc_port != 0:
-            raise InputError(
-                f"received port {rest_port} for both REST and gRPC; expected two different ports"
-            )
+            raise InputError(f"REST and gRPC cannot both use port {rest_port}")
         self.host = host
         self._concurrency = concurrency
         self._timeout = timeout
@@ -99,15 +97,13 @@ class Server:
         self._poll_seconds = poll_seconds
         self._verify = verify
         self._stopping = threading.Event()
-        self._poller: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._service: Service | None = None
         # Bound but not listening: the ports are reserved, and connections are refused until a
         # version is available. Clients of TensorFlow Serving take that as a sign of loading.
         with ExitStack() as cleanup:
-            self._rest_socket = cleanup.enter_context(bind(host, rest_port))
-            self._grpc_socket = cleanup.enter_context(bind(host, grpc_port))
-            address = self._rest_socket.getsockname()[0]
-            self._access = Access(host, address)
+            self._rest_socket = cleanup.enter_context(_bound(host, rest_port))
+            self._grpc_socket = cleanup.enter_context(_bound(host, grpc_port))
             self._cleanup = cleanup.pop_all()
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
@@ -118,12 +114,12 @@ class Server:
     @property
     def rest_url(self) -> str:
         """The address of the REST API for a client."""
-        return f"http://{authority(self.host, self.rest_port)}"
+        return f"http://{_authority(self.host, self.rest_port)}"
 
     @property
     def grpc_url(self) -> str:
         """The address of the gRPC API for a client."""
-        return f"grpc://{authority(self.host, self.grpc_port)}"
+        return f"grpc://{_authority(self.host, self.grpc_port)}"
 
     def __enter__(self) -> Self:
         if not list_versions(self.base):
@@ -156,30 +152,27 @@ class Server:
         """
         self.wait_for_folder()
         # TensorFlow takes seconds to import.
-        from kmnist.server.grpc_api import GrpcApi
         from kmnist.server.metrics import Metrics
         from kmnist.server.model import LoadedModel
-        from kmnist.server.rest_api import RestApi
         from kmnist.server.service import Service
         from kmnist.server.versions import Versions
 
         try:
             metrics = Metrics()
             load = partial(LoadedModel, verify=self._verify)
-            manager = Versions(self.base, self.name, load, on_load=metrics.load)
-            self._cleanup.callback(manager.close)
-            self._wait_for_version(manager)
-            self._run_poller(manager)
-            service = self._service = Service(manager, metrics, self._concurrency)
-            self._grpc_socket.close()
-            with listening_on(self.host, self.grpc_port) as address:
-                grpc_server = GrpcApi(service, address, self._concurrency)
-            rest_api = RestApi(service, self._access, self._timeout)
-            loop = self._run_loop()
-            self._cleanup.callback(self._stop_transports, loop, rest_api, grpc_server)
-            with listening_on(self.host, self.rest_port):
-                asyncio.run_coroutine_threadsafe(rest_api.start(self._rest_socket), loop).result()
-            grpc_server.start()
+            versions = Versions(self.base, self.name, load, on_load=metrics.load)
+            self._cleanup.callback(versions.close)
+            self._load_first(versions)
+            poller = self._in_thread(self._poll, versions)
+            self._cleanup.callback(poller.join, self._grace)
+            self._service = Service(versions, metrics, self._concurrency)
+            self._cleanup.callback(self._service.close)
+            started: Future[None] = Future()
+            stopping: Future[None] = Future()
+            thread = self._in_thread(self._run, self._service, started, stopping)
+            self._cleanup.callback(thread.join)
+            self._cleanup.callback(stopping.set_result, None)
+            started.result()
         except BaseException:
             self.stop()
             raise
@@ -198,15 +191,16 @@ class Server:
         """
         self._stopping.set()
         self._cleanup.close()
-        is_loading = self._poller is not None and self._poller.is_alive()
-        return not is_loading and not (self._service and self._service.in_progress)
+        is_idle = self._service is None or self._service.is_idle
+        return is_idle and not any(thread.is_alive() for thread in self._threads)
 
-    def _wait_for_version(self, manager: "Versions") -> None:
+    def _load_first(self, versions: "Versions") -> None:
+        """Poll until a version is available."""
         while True:
-            manager.poll()
-            if manager.available():
+            versions.poll()
+            if versions.available():
                 return
-            failures = manager.failures()
+            failures = versions.failures()
             if failures:
                 reasons = "; ".join(
                     f"version {number}: {message}" for number, message in sorted(failures.items())
@@ -214,36 +208,87 @@ class Server:
                 raise KmnistError(f"no version in {self.base} can be loaded: {reasons}")
             time.sleep(self._poll_seconds)
 
-    def _run_loop(self) -> asyncio.AbstractEventLoop:
-        """Run an event loop in its own thread, so that the caller may have one too, or none."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="kmnist-rest", daemon=True)
+    def _in_thread(self, target: Callable[..., None], *args: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, name="kmnist-server", daemon=True)
         thread.start()
+        self._threads.append(thread)
+        return thread
 
-        def end() -> None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+    def _poll(self, versions: "Versions") -> None:
+        while not self._stopping.wait(self._poll_seconds):
+            try:
+                versions.poll()
+            except Exception:  # noqa: BLE001 - logged; the server continues
+                _log.exception("polling for new versions failed; retrying")
 
-        self._cleanup.callback(end)
-        return loop
+    def _run(self, service: "Service", started: "Future[None]", stopping: "Future[None]") -> None:
+        asyncio.run(self._serve(service, started, stopping))
 
-    def _run_poller(self, manager: "Versions") -> None:
-        def poll() -> None:
-            while not self._stopping.wait(self._poll_seconds):
-                try:
-                    manager.poll()
-                except Exception:  # noqa: BLE001 - logged; the server continues
-                    _log.exception("polling for new versions failed; retrying")
-
-        thread = self._poller = threading.Thread(target=poll, name="kmnist-poll", daemon=True)
-        thread.start()
-        self._cleanup.callback(thread.join, self._grace)
-
-    def _stop_transports(
-        self, loop: asyncio.AbstractEventLoop, rest_api: "RestApi", grpc_server: "GrpcApi"
+    async def _serve(
+        self, service: "Service", started: "Future[None]", stopping: "Future[None]"
     ) -> None:
-        """Stop both at once: neither accepts requests while the other finishes its last ones."""
-        rest_stopped = asyncio.run_coroutine_threadsafe(rest_api.stop(self._grace), loop)
-        grpc_server.stop(self._grace)
-        rest_stopped.result()
+        """Serve both transports; ``started`` gets the error of a start that failed."""
+        from kmnist.server.grpc_api import GrpcApi
+        from kmnist.server.rest_api import RestApi
+
+        grpc_api = GrpcApi(service)
+        access = Access(self.host, self._rest_socket.getsockname()[0])
+        rest_api = RestApi(service, access, self._timeout)
+        try:
+            self._grpc_socket.close()
+            with _listening_on(self.host, self.grpc_port) as address:
+                await grpc_api.start(address)
+            with _listening_on(self.host, self.rest_port):
+                await rest_api.start(self._rest_socket)
+        except BaseException as error:  # noqa: BLE001 - raised by start
+            started.set_exception(error)
+        else:
+            started.set_result(None)
+            await asyncio.wrap_future(stopping)
+        finally:
+            # Both at once: neither accepts requests while the other finishes its last ones.
+            await asyncio.gather(grpc_api.stop(self._grace), rest_api.stop(self._grace))
+
+
+def _authority(host: str, port: int) -> str:
+    """Return ``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a bound socket that does not listen yet; port 0 stands for any free port.
+
+    Raises:
+        InputError: ``host`` is not an address of this machine.
+        KmnistError: The port is in use, or its use is not permitted.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise InputError(f"host {host!r} is not an address of this machine: {error}") from None
+    with _listening_on(host, port), ExitStack() as cleanup:
+        bound = cleanup.enter_context(socket.socket(family, kind, protocol))
+        # Without it, a restart fails for minutes, until the old connections have timed out.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        cleanup.pop_all()
+    return bound
+
+
+@contextmanager
+def _listening_on(host: str, port: int) -> Iterator[str]:
+    """Yield ``host:port``; convert the error of an address that cannot be listened on.
+
+    Raises:
+        KmnistError: The block raised an OSError, or gRPC's RuntimeError.
+    """
+    address = _authority(host, port)
+    try:
+        yield address
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise KmnistError(
+            f"cannot listen on {address}: {reason}; choose another address or port"
+        ) from None

@@ -1,12 +1,11 @@
-"""Prediction, as both transports use it: limited in number and in bytes, and counted."""
+"""Prediction, as both transports use it: limited in number, and counted."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, Final
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 import grpc
 from numpy.typing import NDArray
@@ -18,13 +17,9 @@ from kmnist.server.versions import Versions
 
 __all__ = ["Service"]
 
-# The objects of a decoded request take many times its bytes, so that few large ones are decoded at a
-# time. Nothing is lost by that: Python's global lock is held meanwhile.
-_LARGE: Final = 2**18
-_DECODED_AT_A_TIME: Final = 2
-
 # The outputs of a signature that predicts; others may list the names of all classes.
 _PREDICTION: Final = {"probabilities", "class_ids", "class_names"}
+_Response = TypeVar("_Response")
 
 
 class Service:
@@ -47,86 +42,51 @@ class Service:
         self.versions = versions
         self.metrics = metrics
         self._concurrency = concurrency
-        self._lock = threading.Lock()
-        self._in_progress = 0
-        self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
+        self._running: set[Future[Any]] = set()
+        # Not the default executor of the event loop, whose end waits for every computation.
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="kmnist-predict")
 
     @property
-    def in_progress(self) -> int:
-        """The number of requests that are being processed, abandoned ones included."""
-        return self._in_progress
+    def is_idle(self) -> bool:
+        """Whether no request is being processed, not even one that its caller has given up."""
+        return not self._running
 
-    @contextmanager
-    def counted(self, model: str, entrypoint: str) -> Iterator[None]:
-        """Count a request, its result and its duration.
+    async def predict(
+        self,
+        model: str,
+        entrypoint: str,
+        compute: Callable[[], _Response],
+        seconds: float | None = None,
+    ) -> _Response:
+        """Call ``compute`` in a thread, and count the request.
+
+        It occupies its place until ``compute`` returns, even if nobody waits for it any more.
 
         Args:
             model: The model name of the request.
             entrypoint: GRPC or REST.
-        """
-        # Names of other models do not become labels: callers could create any number of them.
-        label = model if model == self.versions.name else "(unknown)"
-        status = grpc.StatusCode.INTERNAL
-        started = time.perf_counter()
-        try:
-            yield
-            status = grpc.StatusCode.OK
-        except StatusError as error:
-            status = error.code
-            raise
-        finally:
-            self.metrics.request(label, entrypoint, status, time.perf_counter() - started)
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Occupy one of the places of concurrent requests.
+            compute: Returns the response.
+            seconds: The time to wait for the response.
 
         Raises:
-            StatusError: All of them are occupied.
+            StatusError: All places are occupied, or the time is over.
         """
-        with self._lock:
-            if self._in_progress >= self._concurrency:
+        with self._counted(model, entrypoint):
+            if len(self._running) >= self._concurrency:
                 raise StatusError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     "Server Threadpool Exhausted",
                     http_status=503,
                 )
-            self._in_progress += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_progress -= 1
-
-    @contextmanager
-    def decoding(self, size: int) -> Iterator[None]:
-        """Decode a request of ``size`` bytes in the block; a large one waits for its turn."""
-        with self._decoding if size > _LARGE else nullcontext():
-            yield
-
-    async def predict(
-        self, model: str, entrypoint: str, compute: Callable[[], bytes], seconds: float
-    ) -> bytes:
-        """Call ``compute`` in a thread, in one of the places; count the request.
-
-        The place is occupied until ``compute`` returns, after a timeout too.
-
-        Raises:
-            StatusError: All places are occupied, or the timeout is over.
-        """
-        with self.counted(model, entrypoint), ExitStack() as held:
-            held.enter_context(self.slot())
             work = self._threads.submit(compute)
-            place = held.pop_all()
-            work.add_done_callback(lambda _: place.close())
+            self._running.add(work)
+            work.add_done_callback(self._running.discard)
             try:
                 async with asyncio.timeout(seconds):
                     return await asyncio.wrap_future(work)
             except TimeoutError:
-                raise StatusError(
-                    grpc.StatusCode.DEADLINE_EXCEEDED, f"Timed out after {seconds:g} seconds"
-                ) from None
+                message = f"Timed out after {seconds:g} seconds"
+                raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from None
 
     def run(
         self, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
@@ -138,3 +98,26 @@ class Service:
         if outputs.keys() >= _PREDICTION and outputs["class_names"].dtype == object:
             self.metrics.predicted(outputs["class_names"].ravel().tolist())
         return outputs
+
+    def close(self) -> None:
+        """Let the threads end; a computation that is running is not waited for."""
+        self._threads.shutdown(wait=False)
+
+    @contextmanager
+    def _counted(self, model: str, entrypoint: str) -> Iterator[None]:
+        """Count a request, its result and its duration."""
+        # Names of other models do not become labels: callers could create any number of them.
+        label = model if model == self.versions.name else "(unknown)"
+        status = grpc.StatusCode.INTERNAL
+        started = time.perf_counter()
+        try:
+            yield
+            status = grpc.StatusCode.OK
+        except StatusError as error:
+            status = error.code
+            raise
+        except asyncio.CancelledError:  # by the caller, or at its deadline
+            status = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            self.metrics.request(label, entrypoint, status, time.perf_counter() - started)
