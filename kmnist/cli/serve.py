@@ -3,10 +3,8 @@
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -43,42 +41,17 @@ __all__ = ["command"]
 )
 @timeout_option("The time that a REST request may take, in seconds.")
 @json_option
-def command(
-    models: Path,
-    name: str | None,
-    host: str,
-    grpc_port: int,
-    rest_port: int,
-    concurrency: int,
-    verify: bool,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def command(models: Path, as_json: bool, **settings: Any) -> None:
     """Serve the exported versions over gRPC and REST.
 
     New versions are loaded while the server runs; models.config beside the folder selects the
     versions to load and holds their labels. Ctrl-C or SIGTERM stops the server after the requests
     that it is processing. With --json, one object with the addresses is printed when they answer.
     """
-    if models.is_file():
-        raise InputError(f"{models} is a file; expected a folder of versions such as models/kmnist")
-    _serve(
-        models,
-        as_json,
-        name=name,
-        host=host,
-        grpc_port=grpc_port,
-        rest_port=rest_port,
-        concurrency=concurrency,
-        timeout=timeout,
-        verify=verify,
-    )
-
-
-def _serve(models: Path, as_json: bool, **settings: Any) -> None:
-    """Run the server until it is interrupted."""
     from kmnist.server import Server
 
+    if models.is_file():
+        raise InputError(f"{models} is a file, not a folder of versions such as models/kmnist")
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("kmnist").setLevel(logging.INFO)
     # It logs a traceback for everything on the port that is not HTTP.
@@ -90,37 +63,22 @@ def _serve(models: Path, as_json: bool, **settings: Any) -> None:
         with starting_tensorflow():
             pass
         server.start()
-        _show(
-            as_json,
-            model=server.name,
-            grpc=server.grpc_url,
-            rest=server.rest_url,
-            page=f"{server.rest_url}/",
-            note="Ctrl-C stops it",
-        )
+        page = f"{server.rest_url}/"
+        facts = {"model": server.name, "grpc": server.grpc_url, "rest": server.rest_url}
+        show_result({**facts, "page": page}, as_json, _print)
         server.wait()
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _exit_at_once)
+            signal.signal(number, lambda *_: os._exit(INTERRUPTED))
         click.echo("stopping after the running requests; Ctrl-C again stops at once", err=True)
     finally:
-        has_ended = server.stop()
-    if not has_ended:
-        click.echo("what has not finished in time is abandoned", err=True)
-        sys.stdout.flush()
-        # sys.exit would wait for the threads that run it.
-        os._exit(0)
-
-
-def _show(as_json: bool, *, note: str, **facts: str) -> None:
-    show_result(facts, as_json, lambda facts: _print({**facts, "note": note}))
+        is_idle = server.stop()
+    if not is_idle:
+        click.echo("abandoning what has not finished in time", err=True)
+        os._exit(0)  # sys.exit would wait for the threads that run it
 
 
 def _print(facts: dict[str, str]) -> None:
     for name, fact in facts.items():
         click.echo(f"{name:7}{fact}")
-
-
-def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
-    # sys.exit would wait for the threads of the running requests.
-    os._exit(INTERRUPTED)
+    click.echo("Ctrl-C stops the server")

@@ -46,15 +46,11 @@ class Access:
     def _is_own(self, authority: str) -> bool:
         try:
             name = (urlsplit(f"//{authority}").hostname or "").removesuffix(".")
-        except ValueError:  # brackets without an IPv6 address
-            return False
-        if self._any_host or name in self._hosts or name.endswith(".localhost"):
-            return True
-        try:
-            ipaddress.ip_address(name)  # no DNS server can let an address point to this machine
+            is_known = self._any_host or name in self._hosts or name.endswith(".localhost")
+            # No DNS server can let an IP address point to this machine.
+            return is_known or bool(ipaddress.ip_address(name))
         except ValueError:
             return False
-        return True
 
 
 def _refused(message: str) -> StatusError:

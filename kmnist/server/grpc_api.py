@@ -6,18 +6,14 @@ from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import Int64Value
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
 from kmnist.checks import one_line
+from kmnist.protocol import messages
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import (
-    GET_MODEL_METADATA,
-    GET_MODEL_STATUS,
-    PREDICT,
-    SIGNATURES_TYPE_URL,
-)
 from kmnist.protocol.tensors import TensorError, from_array, to_array
 from kmnist.server.errors import StatusError, invalid, shortened
 from kmnist.server.service import Service
@@ -32,7 +28,10 @@ _OPTIONS: Final = [
     # A second server on the same port must fail instead of taking half of the requests.
     ("grpc.so_reuseport", 0),
 ]
-_SERVICES: Final = ["", *sorted({path.split("/")[1] for path in (PREDICT, GET_MODEL_STATUS)})]
+_SERVICES: Final = [
+    "",
+    *sorted({path.split("/")[1] for path in (messages.PREDICT, messages.GET_MODEL_STATUS)}),
+]
 _log = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 
@@ -42,14 +41,13 @@ class GrpcApi:
 
     def __init__(self, service: Service) -> None:
         """Create the API of a model."""
-        logging.getLogger("asyncio").addFilter(_is_no_race_of_loops)
         self._service = service
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             handlers=[
-                _handler(PREDICT, pb.PredictRequest, self._predict),
-                _handler(GET_MODEL_METADATA, pb.GetModelMetadataRequest, self._metadata),
-                _handler(GET_MODEL_STATUS, pb.GetModelStatusRequest, self._status),
+                _handler(messages.PREDICT, pb.PredictRequest, self._predict),
+                _handler(messages.GET_MODEL_METADATA, pb.GetModelMetadataRequest, self._metadata),
+                _handler(messages.GET_MODEL_STATUS, pb.GetModelStatusRequest, self._status),
             ],
             options=_OPTIONS,
         )
@@ -79,24 +77,26 @@ class GrpcApi:
                 signature = model.signature(request.model_spec.signature_name)
                 signature.check_names(request.inputs.keys())
                 outputs = self._service.run(signature, _arrays(request.inputs))
-                response = pb.PredictResponse(model_spec=_spec(name, model.version, signature.name))
+                spec = _spec(name, model.version)
+                spec.signature_name = signature.name
+            response = pb.PredictResponse(model_spec=spec)
             for output in _wanted(list(request.output_filter), signature.outputs):
-                _write(outputs[output], response.outputs[output])
+                # In the typed field, as TensorFlow Serving does by default.
+                from_array(outputs[output], response.outputs[output], typed=True)
             return response
 
         return await self._service.predict(name, "GRPC", compute)
 
     async def _metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
-        if not request.metadata_field:
-            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
-        for field in request.metadata_field:
-            if field != "signature_def":
-                raise invalid(f"Metadata field {shortened(field)} is not supported")
+        if set(request.metadata_field) != {"signature_def"}:
+            fields = shortened(", ".join(request.metadata_field))
+            raise invalid(f"Metadata field {fields} is not supported: request signature_def")
         name, version, label = _target(request)
         with self._service.versions.use(name, version, label) as model:
-            signatures = AnyMessage(type_url=SIGNATURES_TYPE_URL, value=model.metadata)
+            signatures = AnyMessage(type_url=messages.SIGNATURES_TYPE_URL, value=model.metadata)
             return pb.GetModelMetadataResponse(
-                model_spec=_spec(name, model.version), metadata={"signature_def": signatures}
+                model_spec=_spec(name, model.version),
+                metadata={"signature_def": signatures},
             )
 
     async def _status(self, request: pb.GetModelStatusRequest) -> pb.GetModelStatusResponse:
@@ -117,37 +117,21 @@ def _handler(
     """
     _, service, method = path.split("/")
 
-    async def handle(data: bytes, context: Any) -> Message:
+    async def handle(data: bytes, context: grpc.aio.ServicerContext[bytes, Message]) -> Message:
         try:
             return await answer(request_type.FromString(data))
         except StatusError as error:
             failure = error
-        except DecodeError:  # of which gRPC itself would log a traceback
-            message = f"the request is not a {request_type.__name__}"
-            failure = StatusError(grpc.StatusCode.INTERNAL, message)
         except Exception as error:  # noqa: BLE001 - logged; the server continues
             _log.exception("gRPC %s failed", method)
             failure = StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
         _log.info("gRPC %s %s: %s", method, failure.code.name, one_line(failure))
-        await context.abort(failure.code, failure.message)
-        raise AssertionError  # abort always raises
+        return await context.abort(failure.code, failure.message)
 
     unary = grpc.unary_unary_rpc_method_handler(
         handle, response_serializer=lambda response: response.SerializeToString()
     )
     return grpc.method_handlers_generic_handler(service, {method: unary})
-
-
-def _is_no_race_of_loops(record: logging.LogRecord) -> bool:
-    """Return whether a record of asyncio is not one of a known and harmless race in gRPC.
-
-    All event loops of a process that use gRPC, as that of a server in a thread and that of an
-    AsyncClient, are woken by the same socket. The one that finds it empty logs a traceback
-    (https://github.com/grpc/grpc/issues/25364); no event is lost.
-    """
-    error = record.exc_info[1] if record.exc_info else None
-    is_race = isinstance(error, BlockingIOError) and "PollerCompletionQueue" in record.getMessage()
-    return not is_race
 
 
 def _target(request: Any) -> tuple[str, int | None, str | None]:
@@ -161,10 +145,8 @@ def _target(request: Any) -> tuple[str, int | None, str | None]:
     return spec.name, version, label
 
 
-def _spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
-    spec = pb.ModelSpec(name=name, signature_name=signature)
-    spec.version.value = version
-    return spec
+def _spec(name: str, version: int) -> pb.ModelSpec:
+    return pb.ModelSpec(name=name, version=Int64Value(value=version))
 
 
 def _arrays(inputs: Mapping[str, pb.TensorProto]) -> dict[str, NDArray[Any]]:
@@ -178,23 +160,9 @@ def _arrays(inputs: Mapping[str, pb.TensorProto]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _write(output: NDArray[Any], into: pb.TensorProto) -> None:
-    """Write an output in the typed field, as TensorFlow Serving does by default."""
-    try:
-        from_array(output, into, typed=True)
-    except TensorError:
-        message = f"outputs of type {output.dtype} are not supported"
-        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, message) from None
-
-
 def _wanted(output_filter: list[str], outputs: tuple[str, ...]) -> list[str]:
     """Return the names of the requested outputs; of all outputs without a filter."""
     for name in output_filter:
         if name not in outputs:
-            raise invalid(
-                f"output tensor alias not found in signature: {shortened(name)} "
-                f"Outputs expected to be in the set {{{','.join(sorted(outputs))}}}."
-            )
-    if len(set(output_filter)) < len(output_filter):
-        raise invalid(f"duplicate output tensor alias in {shortened(str(output_filter))}")
+            raise invalid(f"output tensor alias not found in signature: {shortened(name)}")
     return output_filter or list(outputs)

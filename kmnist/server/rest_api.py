@@ -11,11 +11,12 @@ from contextlib import nullcontext
 from typing import Any, Final
 from urllib.parse import unquote
 
-import grpc
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import Int64Value
+from grpc import StatusCode
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from kmnist.checks import one_line
@@ -49,10 +50,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_NOT_FOUND_PAGE: Final = (
-    "<!doctype html>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
-    "<p>The API is under /v1/models.</p>\n"
-)
+_NOT_FOUND_PAGE: Final = "<!doctype html>\n<title>Not Found</title>\nThe API is under /v1/models.\n"
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +117,7 @@ class RestApi:
 
     async def _route(self, request: web.Request) -> web.Response:
         if self._stopping:  # on a connection that was open before
-            raise StatusError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            raise StatusError(StatusCode.UNAVAILABLE, "the server is stopping")
         # Not decoded: TensorFlow Serving takes a query string as a part of the model's name.
         path = request.raw_path
         if path.lower().startswith("/v1/"):
@@ -133,9 +131,7 @@ class RestApi:
             if found is not None:
                 body, media_type = found
                 return web.Response(body=body, content_type=media_type, headers=PAGE_HEADERS)
-        return web.Response(
-            status=404, text=_NOT_FOUND_PAGE, content_type="text/html", headers=PAGE_HEADERS
-        )
+        return web.Response(status=404, text=_NOT_FOUND_PAGE, content_type="text/html")
 
     async def _api(self, request: web.Request, path: str) -> web.Response:
         if match := _PATH.fullmatch(path):
@@ -144,7 +140,7 @@ class RestApi:
             if request.method == "POST" and action == ":predict":
                 return await self._predict(request, name, version, label)
             if request.method == "POST" and action in (":classify", ":regress"):
-                raise StatusError(grpc.StatusCode.UNIMPLEMENTED, "only predict is supported")
+                raise StatusError(StatusCode.UNIMPLEMENTED, "only predict is supported")
             if request.method == "GET" and action == "/metadata":
                 return self._metadata(name, version, label)
             if request.method == "GET" and not action:
@@ -174,8 +170,7 @@ class RestApi:
 
     def _metadata(self, name: str, version: int | None, label: str | None) -> web.Response:
         with self._service.versions.use(name, version, label) as model:
-            spec = pb.ModelSpec(name=name)
-            spec.version.value = model.version
+            spec = pb.ModelSpec(name=name, version=Int64Value(value=model.version))
             definitions = pb.SignatureDefMap.FromString(model.metadata).signature_def
         # With TensorFlow's own message, which has fields that this project's leaves out.
         signatures = {
@@ -197,10 +192,10 @@ async def _read(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         message = f"the body did not arrive within {BODY_SECONDS:g} seconds"
-        raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, message, http_status=408) from None
+        raise StatusError(StatusCode.DEADLINE_EXCEEDED, message, http_status=408) from None
     except web.HTTPRequestEntityTooLarge:
         message = f"the body is larger than the limit of {MAX_BODY:,} bytes"
-        raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, message, http_status=413) from None
+        raise StatusError(StatusCode.RESOURCE_EXHAUSTED, message, http_status=413) from None
     except (web.RequestPayloadError, ConnectionError) as error:
         raise invalid(f"the body cannot be read: {error}") from None
 

@@ -11,8 +11,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from kmnist.checks import one_line
 from kmnist.errors import InputError, KmnistError, MissingError
@@ -108,9 +107,6 @@ class Server:
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
 
-    def __repr__(self) -> str:
-        return f"Server({self.name}: {self.base}, {self.grpc_url}, {self.rest_url})"
-
     @property
     def rest_url(self) -> str:
         """The address of the REST API for a client."""
@@ -128,12 +124,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def wait_for_folder(self) -> None:
@@ -169,7 +160,8 @@ class Server:
             self._cleanup.callback(self._service.close)
             started: Future[None] = Future()
             stopping: Future[None] = Future()
-            thread = self._in_thread(self._run, self._service, started, stopping)
+            serving = self._serve(self._service, started, stopping)
+            thread = self._in_thread(asyncio.run, serving)
             self._cleanup.callback(thread.join)
             self._cleanup.callback(stopping.set_result, None)
             started.result()
@@ -196,19 +188,15 @@ class Server:
 
     def _load_first(self, versions: "Versions") -> None:
         """Poll until a version is available."""
-        while True:
-            versions.poll()
-            if versions.available():
-                return
-            failures = versions.failures()
-            if failures:
-                reasons = "; ".join(
-                    f"version {number}: {message}" for number, message in sorted(failures.items())
-                )
+        versions.poll()
+        while not versions.available():
+            if failures := sorted(versions.failures().items()):
+                reasons = "; ".join(f"version {number}: {why}" for number, why in failures)
                 raise KmnistError(f"no version in {self.base} can be loaded: {reasons}")
             time.sleep(self._poll_seconds)
+            versions.poll()
 
-    def _in_thread(self, target: Callable[..., None], *args: Any) -> threading.Thread:
+    def _in_thread(self, target: Callable[..., object], *args: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=args, name="kmnist-server", daemon=True)
         thread.start()
         self._threads.append(thread)
@@ -221,9 +209,6 @@ class Server:
             except Exception:  # noqa: BLE001 - logged; the server continues
                 _log.exception("polling for new versions failed; retrying")
 
-    def _run(self, service: "Service", started: "Future[None]", stopping: "Future[None]") -> None:
-        asyncio.run(self._serve(service, started, stopping))
-
     async def _serve(
         self, service: "Service", started: "Future[None]", stopping: "Future[None]"
     ) -> None:
@@ -232,12 +217,12 @@ class Server:
         from kmnist.server.rest_api import RestApi
 
         grpc_api = GrpcApi(service)
-        access = Access(self.host, self._rest_socket.getsockname()[0])
-        rest_api = RestApi(service, access, self._timeout)
+        address = self._rest_socket.getsockname()[0]
+        rest_api = RestApi(service, Access(self.host, address), self._timeout)
         try:
             self._grpc_socket.close()
-            with _listening_on(self.host, self.grpc_port) as address:
-                await grpc_api.start(address)
+            with _listening_on(self.host, self.grpc_port):
+                await grpc_api.start(_authority(address, self.grpc_port))
             with _listening_on(self.host, self.rest_port):
                 await rest_api.start(self._rest_socket)
         except BaseException as error:  # noqa: BLE001 - raised by start
@@ -259,36 +244,31 @@ def _bound(host: str, port: int) -> socket.socket:
     """Return a bound socket that does not listen yet; port 0 stands for any free port.
 
     Raises:
-        InputError: ``host`` is not an address of this machine.
-        KmnistError: The port is in use, or its use is not permitted.
+        InputError: There is no such host.
+        KmnistError: The address cannot be used.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise InputError(f"host {host!r} is not an address of this machine: {error}") from None
     with _listening_on(host, port), ExitStack() as cleanup:
-        bound = cleanup.enter_context(socket.socket(family, kind, protocol))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = cleanup.enter_context(socket.socket(family))
         # Without it, a restart fails for minutes, until the old connections have timed out.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
+        bound.bind((host, port))
         cleanup.pop_all()
     return bound
 
 
 @contextmanager
-def _listening_on(host: str, port: int) -> Iterator[str]:
-    """Yield ``host:port``; convert the error of an address that cannot be listened on.
+def _listening_on(host: str, port: int) -> Iterator[None]:
+    """Convert the error of an address that cannot be listened on.
 
     Raises:
-        KmnistError: The block raised an OSError, or gRPC's RuntimeError.
+        InputError: There is no such host.
+        KmnistError: The block raised another OSError, or gRPC's RuntimeError.
     """
-    address = _authority(host, port)
     try:
-        yield address
+        yield
     except (OSError, RuntimeError) as error:
+        kind = InputError if isinstance(error, socket.gaierror) else KmnistError
         reason = getattr(error, "strerror", None) or one_line(error)
-        raise KmnistError(
-            f"cannot listen on {address}: {reason}; choose another address or port"
-        ) from None
+        advice = "choose another address or port"
+        raise kind(f"cannot listen on {_authority(host, port)}: {reason}; {advice}") from None

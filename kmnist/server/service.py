@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-import grpc
+from grpc import StatusCode
 from numpy.typing import NDArray
 
 from kmnist.server.errors import StatusError
@@ -73,11 +73,8 @@ class Service:
         """
         with self._counted(model, entrypoint):
             if len(self._running) >= self._concurrency:
-                raise StatusError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    "Server Threadpool Exhausted",
-                    http_status=503,
-                )
+                message = "Server Threadpool Exhausted"
+                raise StatusError(StatusCode.RESOURCE_EXHAUSTED, message, http_status=503)
             work = self._threads.submit(compute)
             self._running.add(work)
             work.add_done_callback(self._running.discard)
@@ -86,7 +83,7 @@ class Service:
                     return await asyncio.wrap_future(work)
             except TimeoutError:
                 message = f"Timed out after {seconds:g} seconds"
-                raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from None
+                raise StatusError(StatusCode.DEADLINE_EXCEEDED, message) from None
 
     def run(
         self, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
@@ -108,16 +105,16 @@ class Service:
         """Count a request, its result and its duration."""
         # Names of other models do not become labels: callers could create any number of them.
         label = model if model == self.versions.name else "(unknown)"
-        status = grpc.StatusCode.INTERNAL
+        status = StatusCode.INTERNAL
         started = time.perf_counter()
         try:
             yield
-            status = grpc.StatusCode.OK
+            status = StatusCode.OK
         except StatusError as error:
             status = error.code
             raise
         except asyncio.CancelledError:  # by the caller, or at its deadline
-            status = grpc.StatusCode.CANCELLED
+            status = StatusCode.CANCELLED
             raise
         finally:
             self.metrics.request(label, entrypoint, status, time.perf_counter() - started)

@@ -19,18 +19,6 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.server import Server
 
-__all__ = [
-    "BODY",
-    "IMAGES",
-    "PREDICT",
-    "Answer",
-    "Stubs",
-    "ask",
-    "grpc_error",
-    "predict_request",
-    "wait_until",
-]
-
 PREDICT: Final = "/v1/models/kmnist:predict"
 IMAGES: Final[NDArray[np.uint8]] = np.zeros((1, 28, 28), np.uint8)
 BODY: Final[Mapping[str, Any]] = {"instances": IMAGES.tolist()}

@@ -33,18 +33,9 @@ Code = grpc.StatusCode
 Connect = Callable[[Server], Stubs]
 
 
-def metadata_request(name: str, version: int | None = None) -> Any:
-    """Return a GetModelMetadataRequest."""
-    request = GetModelMetadataRequest(metadata_field=["signature_def"])
-    request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
-    return request
-
-
-def status_request(name: str, version: int | None = None) -> Any:
-    """Return a GetModelStatusRequest."""
-    request = GetModelStatusRequest()
+def request_for(kind: type[Any], name: str, version: int | None, **fields: Any) -> Any:
+    """Return a request for metadata or for a status."""
+    request = kind(**fields)
     request.model_spec.name = name
     if version is not None:
         request.model_spec.version.value = version
@@ -52,45 +43,52 @@ def status_request(name: str, version: int | None = None) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "version", "expected"),
+    ("path", "name", "version", "not_found", "no_status"),
     [
-        ("/v1/models/other", "other", None, "Latest(other)"),
-        ("/v1/models/kmnist/versions/7", "kmnist", 7, "Specific(kmnist, 7)"),
-    ],
-)
-def test_predict_and_metadata_of_an_unknown_model_or_version(
-    server: Server, stubs: Connect, path: str, name: str, version: int | None, expected: str
-) -> None:
-    message = f"Servable not found for request: {expected}"
-    over_rest = ask(server, f"{path}:predict", BODY)
-    assert (over_rest.status, over_rest.body) == (404, {"error": message})
-    request = predict_request(name, version=version)
-    assert grpc_error(stubs(server).predict, request) == (Code.NOT_FOUND, message)
-    over_rest = ask(server, f"{path}/metadata")
-    assert (over_rest.status, over_rest.body) == (404, {"error": message})
-    request = metadata_request(name, version)
-    assert grpc_error(stubs(server).metadata, request) == (Code.NOT_FOUND, message)
-
-
-@pytest.mark.parametrize(
-    ("path", "name", "version", "message"),
-    [
-        ("/v1/models/other", "other", None, "Could not find any versions of model other"),
+        ("/v1/models/other", "other", None, "Latest(other)", "any versions of model other"),
         (
             "/v1/models/kmnist/versions/7",
             "kmnist",
             7,
-            "Could not find version 7 of model kmnist",
+            "Specific(kmnist, 7)",
+            "version 7 of model kmnist",
         ),
     ],
+    ids=["model", "version"],
 )
-def test_status_of_an_unknown_model_or_version(
-    server: Server, stubs: Connect, path: str, name: str, version: int | None, message: str
+def test_an_unknown_model_or_version(
+    server: Server,
+    stubs: Connect,
+    path: str,
+    name: str,
+    version: int | None,
+    not_found: str,
+    no_status: str,
 ) -> None:
-    over_rest = ask(server, path)
-    assert (over_rest.status, over_rest.body) == (404, {"error": message})
-    request = status_request(name, version)
-    assert grpc_error(stubs(server).status, request) == (Code.NOT_FOUND, message)
+    stub = stubs(server)
+    metadata = request_for(GetModelMetadataRequest, name, version, metadata_field=["signature_def"])
+    for answer, method, request, message in (
+        (
+            ask(server, f"{path}:predict", BODY),
+            stub.predict,
+            predict_request(name, version=version),
+            f"Servable not found for request: {not_found}",
+        ),
+        (
+            ask(server, f"{path}/metadata"),
+            stub.metadata,
+            metadata,
+            f"Servable not found for request: {not_found}",
+        ),
+        (
+            ask(server, path),
+            stub.status,
+            request_for(GetModelStatusRequest, name, version),
+            f"Could not find {no_status}",
+        ),
+    ):
+        assert (answer.status, answer.body) == (404, {"error": message})
+        assert grpc_error(method, request) == (Code.NOT_FOUND, message)
 
 
 def test_an_unknown_label(server: Server, stubs: Connect) -> None:
@@ -209,36 +207,20 @@ def test_a_request_that_exceeds_the_timeout_occupies_its_place_until_it_ends(
 
 
 @pytest.mark.parametrize(
-    ("code", "http_status"),
-    [
-        (Code.UNIMPLEMENTED, 501),
-        (Code.INTERNAL, 500),
-        (Code.UNKNOWN, 500),
-        (Code.DATA_LOSS, 500),
-        (Code.PERMISSION_DENIED, 403),
-        (Code.UNAUTHENTICATED, 401),
-        (Code.RESOURCE_EXHAUSTED, 429),
-        (Code.ABORTED, 409),
-        (Code.ALREADY_EXISTS, 409),
-        (Code.CANCELLED, 499),
-        (Code.UNAVAILABLE, 503),
-        (Code.DEADLINE_EXCEEDED, 504),
-    ],
+    "code_and_status",
+    "UNIMPLEMENTED 501, INTERNAL 500, UNKNOWN 500, DATA_LOSS 500, PERMISSION_DENIED 403, "
+    "UNAUTHENTICATED 401, RESOURCE_EXHAUSTED 429, ABORTED 409, ALREADY_EXISTS 409, "
+    "CANCELLED 499, UNAVAILABLE 503, DEADLINE_EXCEEDED 504".split(", "),
 )
 def test_an_error_of_the_model(
-    server: Server,
-    stubs: Connect,
-    monkeypatch: pytest.MonkeyPatch,
-    code: grpc.StatusCode,
-    http_status: int,
+    server: Server, stubs: Connect, monkeypatch: pytest.MonkeyPatch, code_and_status: str
 ) -> None:
-    def fail(signature: LoadedSignature, inputs: object) -> Never:
-        raise StatusError(code, "the text of the model")
-
-    monkeypatch.setattr(LoadedSignature, "__call__", fail)
+    name, status = code_and_status.split()
+    message = "the text of the model"
+    fail_with(monkeypatch, StatusError(Code[name], message))
     over_rest = ask(server, PREDICT, BODY)
-    assert (over_rest.status, over_rest.body) == (http_status, {"error": "the text of the model"})
-    assert grpc_error(stubs(server).predict, predict_request()) == (code, "the text of the model")
+    assert (over_rest.status, over_rest.body) == (int(status), {"error": message})
+    assert grpc_error(stubs(server).predict, predict_request()) == (Code[name], message)
 
 
 def test_a_bug_is_an_internal_error_and_logged(
@@ -247,12 +229,16 @@ def test_a_bug_is_an_internal_error_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(signature: LoadedSignature, inputs: object) -> Never:
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(LoadedSignature, "__call__", fail)
+    fail_with(monkeypatch, ZeroDivisionError("a bug"))
     over_rest = ask(server, PREDICT, BODY)
     assert (over_rest.status, over_rest.body) == (500, {"error": "ZeroDivisionError: a bug"})
     code, _ = grpc_error(stubs(server).predict, predict_request())
     assert code == Code.INTERNAL
     assert [record.levelname for record in caplog.records].count("ERROR") == 2
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(signature: LoadedSignature, inputs: object) -> Never:
+        raise error
+
+    monkeypatch.setattr(LoadedSignature, "__call__", fail)
