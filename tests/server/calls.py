@@ -1,11 +1,12 @@
 """Requests to a server with clients other than this project's, and their results."""
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any, Final
 
@@ -109,3 +110,11 @@ def grpc_error(method: Any, request: Any, *, timeout: float = 30) -> tuple[grpc.
     with pytest.raises(grpc.RpcError) as caught:
         method(request, timeout=timeout)
     return caught.value.code(), caught.value.details() or ""
+
+
+@dataclass
+class Stuck:
+    """Requests that have reached the model and wait there for ``release``."""
+
+    reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    release: threading.Event = field(default_factory=threading.Event)

@@ -1,9 +1,7 @@
 """TensorFlow Serving's errors, case by case, over both transports."""
 
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Never
 
@@ -23,6 +21,7 @@ from tests.server.calls import (
     IMAGES,
     PREDICT,
     Stubs,
+    Stuck,
     ask,
     grpc_error,
     predict_request,
@@ -33,61 +32,32 @@ Code = grpc.StatusCode
 Connect = Callable[[Server], Stubs]
 
 
-def request_for(kind: type[Any], name: str, version: int | None, **fields: Any) -> Any:
-    """Return a request for metadata or for a status."""
-    request = kind(**fields)
-    request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
-    return request
-
-
 @pytest.mark.parametrize(
-    ("path", "name", "version", "not_found", "no_status"),
+    ("path", "spec", "wanted", "found_no"),
     [
-        ("/v1/models/other", "other", None, "Latest(other)", "any versions of model other"),
-        (
-            "/v1/models/kmnist/versions/7",
-            "kmnist",
-            7,
-            "Specific(kmnist, 7)",
-            "version 7 of model kmnist",
-        ),
+        ("other", {"name": "other"}, "Latest(other)", "any versions of model other"),
+        ("kmnist/versions/7", {"version": 7}, "Specific(kmnist, 7)", "version 7 of model kmnist"),
     ],
     ids=["model", "version"],
 )
 def test_an_unknown_model_or_version(
-    server: Server,
-    stubs: Connect,
-    path: str,
-    name: str,
-    version: int | None,
-    not_found: str,
-    no_status: str,
+    server: Server, stubs: Connect, path: str, spec: dict[str, Any], wanted: str, found_no: str
 ) -> None:
-    stub = stubs(server)
-    metadata = request_for(GetModelMetadataRequest, name, version, metadata_field=["signature_def"])
-    for answer, method, request, message in (
-        (
-            ask(server, f"{path}:predict", BODY),
-            stub.predict,
-            predict_request(name, version=version),
-            f"Servable not found for request: {not_found}",
-        ),
-        (
-            ask(server, f"{path}/metadata"),
-            stub.metadata,
-            metadata,
-            f"Servable not found for request: {not_found}",
-        ),
-        (
-            ask(server, path),
-            stub.status,
-            request_for(GetModelStatusRequest, name, version),
-            f"Could not find {no_status}",
-        ),
+    stub, predict = stubs(server), predict_request(**spec)
+    target = {"model_spec": predict.model_spec}
+    metadata = GetModelMetadataRequest(metadata_field=["signature_def"], **target)
+    status = GetModelStatusRequest(**target)
+    no_servable, no_status = (
+        f"Servable not found for request: {wanted}",
+        f"Could not find {found_no}",
+    )
+    for suffix, body, method, request, message in (
+        (":predict", BODY, stub.predict, predict, no_servable),
+        ("/metadata", None, stub.metadata, metadata, no_servable),
+        ("", None, stub.status, status, no_status),
     ):
-        assert (answer.status, answer.body) == (404, {"error": message})
+        over_rest = ask(server, f"/v1/models/{path}{suffix}", body)
+        assert (over_rest.status, over_rest.body) == (404, {"error": message})
         assert grpc_error(method, request) == (Code.NOT_FOUND, message)
 
 
@@ -148,32 +118,6 @@ def test_a_server_that_is_down_or_still_loading(base: Path, stubs: Connect) -> N
         assert code == Code.UNAVAILABLE
     finally:
         server.stop()
-
-
-@dataclass
-class Stuck:
-    """Requests that have reached the model and wait there for ``release``."""
-
-    reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    release: threading.Event = field(default_factory=threading.Event)
-
-
-@pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
-    """Every request waits in the model until ``release`` is set."""
-    state = Stuck()
-    run = LoadedSignature.__call__
-
-    def wait(
-        signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
-        state.reached.release()
-        assert state.release.wait(30)
-        return run(signature, inputs)
-
-    monkeypatch.setattr(LoadedSignature, "__call__", wait)
-    yield state
-    state.release.set()
 
 
 def test_too_many_concurrent_requests(base: Path, stubs: Connect, stuck: Stuck) -> None:

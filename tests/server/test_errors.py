@@ -4,13 +4,7 @@ import grpc
 import pytest
 import tensorflow as tf
 
-from kmnist.server.errors import StatusError, from_tensorflow, invalid, shortened
-
-
-def test_a_status_may_differ_from_that_of_the_code() -> None:
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert StatusError(code, "").http_status == 429
-    assert StatusError(code, "", http_status=413).http_status == 413
+from kmnist.server.errors import from_tensorflow, invalid, shortened
 
 
 def test_codes_of_tensorflow_are_those_of_grpc() -> None:

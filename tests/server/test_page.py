@@ -29,10 +29,6 @@ def test_files_have_their_type_and_security_headers(
     assert "unsafe" not in policy
 
 
-def test_the_page_gets_the_name_of_the_model(mixed_server: Server) -> None:
-    assert ask(mixed_server, "/model.json").body == {"model": "mixed"}
-
-
 @pytest.mark.parametrize(
     ("method", "path"),
     [

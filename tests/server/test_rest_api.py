@@ -4,41 +4,32 @@ import gzip
 import json
 import logging
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kmnist.server import Server
-from tests.server.calls import BODY, IMAGES, PREDICT, ask
+from tests.server.calls import BODY, PREDICT, ask
 
 GOOD = json.dumps(BODY).encode()
 GZIP = {"Content-Encoding": "gzip"}
-
-
-@pytest.fixture(autouse=True)
-def server_still_works(server: Server, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """After each test, the server answers a valid request."""
-    caplog.set_level(logging.INFO, "kmnist")
-    yield
-    assert ask(server, PREDICT, BODY).status == 200
 
 
 @pytest.mark.parametrize(
     ("body", "beginning"),
     [
         (b"", "JSON Parse error"),
-        (b"images", "JSON Parse error"),
         (b"[" * 1_000, "JSON Parse error"),
         (b"\0" * 100, "JSON Parse error"),
         (b"{}", "the body must have"),
         (b'{"instances": [[[1, 2], [3]]]}', "input 'images' has lists of different lengths"),
     ],
-    ids=["empty", "no JSON", "deep", "binary", "neither key", "ragged"],
+    ids=["empty", "deep", "binary", "neither key", "ragged"],
 )
 def test_an_invalid_body_is_refused_and_logged(
     server: Server, caplog: pytest.LogCaptureFixture, body: bytes, beginning: str
 ) -> None:
+    caplog.set_level(logging.INFO, "kmnist")
     answer = ask(server, PREDICT, body)
     assert answer.status == 400
     assert answer.body["error"].startswith(beginning)
@@ -72,6 +63,7 @@ def test_a_body_above_the_limit_is_refused(server: Server) -> None:
         answer = ask(server, PREDICT, body, headers=headers)
         assert answer.status == 413
         assert "16,777,216 bytes" in answer.body["error"]
+    assert ask(server, PREDICT, BODY).status == 200
 
 
 def test_a_body_has_to_arrive_in_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,12 +93,8 @@ def test_connections_that_send_nothing_delay_neither_requests_nor_the_stop(saved
         (f"/v1/models/kmnist/versions/{'9' * 5000}:predict", 400),
         (f"/v1/models/kmnist/versions/{2**63 - 1}:predict", 404),
         (f"/v1/models/kmnist/versions/{'0' * 5000}1:predict", 200),
-        ("/v1/models/%2e%2e:predict", 404),
-        ("/v1/models/%ff%00:predict", 404),
         ("/v1/models/../../etc/passwd:predict", 400),
         ("/v1/models/kmnist?version=1:predict", 404),
-        ("/v1/models/kmnist/labels/%2e%2e:predict", 400),
-        ("/v1/models/KMNIST:predict", 404),
         ("/V1/MODELS/kmnist:PREDICT", 200),
         ("/v1/models/kmnist/versions/1/labels/x:predict", 400),
     ],
@@ -122,8 +110,6 @@ def test_paths_of_predictions(server: Server, path: str, status: int) -> None:
     [
         ("GET", "/v1/models/kmnist:predict"),
         ("POST", "/v1/models/kmnist"),
-        ("DELETE", "/v1/models/kmnist"),
-        ("GET", "/v1/modles/kmnist"),
         ("GET", "/v1/models"),
         ("POST", "/v1/models/kmnist:guess"),
         ("GET", "/v1/models/kmnist/versions/-1"),
@@ -141,6 +127,7 @@ def test_a_wrong_path_or_verb_is_malformed(server: Server, method: str, path: st
 def test_a_name_is_cut_off_and_cannot_forge_lines_of_the_log(
     server: Server, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
+    caplog.set_level(logging.INFO, "kmnist")
     answer = ask(server, path.format("%0aFORGED%1b" + "n" * 5000), BODY)
     assert len(answer.body["error"]) < 300
     [line] = caplog.messages
@@ -158,9 +145,3 @@ def test_metadata(mixed_server: Server) -> None:
         "name": "add_a:0",
         "tensor_shape": {"dim": [{"name": "", "size": "-1"}], "unknown_rank": False},
     }
-
-
-def test_a_request_in_column_form_gets_columns(server: Server) -> None:
-    outputs = ask(server, PREDICT, {"inputs": IMAGES.tolist()}).body["outputs"]
-    assert outputs["class_ids"] == [1]
-    assert outputs["class_names"] == ["1"]

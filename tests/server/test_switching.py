@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
-import grpc
-import pytest
 import urllib3
 
 from kmnist.server import Server
@@ -62,24 +60,6 @@ def test_no_request_fails_while_versions_change(base: Path, stubs: Connect) -> N
     assert len(answers) >= REQUESTS
     assert set(answers) >= set(VERSIONS)
     assert [state["version"] for state in states if state["state"] == "AVAILABLE"] == ["6"]
-
-
-def test_a_broken_version_is_reported_while_the_old_one_answers(base: Path, stubs: Connect) -> None:
-    def status() -> tuple[str, str]:
-        answer = ask(server, "/v1/models/kmnist/versions/2")
-        if answer.status != 200:
-            return "START", ""
-        [found] = answer.body["model_version_status"]
-        return found["state"], found["status"]["error_message"]
-
-    with Server(base, rest_port=0, grpc_port=0, poll_seconds=0.05) as server:
-        (base / "2").mkdir()
-        (base / "2" / "saved_model.pb").write_bytes(b"\xff")
-        wait_until(lambda: status()[0] == "END")
-        assert "saved_model.pb" in status()[1]
-        assert stubs(server).predict(predict_request()).model_spec.version.value == 1
-        with pytest.raises(grpc.RpcError, match="Servable not found"):
-            stubs(server).predict(predict_request(version=2))
 
 
 def test_labels_select_versions(base: Path) -> None:
