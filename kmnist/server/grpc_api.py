@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import grpc
+import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int64Value
@@ -42,7 +43,7 @@ class GrpcApi:
     def __init__(self, service: Service) -> None:
         """Create the API of a model."""
         self._service = service
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         self._server = grpc.aio.server(
             handlers=[
                 _handler(messages.PREDICT, pb.PredictRequest, self._predict),

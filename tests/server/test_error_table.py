@@ -161,10 +161,11 @@ def test_an_error_of_the_model(
 ) -> None:
     name, status = code_and_status.split()
     message = "the text of the model"
-    fail_with(monkeypatch, StatusError(Code[name], message))
+    code = getattr(Code, name)
+    fail_with(monkeypatch, StatusError(code, message))
     over_rest = ask(server, PREDICT, BODY)
     assert (over_rest.status, over_rest.body) == (int(status), {"error": message})
-    assert grpc_error(stubs(server).predict, predict_request()) == (Code[name], message)
+    assert grpc_error(stubs(server).predict, predict_request()) == (code, message)
 
 
 def test_a_bug_is_an_internal_error_and_logged(

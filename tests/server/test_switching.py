@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -38,21 +40,22 @@ def test_no_request_fails_while_versions_change(base: Path, stubs: Connect) -> N
         while not stop.is_set():
             answers.append(call())
 
+    def has_answered(version: int, count: int) -> bool:
+        is_new = len(answers) > count and answers[-1] == version
+        return is_new or any(caller.done() for caller in callers)
+
     with (
         Server(base, rest_port=0, grpc_port=0, poll_seconds=0.05) as server,
         ThreadPoolExecutor() as threads,
+        ExitStack() as cleanup,
     ):
+        cleanup.callback(stop.set)  # or the threads would not end if the test fails
         predict = stubs(server).predict
         callers = [threads.submit(repeat, call) for call in [over_grpc, over_rest] * 2]
         for version in VERSIONS:
             save_digits(base, version)
             count = len(answers) + REQUESTS // len(VERSIONS)
-            wait_until(
-                lambda version=version, count=count: (
-                    (len(answers) > count and answers[-1] == version)
-                    or any(caller.done() for caller in callers)
-                )
-            )
+            wait_until(partial(has_answered, version, count))
         stop.set()
         for caller in callers:
             caller.result()
