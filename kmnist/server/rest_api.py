@@ -39,6 +39,7 @@ _LARGE: Final = 2**18
 _DECODED_AT_A_TIME: Final = 2
 # For responses to be written and connections to be closed, when the requests have ended.
 _CLOSE_SECONDS: Final = 1.0
+_ACCEPT_SECONDS: Final = 0.1
 
 _PATH: Final = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -57,36 +58,44 @@ _log = logging.getLogger(__name__)
 class RestApi:
     """The HTTP server of the REST port; its methods belong to one event loop."""
 
-    def __init__(self, service: Service, access: Access, timeout: float) -> None:
+    def __init__(
+        self, service: Service, access: Access, listener: socket.socket, timeout: float
+    ) -> None:
         """Create the API.
 
         Args:
             service: The model.
             access: The web pages that may use the API.
+            listener: A bound socket.
             timeout: Seconds after which a prediction is answered with status 504.
         """
         self._service = service
         self._access = access
         self._timeout = timeout
         self._requests: set[asyncio.Task[Any]] = set()
+        self._listener = listener
         self._stopping = False
         self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._respond])
         application.router.add_route("*", "/{path:(?s:.*)}", self._route)  # %0A included
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
 
-    async def start(self, listener: socket.socket) -> None:
-        """Listen on a bound socket.
+    async def start(self) -> None:
+        """Listen.
 
         Raises:
             OSError: Another program listens on the port by now.
         """
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        await web.SockSite(self._runner, self._listener).start()
 
     async def stop(self, grace: float) -> None:
         """Refuse new requests, wait up to ``grace`` seconds for those in progress, and close."""
         self._stopping = True
+        # Accept no more, then wait until the connections accepted last are registered: asyncio loses
+        # those that it registers after the socket is closed, and their callers would wait in vain.
+        asyncio.get_running_loop().remove_reader(self._listener)
+        await asyncio.sleep(_ACCEPT_SECONDS)
         for site in list(self._runner.sites):
             await site.stop()
         if self._requests:  # aiohttp itself would not wait for bodies that are still arriving

@@ -218,13 +218,14 @@ class Server:
 
         grpc_api = GrpcApi(service)
         address = self._rest_socket.getsockname()[0]
-        rest_api = RestApi(service, Access(self.host, address), self._timeout)
+        access = Access(self.host, address)
+        rest_api = RestApi(service, access, self._rest_socket, self._timeout)
         try:
             self._grpc_socket.close()
             with _listening_on(self.host, self.grpc_port):
                 await grpc_api.start(_authority(address, self.grpc_port))
             with _listening_on(self.host, self.rest_port):
-                await rest_api.start(self._rest_socket)
+                await rest_api.start()
         except BaseException as error:  # noqa: BLE001 - raised by start
             started.set_exception(error)
         else:
