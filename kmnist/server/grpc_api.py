@@ -78,9 +78,7 @@ class GrpcApi:
                 signature = model.signature(request.model_spec.signature_name)
                 signature.check_names(request.inputs.keys())
                 outputs = self._service.run(signature, _arrays(request.inputs))
-                spec = _spec(name, model.version)
-                spec.signature_name = signature.name
-            response = pb.PredictResponse(model_spec=spec)
+            response = pb.PredictResponse(model_spec=_spec(name, model.version, signature.name))
             for output in _wanted(list(request.output_filter), signature.outputs):
                 # In the typed field, as TensorFlow Serving does by default.
                 from_array(outputs[output], response.outputs[output], typed=True)
@@ -90,8 +88,7 @@ class GrpcApi:
 
     async def _metadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
         if set(request.metadata_field) != {"signature_def"}:
-            fields = shortened(", ".join(request.metadata_field))
-            raise invalid(f"Metadata field {fields} is not supported: request signature_def")
+            raise invalid("the metadata_field of a request must be signature_def")
         name, version, label = _target(request)
         with self._service.versions.use(name, version, label) as model:
             signatures = AnyMessage(type_url=messages.SIGNATURES_TYPE_URL, value=model.metadata)
@@ -146,8 +143,8 @@ def _target(request: Any) -> tuple[str, int | None, str | None]:
     return spec.name, version, label
 
 
-def _spec(name: str, version: int) -> pb.ModelSpec:
-    return pb.ModelSpec(name=name, version=Int64Value(value=version))
+def _spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
+    return pb.ModelSpec(name=name, version=Int64Value(value=version), signature_name=signature)
 
 
 def _arrays(inputs: Mapping[str, pb.TensorProto]) -> dict[str, NDArray[Any]]:

@@ -47,18 +47,14 @@ class Metrics:
             "Microseconds that TensorFlow ran for a request.",
             ["model_name", "API", "runtime"],
         )
-        self._predictions = counter(
-            "kmnist_predictions", "Predicted images by class.", ["class_name"]
-        )
+        self._predictions = counter("kmnist_predictions", "Predictions by class.", ["class_name"])
         self._loads = counter(
             f"{_LOADER}load_attempt_count",
             "Attempts to load a version, by folder and status.",
             ["model_path", "status"],
         )
         self._load_latency = counter(
-            f"{_LOADER}load_latency",
-            "Microseconds to load a version and to warm it up.",
-            ["model_path"],
+            f"{_LOADER}load_latency", "Microseconds per load.", ["model_path"]
         )
 
     def request(self, model: str, entrypoint: str, status: grpc.StatusCode, seconds: float) -> None:

@@ -34,12 +34,10 @@ __all__ = ["BODY_SECONDS", "MAX_BODY", "RestApi"]
 # Bytes of a body, after decompression; nginx, as it is configured for production, has the same limit.
 MAX_BODY: Final = 16 * 2**20
 BODY_SECONDS: Final = 30.0
-# The objects of a JSON document take many times its bytes: few large ones are decoded at a time.
+# The objects of a JSON document take many times its bytes: two larger ones are decoded at a time.
 _LARGE: Final = 2**18
-_DECODED_AT_A_TIME: Final = 2
 # For responses to be written and connections to be closed, when the requests have ended.
 _CLOSE_SECONDS: Final = 1.0
-_ACCEPT_SECONDS: Final = 0.1
 
 _PATH: Final = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -75,7 +73,7 @@ class RestApi:
         self._requests: set[asyncio.Task[Any]] = set()
         self._listener = listener
         self._stopping = False
-        self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
+        self._decoding = threading.Semaphore(2)
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._respond])
         application.router.add_route("*", "/{path:(?s:.*)}", self._route)  # %0A included
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
@@ -95,7 +93,7 @@ class RestApi:
         # Accept no more, then wait until the connections accepted last are registered: asyncio loses
         # those that it registers after the socket is closed, and their callers would wait in vain.
         asyncio.get_running_loop().remove_reader(self._listener)
-        await asyncio.sleep(_ACCEPT_SECONDS)
+        await asyncio.sleep(0.1)
         for site in list(self._runner.sites):
             await site.stop()
         if self._requests:  # aiohttp itself would not wait for bodies that are still arriving

@@ -33,10 +33,8 @@ def test_files_have_their_type_and_security_headers(
     ("method", "path"),
     [
         ("GET", "/../page.py"),
-        ("GET", "/%2e%2e/page.py"),
         ("GET", "/..%2fpage.py"),
         ("GET", "//etc/passwd"),
-        ("GET", "/%00"),
         ("GET", "/v2/models/kmnist"),
         ("POST", "/main.js"),
     ],
