@@ -19,7 +19,7 @@ def trained_models(scratch: Path) -> Path:
 
 def serve(models: Path) -> Sequence[str]:
     """Return the command that serves ``models`` on free ports."""
-    options = ["--engine", "embedded", "--grpc-port", "0", "--rest-port", "0", "--json"]
+    options = ["--grpc-port", "0", "--rest-port", "0", "--json"]
     return python("-m", "kmnist", "serve", "--models", str(models), *options)
 
 

@@ -12,7 +12,7 @@ import grpc
 from kmnist.errors import KmnistError
 from kmnist.protocol.codes import HTTP_STATUS_OF_CODE
 
-__all__ = ["StatusError", "from_tensorflow", "invalid", "one_line", "shortened"]
+__all__ = ["StatusError", "from_tensorflow", "invalid", "shortened"]
 
 # gRPC sends a message as a header, of which a client accepts 8 KiB; a byte may become three.
 _MAX_MESSAGE_BYTES: Final = 2048
@@ -59,11 +59,7 @@ def from_tensorflow(error: Any) -> StatusError:
     return StatusError(code, error.message)
 
 
-def one_line(text: str) -> str:
-    """Replace unprintable characters, so that a caller cannot forge lines or colours in the log."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def shortened(name: str) -> str:
-    """Return a name of a caller for a message, cut off if it is long."""
-    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
+    """Return a name of a caller for a message: printable, and cut off if it is long."""
+    shown = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
+    return "".join(character if character.isprintable() else " " for character in shown)

@@ -5,8 +5,10 @@ saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc. Times are in
 metric is this project's own: kmnist_predictions, the number of images by predicted class.
 """
 
+import re
 from collections import Counter as Counts
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +17,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 __all__ = ["METRICS_PATH", "Metrics"]
 
+_SERVING: Final = ":tensorflow:serving:"
+_LOADER: Final = ":tensorflow:cc:saved_model:"
 METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 
 # Six digits, as TensorFlow Serving writes them, so that a query for le="32.4" matches.
 _BUCKETS: Final = tuple(float(f"{10 * 1.8**power:.6g}") for power in range(33))
-_COUNTERS: Final = (b"request_count", b"load_attempt_count", b"load_latency")
+_TOTAL_OF_TENSORFLOW: Final = re.compile(rb"(:tensorflow:\S+?)_total\b")
 
 
 class Metrics:
@@ -28,39 +32,29 @@ class Metrics:
     def __init__(self) -> None:
         """Create the metrics in their own registry, so that several servers fit in a process."""
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            ":tensorflow:serving:request_count",
-            "Requests by model and status.",
-            ["model_name", "status"],
-            registry=self._registry,
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, buckets=_BUCKETS, registry=self._registry)
+        self._requests = counter(
+            f"{_SERVING}request_count", "Requests by model and status.", ["model_name", "status"]
         )
-        self._request_latency = self._histogram(
-            ":tensorflow:serving:request_latency",
+        self._request_latency = histogram(
+            f"{_SERVING}request_latency",
             "Microseconds from a request to its response.",
             ["model_name", "API", "entrypoint"],
         )
-        self._runtime_latency = self._histogram(
-            ":tensorflow:serving:runtime_latency",
+        self._runtime_latency = histogram(
+            f"{_SERVING}runtime_latency",
             "Microseconds that TensorFlow ran for a request.",
             ["model_name", "API", "runtime"],
         )
-        self._predictions = Counter(
-            "kmnist_predictions",
-            "Predicted images by class.",
-            ["class_name"],
-            registry=self._registry,
-        )
-        self._loads = Counter(
-            ":tensorflow:cc:saved_model:load_attempt_count",
+        self._predictions = counter("kmnist_predictions", "Predictions by class.", ["class_name"])
+        self._loads = counter(
+            f"{_LOADER}load_attempt_count",
             "Attempts to load a version, by folder and status.",
             ["model_path", "status"],
-            registry=self._registry,
         )
-        self._load_latency = Counter(
-            ":tensorflow:cc:saved_model:load_latency",
-            "Microseconds to load a version and to warm it up.",
-            ["model_path"],
-            registry=self._registry,
+        self._load_latency = counter(
+            f"{_LOADER}load_latency", "Microseconds per load.", ["model_path"]
         )
 
     def request(self, model: str, entrypoint: str, status: grpc.StatusCode, seconds: float) -> None:
@@ -100,11 +94,7 @@ class Metrics:
     def page(self) -> bytes:
         """Return the page in Prometheus's text format."""
         page = generate_latest(self._registry)
-        for name in _COUNTERS:
-            # prometheus_client appends _total to the name of a counter, TensorFlow Serving does not.
-            page = page.replace(name + b"_total", name)
+        # prometheus_client appends _total to the name of a counter, TensorFlow Serving does not.
+        page = _TOTAL_OF_TENSORFLOW.sub(rb"\1", page)
         lines = page.splitlines(keepends=True)
         return b"".join(line for line in lines if b"_created" not in line)
-
-    def _histogram(self, name: str, documentation: str, labels: list[str]) -> Histogram:
-        return Histogram(name, documentation, labels, buckets=_BUCKETS, registry=self._registry)

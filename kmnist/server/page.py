@@ -1,6 +1,7 @@
 """The files of the drawing page and their HTTP headers."""
 
 import mimetypes
+import os
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -32,19 +33,14 @@ PAGE_HEADERS: Final = {
 def read_page_file(path: str) -> tuple[bytes, str] | None:
     """Return a file of the page.
 
-    The path is compared with a listing of the page's folder, so that no spelling of a path leads
-    out of it.
-
     Args:
         path: A URL path; ``/`` stands for ``/index.html``.
 
     Returns:
         The content and the media type; None if there is no such file.
     """
-    wanted = unquote(path.partition("?")[0]).removeprefix("/") or "index.html"
-    for file in _FOLDER.rglob("*"):
-        named = file.relative_to(_FOLDER).as_posix() == wanted
-        if named and file.is_file() and not file.is_symlink():
-            media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-            return file.read_bytes(), media_type
-    return None
+    name = unquote(path.partition("?")[0]).removeprefix("/") or "index.html"
+    if name not in os.listdir(_FOLDER):  # so no spelling of a path leads out of the folder
+        return None
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return (_FOLDER / name).read_bytes(), media_type

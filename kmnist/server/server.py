@@ -3,38 +3,36 @@
 import asyncio
 import logging
 import os
+import socket
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
+from kmnist.checks import one_line
 from kmnist.errors import InputError, KmnistError, MissingError
 from kmnist.server.access import Access
 from kmnist.server.base_folder import require_base_folder
-from kmnist.server.sockets import authority, bind, listening_on
 from kmnist.versions import list_versions
 
 if TYPE_CHECKING:
-    from kmnist.server.grpc_api import GrpcApi
-    from kmnist.server.http_server import HttpServer
     from kmnist.server.service import Service
     from kmnist.server.versions import Versions
 
 __all__ = ["Server"]
 
-# The bytes of all requests together, as a multiple of the limit of one.
-_BODIES: Final = 4
 _log = logging.getLogger(__name__)
 
 
 class Server:
     """TensorFlow Serving's gRPC and REST APIs for one model, in this process.
 
-    As a context manager it starts at once, and stops at the end of the block.
+    As a context manager it starts at once, and stops at the end of the block. Both transports run
+    on an event loop in a thread of its own, so the caller may have another one, or none.
 
     Example::
 
@@ -58,10 +56,6 @@ class Server:
         rest_port: int = 8501,
         grpc_port: int = 8500,
         concurrency: int = 64,
-        max_bytes: int = 64 * 2**20,
-        accept_gzip: bool = False,
-        allow_origins: Iterable[str] = (),
-        allow_hosts: Iterable[str] = (),
         timeout: float = 30.0,
         grace: float = 30.0,
         poll_seconds: float = 1.0,
@@ -77,13 +71,6 @@ class Server:
             grpc_port: The port of the gRPC API; 0 for any free port.
             concurrency: The number of requests that are processed at a time, over both
                 transports; further ones are refused.
-            max_bytes: The size limit of a request. All requests together may have four times as
-                many bytes.
-            accept_gzip: Whether the body of a REST request may be compressed.
-            allow_origins: Origins of other web pages that may use the REST API, such as
-                ``https://example.org``. The requests of other pages are refused.
-            allow_hosts: Further host names of this server, without a port. REST requests for other
-                names are refused if ``host`` is a loopback address or this is not empty.
             timeout: Seconds after which a REST request is answered with an error; it occupies its
                 place until its computation ends. Over gRPC, the caller sets a deadline.
             grace: Seconds for the requests in progress to finish when the server stops.
@@ -99,47 +86,36 @@ class Server:
         require_base_folder(self.base)
         self.name = name or self.base.name
         if not self.name or "/" in self.name or ":" in self.name:
-            raise InputError(
-                f"{self.name!r} cannot be a model's name; expected a name without / and :"
-            )
+            raise InputError(f"{self.name!r} cannot be a model's name: use one without / and :")
         if rest_port == grpc_port != 0:
-            raise InputError(
-                f"received port {rest_port} for both REST and gRPC; expected two different ports"
-            )
+            raise InputError(f"REST and gRPC cannot both use port {rest_port}")
         self.host = host
-        self._accept_gzip = accept_gzip
         self._concurrency = concurrency
-        self._max_bytes = max_bytes
         self._timeout = timeout
         self._grace = grace
         self._poll_seconds = poll_seconds
         self._verify = verify
         self._stopping = threading.Event()
-        self._poller: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._service: Service | None = None
         # Bound but not listening: the ports are reserved, and connections are refused until a
         # version is available. Clients of TensorFlow Serving take that as a sign of loading.
         with ExitStack() as cleanup:
-            self._rest_socket = cleanup.enter_context(bind(host, rest_port))
-            self._grpc_socket = cleanup.enter_context(bind(host, grpc_port))
-            address = self._rest_socket.getsockname()[0]
-            self._access = Access(host, address, allow_origins, allow_hosts)
+            self._rest_socket = cleanup.enter_context(_bound(host, rest_port))
+            self._grpc_socket = cleanup.enter_context(_bound(host, grpc_port))
             self._cleanup = cleanup.pop_all()
         self.rest_port: int = self._rest_socket.getsockname()[1]
         self.grpc_port: int = self._grpc_socket.getsockname()[1]
 
-    def __repr__(self) -> str:
-        return f"Server({self.name}: {self.base}, {self.grpc_url}, {self.rest_url})"
-
     @property
     def rest_url(self) -> str:
         """The address of the REST API for a client."""
-        return f"http://{authority(self.host, self.rest_port)}"
+        return f"http://{_authority(self.host, self.rest_port)}"
 
     @property
     def grpc_url(self) -> str:
         """The address of the gRPC API for a client."""
-        return f"grpc://{authority(self.host, self.grpc_port)}"
+        return f"grpc://{_authority(self.host, self.grpc_port)}"
 
     def __enter__(self) -> Self:
         if not list_versions(self.base):
@@ -148,12 +124,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def wait_for_folder(self) -> None:
@@ -172,42 +143,28 @@ class Server:
         """
         self.wait_for_folder()
         # TensorFlow takes seconds to import.
-        from kmnist.server.grpc_api import GrpcApi
-        from kmnist.server.http_server import HttpServer
         from kmnist.server.metrics import Metrics
         from kmnist.server.model import LoadedModel
-        from kmnist.server.rest_api import RestApi
         from kmnist.server.service import Service
         from kmnist.server.versions import Versions
 
         try:
             metrics = Metrics()
             load = partial(LoadedModel, verify=self._verify)
-            manager = Versions(self.base, self.name, load, on_load=metrics.load)
-            self._cleanup.callback(manager.close)
-            self._wait_for_version(manager)
-            self._run_poller(manager)
-            service = self._service = Service(
-                manager, metrics, self._concurrency, _BODIES * self._max_bytes
-            )
-            self._grpc_socket.close()
-            with listening_on(self.host, self.grpc_port) as address:
-                grpc_server = GrpcApi(service, address, self._concurrency, self._max_bytes)
-            api = RestApi(
-                service,
-                self._access,
-                concurrency=self._concurrency,
-                max_bytes=self._max_bytes,
-                accept_gzip=self._accept_gzip,
-                timeout=self._timeout,
-            )
-            self._cleanup.callback(api.close)
-            http_server = HttpServer(api.respond, self._rest_socket, grace=self._grace)
-            loop = self._run_loop()
-            self._cleanup.callback(self._stop_transports, loop, http_server, grpc_server)
-            with listening_on(self.host, self.rest_port):
-                asyncio.run_coroutine_threadsafe(http_server.start(), loop).result()
-            grpc_server.start()
+            versions = Versions(self.base, self.name, load, on_load=metrics.load)
+            self._cleanup.callback(versions.close)
+            self._load_first(versions)
+            poller = self._in_thread(self._poll, versions)
+            self._cleanup.callback(poller.join, self._grace)
+            self._service = Service(versions, metrics, self._concurrency)
+            self._cleanup.callback(self._service.close)
+            started: Future[None] = Future()
+            stopping: Future[None] = Future()
+            serving = self._serve(self._service, started, stopping)
+            thread = self._in_thread(asyncio.run, serving)
+            self._cleanup.callback(thread.join)
+            self._cleanup.callback(stopping.set_result, None)
+            started.result()
         except BaseException:
             self.stop()
             raise
@@ -226,52 +183,93 @@ class Server:
         """
         self._stopping.set()
         self._cleanup.close()
-        is_loading = self._poller is not None and self._poller.is_alive()
-        return not is_loading and not (self._service and self._service.in_progress)
+        is_idle = self._service is None or self._service.is_idle
+        return is_idle and not any(thread.is_alive() for thread in self._threads)
 
-    def _wait_for_version(self, manager: "Versions") -> None:
-        while True:
-            manager.poll()
-            if manager.available():
-                return
-            failures = manager.failures()
-            if failures:
-                reasons = "; ".join(
-                    f"version {number}: {message}" for number, message in sorted(failures.items())
-                )
+    def _load_first(self, versions: "Versions") -> None:
+        """Poll until a version is available."""
+        versions.poll()
+        while not versions.available():
+            if failures := sorted(versions.failures().items()):
+                reasons = "; ".join(f"version {number}: {why}" for number, why in failures)
                 raise KmnistError(f"no version in {self.base} can be loaded: {reasons}")
             time.sleep(self._poll_seconds)
+            versions.poll()
 
-    def _run_loop(self) -> asyncio.AbstractEventLoop:
-        """Run an event loop in its own thread, so that the caller may have one too, or none."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="kmnist-rest", daemon=True)
+    def _in_thread(self, target: Callable[..., object], *args: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, name="kmnist-server", daemon=True)
         thread.start()
+        self._threads.append(thread)
+        return thread
 
-        def end() -> None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+    def _poll(self, versions: "Versions") -> None:
+        while not self._stopping.wait(self._poll_seconds):
+            try:
+                versions.poll()
+            except Exception:  # noqa: BLE001 - logged; the server continues
+                _log.exception("polling for new versions failed; retrying")
 
-        self._cleanup.callback(end)
-        return loop
-
-    def _run_poller(self, manager: "Versions") -> None:
-        def poll() -> None:
-            while not self._stopping.wait(self._poll_seconds):
-                try:
-                    manager.poll()
-                except Exception:  # noqa: BLE001 - logged; the server continues
-                    _log.exception("polling for new versions failed; retrying")
-
-        thread = self._poller = threading.Thread(target=poll, name="kmnist-poll", daemon=True)
-        thread.start()
-        self._cleanup.callback(thread.join, self._grace)
-
-    def _stop_transports(
-        self, loop: asyncio.AbstractEventLoop, http_server: "HttpServer", grpc_server: "GrpcApi"
+    async def _serve(
+        self, service: "Service", started: "Future[None]", stopping: "Future[None]"
     ) -> None:
-        """Stop both at once: neither accepts requests while the other finishes its last ones."""
-        http_stopped = asyncio.run_coroutine_threadsafe(http_server.stop(), loop)
-        grpc_server.stop(self._grace)
-        http_stopped.result()
+        """Serve both transports; ``started`` gets the error of a start that failed."""
+        from kmnist.server.grpc_api import GrpcApi
+        from kmnist.server.rest_api import RestApi
+
+        grpc_api = GrpcApi(service)
+        address = self._rest_socket.getsockname()[0]
+        access = Access(self.host, address)
+        rest_api = RestApi(service, access, self._rest_socket, self._timeout)
+        try:
+            self._grpc_socket.close()
+            with _listening_on(self.host, self.grpc_port):
+                await grpc_api.start(_authority(address, self.grpc_port))
+            with _listening_on(self.host, self.rest_port):
+                await rest_api.start()
+        except BaseException as error:  # noqa: BLE001 - raised by start
+            started.set_exception(error)
+        else:
+            started.set_result(None)
+            await asyncio.wrap_future(stopping)
+        finally:
+            # Both at once: neither accepts requests while the other finishes its last ones.
+            await asyncio.gather(grpc_api.stop(self._grace), rest_api.stop(self._grace))
+
+
+def _authority(host: str, port: int) -> str:
+    """Return ``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a bound socket that does not listen yet; port 0 stands for any free port.
+
+    Raises:
+        InputError: There is no such host.
+        KmnistError: The address cannot be used.
+    """
+    with _listening_on(host, port), ExitStack() as cleanup:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = cleanup.enter_context(socket.socket(family))
+        # Without it, a restart fails for minutes, until the old connections have timed out.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        cleanup.pop_all()
+    return bound
+
+
+@contextmanager
+def _listening_on(host: str, port: int) -> Iterator[None]:
+    """Convert the error of an address that cannot be listened on.
+
+    Raises:
+        InputError: There is no such host.
+        KmnistError: The block raised another OSError, or gRPC's RuntimeError.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        kind = InputError if isinstance(error, socket.gaierror) else KmnistError
+        reason = getattr(error, "strerror", None) or one_line(error)
+        advice = "choose another address or port"
+        raise kind(f"cannot listen on {_authority(host, port)}: {reason}; {advice}") from None

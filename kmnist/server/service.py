@@ -1,16 +1,15 @@
-"""Prediction, as both transports use it: limited in number and in bytes, and counted."""
+"""Prediction, as both transports use it: limited in number, and counted."""
 
-import gc
-import threading
+import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import grpc
+from grpc import StatusCode
 from numpy.typing import NDArray
 
-from kmnist.server.bodies import ByteBudget
 from kmnist.server.errors import StatusError
 from kmnist.server.metrics import Metrics
 from kmnist.server.model import LoadedSignature
@@ -18,106 +17,73 @@ from kmnist.server.versions import Versions
 
 __all__ = ["Service"]
 
-# A request of more bytes is decoded alone: its objects in memory are many times its size. Nothing
-# is lost by that, because they are created while Python's global lock is held.
-_LARGE: Final = 2**18
-
 # The outputs of a signature that predicts; others may list the names of all classes.
 _PREDICTION: Final = {"probabilities", "class_ids", "class_names"}
+_Response = TypeVar("_Response")
 
 
 class Service:
     """A model with its metrics and its limit of concurrent requests.
 
     Attributes:
-        manager: The versions of the model.
+        versions: The versions of the model.
         metrics: The counters of the metrics page.
-        bodies: The limit of the bytes of all requests together.
     """
 
-    def __init__(
-        self, manager: Versions, metrics: Metrics, concurrency: int, body_bytes: int
-    ) -> None:
+    def __init__(self, versions: Versions, metrics: Metrics, concurrency: int) -> None:
         """Create the service.
 
         Args:
-            manager: The versions of the model.
+            versions: The versions of the model.
             metrics: The counters of the metrics page.
             concurrency: The number of requests that are processed at a time. Further ones are
                 refused at once: a caller can retry elsewhere, but cannot leave a queue.
-            body_bytes: The limit of the bytes of all requests together.
         """
-        self.manager = manager
+        self.versions = versions
         self.metrics = metrics
-        self.bodies = ByteBudget(body_bytes)
         self._concurrency = concurrency
-        self._lock = threading.Lock()
-        self._in_progress = 0
-        self._decoding = threading.Lock()
+        self._running: set[Future[Any]] = set()
+        # Not the default executor of the event loop, whose end waits for every computation.
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="kmnist-predict")
 
     @property
-    def in_progress(self) -> int:
-        """The number of requests that are being processed, abandoned ones included."""
-        return self._in_progress
+    def is_idle(self) -> bool:
+        """Whether no request is being processed, not even one that its caller has given up."""
+        return not self._running
 
-    @contextmanager
-    def counted(self, model: str, entrypoint: str) -> Iterator[None]:
-        """Count a request, its result and its duration.
+    async def predict(
+        self,
+        model: str,
+        entrypoint: str,
+        compute: Callable[[], _Response],
+        seconds: float | None = None,
+    ) -> _Response:
+        """Call ``compute`` in a thread, and count the request.
+
+        It occupies its place until ``compute`` returns, even if nobody waits for it any more.
 
         Args:
             model: The model name of the request.
             entrypoint: GRPC or REST.
-        """
-        # Names of other models do not become labels: callers could create any number of them.
-        label = model if model == self.manager.name else "(unknown)"
-        status = grpc.StatusCode.INTERNAL
-        started = time.perf_counter()
-        try:
-            yield
-            status = grpc.StatusCode.OK
-        except StatusError as error:
-            status = error.code
-            raise
-        finally:
-            self.metrics.request(label, entrypoint, status, time.perf_counter() - started)
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Occupy one of the places of concurrent requests.
+            compute: Returns the response.
+            seconds: The time to wait for the response.
 
         Raises:
-            StatusError: All of them are occupied.
+            StatusError: All places are occupied, or the time is over.
         """
-        with self._lock:
-            if self._in_progress >= self._concurrency:
-                raise StatusError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    "Server Threadpool Exhausted",
-                    http_status=503,
-                )
-            self._in_progress += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_progress -= 1
-
-    @contextmanager
-    def decoding(self, size: int, *, is_compressed: bool = False) -> Iterator[None]:
-        """Decode a request of ``size`` bytes in the block, if it is large while no other one is."""
-        if size <= _LARGE and not is_compressed:
-            yield
-            return
-        with self._decoding:
-            collects = gc.isenabled()
-            # The objects of a document are no cycles, but so many that Python would search all
-            # objects of TensorFlow for cycles again and again.
-            gc.disable()
+        with self._counted(model, entrypoint):
+            if len(self._running) >= self._concurrency:
+                message = "Server Threadpool Exhausted"
+                raise StatusError(StatusCode.RESOURCE_EXHAUSTED, message, http_status=503)
+            work = self._threads.submit(compute)
+            self._running.add(work)
+            work.add_done_callback(self._running.discard)
             try:
-                yield
-            finally:
-                if collects:
-                    gc.enable()
+                async with asyncio.timeout(seconds):
+                    return await asyncio.wrap_future(work)
+            except TimeoutError:
+                message = f"Timed out after {seconds:g} seconds"
+                raise StatusError(StatusCode.DEADLINE_EXCEEDED, message) from None
 
     def run(
         self, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
@@ -125,7 +91,30 @@ class Service:
         """Compute the outputs of ``signature``; count the run and the predictions."""
         started = time.perf_counter()
         outputs = signature(inputs)
-        self.metrics.run(self.manager.name, time.perf_counter() - started)
+        self.metrics.run(self.versions.name, time.perf_counter() - started)
         if outputs.keys() >= _PREDICTION and outputs["class_names"].dtype == object:
             self.metrics.predicted(outputs["class_names"].ravel().tolist())
         return outputs
+
+    def close(self) -> None:
+        """Let the threads end; a computation that is running is not waited for."""
+        self._threads.shutdown(wait=False)
+
+    @contextmanager
+    def _counted(self, model: str, entrypoint: str) -> Iterator[None]:
+        """Count a request, its result and its duration."""
+        # Names of other models do not become labels: callers could create any number of them.
+        label = model if model == self.versions.name else "(unknown)"
+        status = StatusCode.INTERNAL
+        started = time.perf_counter()
+        try:
+            yield
+            status = StatusCode.OK
+        except StatusError as error:
+            status = error.code
+            raise
+        except asyncio.CancelledError:  # by the caller, or at its deadline
+            status = StatusCode.CANCELLED
+            raise
+        finally:
+            self.metrics.request(label, entrypoint, status, time.perf_counter() - started)

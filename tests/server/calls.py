@@ -1,10 +1,12 @@
 """Requests to a server with clients other than this project's, and their results."""
 
 import json
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any, Final
 
@@ -17,8 +19,6 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kmnist.server import Server
-
-__all__ = ["BODY", "IMAGES", "PREDICT", "Answer", "Stubs", "ask", "grpc_error", "predict_request"]
 
 PREDICT: Final = "/v1/models/kmnist:predict"
 IMAGES: Final[NDArray[np.uint8]] = np.zeros((1, 28, 28), np.uint8)
@@ -58,6 +58,14 @@ def ask(
     if media_type == "application/json":
         content = json.loads(content)
     return Answer(response.status, media_type, content, response.headers)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until a condition holds that no event reports."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition does not hold in time"
+        time.sleep(0.01)
 
 
 class Stubs:
@@ -102,3 +110,11 @@ def grpc_error(method: Any, request: Any, *, timeout: float = 30) -> tuple[grpc.
     with pytest.raises(grpc.RpcError) as caught:
         method(request, timeout=timeout)
     return caught.value.code(), caught.value.details() or ""
+
+
+@dataclass
+class Stuck:
+    """Requests that have reached the model and wait there for ``release``."""
+
+    reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    release: threading.Event = field(default_factory=threading.Event)

@@ -1,13 +1,16 @@
 """Models to serve, servers of them, and gRPC stubs."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numpy.typing import NDArray
 
 from kmnist.server import Server
-from tests.server.calls import Stubs
+from kmnist.server.model import LoadedSignature
+from tests.server.calls import Stubs, Stuck
 from tests.server.served_models import save_digits, save_mixed
 
 
@@ -57,3 +60,21 @@ def stubs() -> Iterator[Callable[[Server], Stubs]]:
     yield connect
     for each in connected:
         each.channel.close()
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    """Every request waits in the model until ``release`` is set."""
+    state = Stuck()
+    run = LoadedSignature.__call__
+
+    def wait(
+        signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        state.reached.release()
+        assert state.release.wait(30)
+        return run(signature, inputs)
+
+    monkeypatch.setattr(LoadedSignature, "__call__", wait)
+    yield state
+    state.release.set()

@@ -1,9 +1,7 @@
 """TensorFlow Serving's errors, case by case, over both transports."""
 
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Never
 
@@ -18,70 +16,49 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from kmnist.server import Server
 from kmnist.server.errors import StatusError
 from kmnist.server.model import LoadedSignature
-from tests.server.calls import BODY, IMAGES, PREDICT, Stubs, ask, grpc_error, predict_request
+from tests.server.calls import (
+    BODY,
+    IMAGES,
+    PREDICT,
+    Stubs,
+    Stuck,
+    ask,
+    grpc_error,
+    predict_request,
+    wait_until,
+)
 
 Code = grpc.StatusCode
 Connect = Callable[[Server], Stubs]
 
 
-def metadata_request(name: str, version: int | None = None) -> Any:
-    """Return a GetModelMetadataRequest."""
-    request = GetModelMetadataRequest(metadata_field=["signature_def"])
-    request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
-    return request
-
-
-def status_request(name: str, version: int | None = None) -> Any:
-    """Return a GetModelStatusRequest."""
-    request = GetModelStatusRequest()
-    request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
-    return request
-
-
 @pytest.mark.parametrize(
-    ("path", "name", "version", "expected"),
+    ("path", "spec", "wanted", "found_no"),
     [
-        ("/v1/models/other", "other", None, "Latest(other)"),
-        ("/v1/models/kmnist/versions/7", "kmnist", 7, "Specific(kmnist, 7)"),
+        ("other", {"name": "other"}, "Latest(other)", "any versions of model other"),
+        ("kmnist/versions/7", {"version": 7}, "Specific(kmnist, 7)", "version 7 of model kmnist"),
     ],
+    ids=["model", "version"],
 )
-def test_predict_and_metadata_of_an_unknown_model_or_version(
-    server: Server, stubs: Connect, path: str, name: str, version: int | None, expected: str
+def test_an_unknown_model_or_version(
+    server: Server, stubs: Connect, path: str, spec: dict[str, Any], wanted: str, found_no: str
 ) -> None:
-    message = f"Servable not found for request: {expected}"
-    over_rest = ask(server, f"{path}:predict", BODY)
-    assert (over_rest.status, over_rest.body) == (404, {"error": message})
-    request = predict_request(name, version=version)
-    assert grpc_error(stubs(server).predict, request) == (Code.NOT_FOUND, message)
-    over_rest = ask(server, f"{path}/metadata")
-    assert (over_rest.status, over_rest.body) == (404, {"error": message})
-    request = metadata_request(name, version)
-    assert grpc_error(stubs(server).metadata, request) == (Code.NOT_FOUND, message)
-
-
-@pytest.mark.parametrize(
-    ("path", "name", "version", "message"),
-    [
-        ("/v1/models/other", "other", None, "Could not find any versions of model other"),
-        (
-            "/v1/models/kmnist/versions/7",
-            "kmnist",
-            7,
-            "Could not find version 7 of model kmnist",
-        ),
-    ],
-)
-def test_status_of_an_unknown_model_or_version(
-    server: Server, stubs: Connect, path: str, name: str, version: int | None, message: str
-) -> None:
-    over_rest = ask(server, path)
-    assert (over_rest.status, over_rest.body) == (404, {"error": message})
-    request = status_request(name, version)
-    assert grpc_error(stubs(server).status, request) == (Code.NOT_FOUND, message)
+    stub, predict = stubs(server), predict_request(**spec)
+    target = {"model_spec": predict.model_spec}
+    metadata = GetModelMetadataRequest(metadata_field=["signature_def"], **target)
+    status = GetModelStatusRequest(**target)
+    no_servable, no_status = (
+        f"Servable not found for request: {wanted}",
+        f"Could not find {found_no}",
+    )
+    for suffix, body, method, request, message in (
+        (":predict", BODY, stub.predict, predict, no_servable),
+        ("/metadata", None, stub.metadata, metadata, no_servable),
+        ("", None, stub.status, status, no_status),
+    ):
+        over_rest = ask(server, f"/v1/models/{path}{suffix}", body)
+        assert (over_rest.status, over_rest.body) == (404, {"error": message})
+        assert grpc_error(method, request) == (Code.NOT_FOUND, message)
 
 
 def test_an_unknown_label(server: Server, stubs: Connect) -> None:
@@ -143,32 +120,6 @@ def test_a_server_that_is_down_or_still_loading(base: Path, stubs: Connect) -> N
         server.stop()
 
 
-@dataclass
-class Stuck:
-    """Requests that have reached the model and wait there for ``release``."""
-
-    reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    release: threading.Event = field(default_factory=threading.Event)
-
-
-@pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
-    """Every request waits in the model until ``release`` is set."""
-    state = Stuck()
-    run = LoadedSignature.__call__
-
-    def wait(
-        signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
-        state.reached.release()
-        assert state.release.wait(30)
-        return run(signature, inputs)
-
-    monkeypatch.setattr(LoadedSignature, "__call__", wait)
-    yield state
-    state.release.set()
-
-
 def test_too_many_concurrent_requests(base: Path, stubs: Connect, stuck: Stuck) -> None:
     with Server(base, rest_port=0, grpc_port=0, concurrency=1) as server:
         predict = stubs(server).predict
@@ -196,42 +147,25 @@ def test_a_request_that_exceeds_the_timeout_occupies_its_place_until_it_ends(
         assert ask(server, PREDICT, BODY).status == 503
         assert ask(server, "/v1/models/kmnist").status == 200
         stuck.release.set()
-        while ask(server, PREDICT, BODY).status == 503:
-            """The two computations have not ended yet."""
-        assert ask(server, PREDICT, BODY).status == 200
+        wait_until(lambda: ask(server, PREDICT, BODY).status == 200)
 
 
 @pytest.mark.parametrize(
-    ("code", "http_status"),
-    [
-        (Code.UNIMPLEMENTED, 501),
-        (Code.INTERNAL, 500),
-        (Code.UNKNOWN, 500),
-        (Code.DATA_LOSS, 500),
-        (Code.PERMISSION_DENIED, 403),
-        (Code.UNAUTHENTICATED, 401),
-        (Code.RESOURCE_EXHAUSTED, 429),
-        (Code.ABORTED, 409),
-        (Code.ALREADY_EXISTS, 409),
-        (Code.CANCELLED, 499),
-        (Code.UNAVAILABLE, 503),
-        (Code.DEADLINE_EXCEEDED, 504),
-    ],
+    "code_and_status",
+    "UNIMPLEMENTED 501, INTERNAL 500, UNKNOWN 500, DATA_LOSS 500, PERMISSION_DENIED 403, "
+    "UNAUTHENTICATED 401, RESOURCE_EXHAUSTED 429, ABORTED 409, ALREADY_EXISTS 409, "
+    "CANCELLED 499, UNAVAILABLE 503, DEADLINE_EXCEEDED 504".split(", "),
 )
 def test_an_error_of_the_model(
-    server: Server,
-    stubs: Connect,
-    monkeypatch: pytest.MonkeyPatch,
-    code: grpc.StatusCode,
-    http_status: int,
+    server: Server, stubs: Connect, monkeypatch: pytest.MonkeyPatch, code_and_status: str
 ) -> None:
-    def fail(signature: LoadedSignature, inputs: object) -> Never:
-        raise StatusError(code, "the text of the model")
-
-    monkeypatch.setattr(LoadedSignature, "__call__", fail)
+    name, status = code_and_status.split()
+    message = "the text of the model"
+    code = getattr(Code, name)
+    fail_with(monkeypatch, StatusError(code, message))
     over_rest = ask(server, PREDICT, BODY)
-    assert (over_rest.status, over_rest.body) == (http_status, {"error": "the text of the model"})
-    assert grpc_error(stubs(server).predict, predict_request()) == (code, "the text of the model")
+    assert (over_rest.status, over_rest.body) == (int(status), {"error": message})
+    assert grpc_error(stubs(server).predict, predict_request()) == (code, message)
 
 
 def test_a_bug_is_an_internal_error_and_logged(
@@ -240,12 +174,16 @@ def test_a_bug_is_an_internal_error_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(signature: LoadedSignature, inputs: object) -> Never:
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(LoadedSignature, "__call__", fail)
+    fail_with(monkeypatch, ZeroDivisionError("a bug"))
     over_rest = ask(server, PREDICT, BODY)
     assert (over_rest.status, over_rest.body) == (500, {"error": "ZeroDivisionError: a bug"})
     code, _ = grpc_error(stubs(server).predict, predict_request())
     assert code == Code.INTERNAL
     assert [record.levelname for record in caplog.records].count("ERROR") == 2
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(signature: LoadedSignature, inputs: object) -> Never:
+        raise error
+
+    monkeypatch.setattr(LoadedSignature, "__call__", fail)

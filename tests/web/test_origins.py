@@ -51,7 +51,7 @@ def predictions(server: Server) -> float:
 
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[Server]:
-    """A server that allows no other page."""
+    """A server of the exported model."""
     with Server(models, rest_port=0, grpc_port=0, grace=1) as server:
         yield server
 
@@ -85,14 +85,6 @@ def test_a_page_whose_name_is_rebound_reaches_nothing(page: Page, server: Server
         assert "AVAILABLE" not in text
     finally:
         page.browser.get(address)
-
-
-def test_an_allowed_page_gets_predictions(
-    page: Page, foreign: ScriptedServer, models: Path
-) -> None:
-    with Server(models, rest_port=0, grpc_port=0, grace=1, allow_origins=[foreign.url]) as server:
-        url = server.rest_url + PREDICT
-        assert page.run_async(POST, url, IMAGES, "application/json", "cors") == ["cors", 200]
 
 
 def test_the_page_of_the_server_gets_predictions(page: Page, server: Server) -> None:
