@@ -37,12 +37,8 @@ _IMAGES: Final = "serving_default"
 _PIXELS: Final = "pixels"
 _PICTURES: Final = "pictures"
 
-# A version is an int64 in TensorFlow Serving's messages.
-_MAX_VERSION: Final = 2**63 - 1
 # Sockets accept no more than 2**31 ms, and gRPC takes an infinite timeout for none left.
 _LONGEST_REQUEST_SECONDS: Final = 20 * 24 * 3600.0
-_FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.25
 
 
@@ -166,7 +162,7 @@ class BaseClient(ABC):
         if version is not None and label is not None:
             raise errors.InputError("give a version or a label, not both")
         if version is not None:
-            version = integer("version", version, 0, _MAX_VERSION)
+            version = integer("version", version, 0, 2**63 - 1)  # an int64 in messages
         self._spec = ModelSpec(model, version, label)
         self._timeout = _seconds(timeout)
         self._retries = integer("retries", retries, 0)
@@ -387,7 +383,7 @@ def _backoff(attempt: int) -> float:
 
     Half of the interval is random, so that clients that failed together do not retry together.
     """
-    interval = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(attempt, 10))
+    interval = min(2.0, 0.1 * 2.0 ** min(attempt, 10))
     return interval * random.uniform(0.5, 1)  # noqa: S311 - jitter is not a secret
 
 

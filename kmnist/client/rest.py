@@ -36,8 +36,6 @@ if TYPE_CHECKING:  # either is loaded by the transport that needs it
 __all__ = ["AsyncRestTransport", "RestTransport"]
 
 _HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
-# Connections that the blocking client keeps open; further threads open and close their own.
-_POOL_SIZE: Final = 64
 _CHUNK_BYTES: Final = 1 << 16
 _Reader = Callable[[dict[str, Any]], Any]
 
@@ -129,7 +127,8 @@ class RestTransport(_Rest):
         if self._context is not None:
             tls = {"ssl_context": self._context, "server_hostname": self._server_name}
         url = f"{address.scheme}://{address.host}"
-        self._pool = urllib3.connection_from_url(url, maxsize=_POOL_SIZE, **tls)
+        # More threads than that open and close connections of their own.
+        self._pool = urllib3.connection_from_url(url, maxsize=64, **tls)
 
     def close(self) -> None:
         """Close the idle connections. Requests in progress finish normally."""

@@ -99,10 +99,13 @@ class StandIn:
         max_batch_size: Most images in a request.
         change: Changes the outputs before they are sent.
         requests: The predict requests received.
+        last: The path and the body of the last REST request.
+        answers: Bytes to answer with instead, by the method's path or the end of the URL's.
     """
 
-    grpc: grpc.Server
+    rpc: grpc.Server
     http: "HTTPServer"
+    last: tuple[str, bytes]
 
     def __init__(self) -> None:
         self.grpc_port = 0
@@ -120,6 +123,7 @@ class StandIn:
         self.max_batch_size = 10_000
         self.change: Callable[[dict[str, NDArray[Any]]], Arrays] = lambda outputs: outputs
         self.requests: list[Received] = []
+        self.answers: dict[str, bytes] = {}
         self.gate.set()
         return self
 
@@ -138,19 +142,19 @@ class StandIn:
     ) -> Self:
         """Listen for gRPC and REST, with TLS if credentials and a context are given."""
         handlers = [
-            handler(methods.PREDICT, self.predict, pb.PredictRequest),
-            handler(methods.GET_MODEL_METADATA, self.metadata, pb.GetModelMetadataRequest),
-            handler(methods.GET_MODEL_STATUS, self.status, pb.GetModelStatusRequest),
+            self._handler(methods.PREDICT, self.predict, pb.PredictRequest),
+            self._handler(methods.GET_MODEL_METADATA, self.metadata, pb.GetModelMetadataRequest),
+            self._handler(methods.GET_MODEL_STATUS, self.status, pb.GetModelStatusRequest),
         ]
         options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
-        self.grpc = grpc.server(futures.ThreadPoolExecutor(8), handlers=handlers, options=options)
+        self.rpc = grpc.server(futures.ThreadPoolExecutor(8), handlers=handlers, options=options)
         place = f"127.0.0.1:{grpc_port}"
         self.grpc_port = (
-            self.grpc.add_secure_port(place, credentials)
+            self.rpc.add_secure_port(place, credentials)
             if credentials
-            else self.grpc.add_insecure_port(place)
+            else self.rpc.add_insecure_port(place)
         )
-        self.grpc.start()
+        self.rpc.start()
         self.http = HTTPServer(self, http_port)
         if context is not None:
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
@@ -159,7 +163,7 @@ class StandIn:
 
     def stop(self) -> None:
         """Close the ports."""
-        self.grpc.stop(None).wait()
+        self.rpc.stop(None).wait()
         self.http.shutdown()
         self.http.server_close()
 
@@ -170,10 +174,6 @@ class StandIn:
         (values,) = inputs.values()
         self.requests.append(Received(signature, len(values), headers))
         version = self._version(request.model_spec)
-        if signature not in self.model.inputs:
-            if headers["user-agent"].startswith("grpc"):
-                raise RefusedError("FAILED_PRECONDITION", f"Serving signature key {signature}")
-            raise RefusedError("INVALID_ARGUMENT", f'"{signature}" not found in signature def')
         if len(values) > self.max_batch_size:
             text = f"Task size {len(values)} is larger than maximum input batch size "
             raise RefusedError("INVALID_ARGUMENT", f"{text}{self.max_batch_size}")
@@ -213,7 +213,8 @@ class StandIn:
     def rest(self, path: str, body: bytes, headers: dict[str, str]) -> Any:
         """Return the JSON of a REST answer."""
         match = re.fullmatch(
-            r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?", path
+            r"(?:/up)?/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?",
+            path,
         )
         if not match:
             raise RefusedError("INVALID_ARGUMENT", f"Malformed request: {path}")
@@ -238,6 +239,23 @@ class StandIn:
         outputs = self.predict(request, headers).outputs.items()
         return {"outputs": {key: as_list(to_array(tensor)) for key, tensor in outputs}}
 
+    def _handler(
+        self, path: str, function: Callable[[Any, dict[str, str]], Message], request: type[Message]
+    ) -> Any:
+        """Return the handler of one gRPC method."""
+
+        def answer(message: Any, context: grpc.ServicerContext) -> bytes:
+            try:
+                headers = {str(key): str(value) for key, value in context.invocation_metadata()}
+                found = function(message, headers)
+            except RefusedError as refused:
+                context.abort(getattr(grpc.StatusCode, refused.code), refused.text)
+            return self.answers.get(path, found.SerializeToString())
+
+        _, service, method = path.split("/")
+        unary = grpc.unary_unary_rpc_method_handler(answer, request.FromString)
+        return grpc.method_handlers_generic_handler(service, {method: unary})
+
     def _enter(self) -> None:
         self.arrived.release()
         self.gate.wait(60)
@@ -257,24 +275,6 @@ class StandIn:
         if spec.name != "kmnist" or version not in available:
             raise RefusedError("NOT_FOUND", f"Servable not found for request: {spec.name}")
         return version
-
-
-def handler(
-    path: str, function: Callable[[Any, dict[str, str]], Message], request: type[Message]
-) -> Any:
-    """Return the handler of one gRPC method."""
-
-    def answer(message: Any, context: Any) -> Any:
-        try:
-            return function(message, dict(context.invocation_metadata()))
-        except RefusedError as refused:
-            context.abort(getattr(grpc.StatusCode, refused.code), refused.text)
-
-    _, service, method = path.split("/")
-    unary = grpc.unary_unary_rpc_method_handler(
-        answer, request.FromString, lambda message: message.SerializeToString()
-    )
-    return grpc.method_handlers_generic_handler(service, {method: unary})
 
 
 class HTTPServer(http.server.ThreadingHTTPServer):
@@ -306,12 +306,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Answer a request."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        status = 200
+        standin, status = self.server.standin, 200
+        standin.last = (self.path, body)
         try:
-            result = self.server.standin.rest(self.path, body, headers)
+            result = standin.rest(self.path, body, headers)
         except RefusedError as refused:
             status, result = HTTP_STATUS_OF_CODE[refused.code], {"error": refused.text}
-        content = json.dumps(result).encode()
+        end = re.sub(r"^.*/kmnist", "", self.path)
+        content = standin.answers.get(end, json.dumps(result).encode())
         self.send_response(status)
         self.send_header("content-length", str(len(content)))
         self.end_headers()

@@ -17,7 +17,7 @@ SPECS = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
 def arrays(**changes: Any) -> dict[str, NDArray[Any]]:
     """Return a good answer for three images, with some outputs replaced, or removed by None."""
     class_ids = np.arange(3)
-    found = {
+    found: dict[str, Any] = {
         "probabilities": np.eye(10, dtype=np.float32)[class_ids],
         "class_ids": class_ids,
         "class_names": np.array([b"0", "ö".encode(), b""], dtype=object),
@@ -32,7 +32,6 @@ def read(**changes: Any) -> Predictions:
 def test_predictions_are_arrays_and_tuples() -> None:
     found = read()
     assert sorted(OUTPUTS) == sorted(Predictions.__dataclass_fields__)
-    assert (found.class_ids.dtype, found.probabilities.dtype) == (np.int64, np.float32)
     assert found.class_names.tolist() == ["0", "ö", ""]
     assert found[2] == Prediction(class_id=2, class_name="", probability=1.0)
     assert [each.class_id for each in found] == [0, 1, 2]
@@ -45,13 +44,13 @@ def test_arrays_are_writable_and_converted() -> None:
     halves = arrays()["probabilities"].astype(np.float16)
     found = read(class_ids=class_ids, probabilities=halves, class_names=np.array(["a", "b", "c"]))
     assert found.class_ids.flags.writeable
-    assert (found.class_ids.dtype, found.probabilities.dtype) == (np.int64, np.float32)
+    assert found.class_ids.dtype == np.int64
+    assert found.probabilities.dtype == np.float32
     assert found.class_names.tolist() == ["a", "b", "c"]
 
 
 def test_the_number_of_classes_is_that_of_the_answer_if_the_signature_lacks_it() -> None:
-    for specs in ({}, {"probabilities": TensorSpec("DT_FLOAT", None)}):
-        assert read_predictions(Outputs(arrays()), 3, specs).probabilities.shape == (3, 10)
+    assert read_predictions(Outputs(arrays()), 3, {}).probabilities.shape == (3, 10)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -85,20 +84,6 @@ def test_pictures_are_split_by_their_size() -> None:
     assert sizes(fake) == [2, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("limit", "sent"), [(150, [200, 150, 50]), (None, [200, 100, 50, 50, 50, 50])]
-)
-def test_fewer_images_are_sent_after_too_many(limit: int | None, sent: list[int]) -> None:
-    def limited(images: NDArray[Any]) -> NDArray[Any]:
-        if len(images) > (limit or 50):
-            raise errors.RequestTooLargeError("too large", limit=limit)
-        return seven(images)
-
-    fake = FakeTransport(limited)
-    assert len(Client(transport=fake).predict(IMAGES)) == 200
-    assert sizes(fake) == sent
-
-
 def test_one_image_that_is_too_large_is_an_error() -> None:
     def never(images: NDArray[Any]) -> NDArray[Any]:
         raise errors.RequestTooLargeError("too large")
@@ -143,16 +128,14 @@ def test_no_request_is_sent_after_the_deadline() -> None:
 class Changing(FakeTransport):
     """A fake whose signatures are replaced, and that counts how often they are read."""
 
-    def __init__(self, *, sends_bytes_best: bool = False, **options: Any) -> None:
-        super().__init__(seven, **options)
-        self.sends_bytes_best = sends_bytes_best
+    def __init__(self) -> None:
+        super().__init__(seven)
         self.found = super().metadata(ModelSpec("m"), 1)
         self.reads = 0
 
     def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
         """Return the signatures."""
         self.reads += 1
-        super().metadata(spec, timeout)
         return self.found
 
 
@@ -191,28 +174,6 @@ def test_the_signatures_are_read_again_after_the_model_refused_a_request() -> No
 OUTPUTS = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
 DEFAULT = Signature({"images": TensorSpec("DT_UINT8", (None, 28, 28))}, OUTPUTS)
 STRINGS = Signature({"pixels": TensorSpec("DT_STRING", (None,))}, OUTPUTS)
-FLOATS = Signature({"pixels": TensorSpec("DT_FLOAT", (None, 784))}, OUTPUTS)
-
-
-@pytest.mark.parametrize(
-    ("signatures", "sends_bytes_best", "name"),
-    [
-        ({"serving_default": DEFAULT, "pixels": STRINGS}, True, "pixels"),
-        ({"serving_default": DEFAULT, "pixels": STRINGS}, False, "serving_default"),
-        ({"serving_default": DEFAULT, "pixels": FLOATS}, True, "serving_default"),
-    ],
-    ids=["preferred", "not preferred", "another dtype"],
-)
-def test_pixels_are_sent_as_bytes_if_transport_and_model_prefer_it(
-    signatures: dict[str, Signature], sends_bytes_best: bool, name: str
-) -> None:
-    fake = Changing(sends_bytes_best=sends_bytes_best)
-    fake.found = Metadata(1, signatures)
-    Client(transport=fake).predict(IMAGES[:2])
-    (request,) = fake.requests
-    assert request.signature == name
-    if name == "pixels":
-        assert request.inputs["pixels"].tolist() == [image.tobytes() for image in IMAGES[:2]]
 
 
 @pytest.mark.parametrize(
@@ -234,46 +195,6 @@ def test_a_model_without_a_usable_signature_is_an_error(
     fake.found = Metadata(1, signatures)
     with pytest.raises(errors.SignatureNotFoundError, match=message):
         Client(transport=fake).predict(IMAGES)
-
-
-NOT_FOUND = errors.ModelNotFoundError("Servable not found for request")
-
-
-@pytest.mark.parametrize(
-    ("statuses", "failures", "error", "message"),
-    [
-        ([VersionStatus(1, "LOADING")], [], errors.NotReadyError, "version 1 .* is LOADING; wait"),
-        ([VersionStatus(1, "END")], [], errors.NotReadyError, "is END; export a version that"),
-        ([], [errors.VersionNotFoundError("no 9")], errors.VersionNotFoundError, "no 9"),
-        ([VersionStatus(1, "AVAILABLE")], [], errors.ModelNotFoundError, "Servable not found"),
-        ([], [errors.ServerError("broken")], errors.ModelNotFoundError, "Servable not found"),
-    ],
-)
-def test_a_model_that_is_not_found_is_explained_by_its_status(
-    statuses: list[VersionStatus],
-    failures: list[errors.ClientError],
-    error: type[errors.ClientError],
-    message: str,
-) -> None:
-    fake = FakeTransport(seven, statuses=statuses, errors=[NOT_FOUND, *failures])
-    with pytest.raises(error, match=message):
-        Client(transport=fake).predict(IMAGES)
-
-
-@pytest.mark.parametrize(
-    ("statuses", "failures", "ready"),
-    [
-        ([VersionStatus(1, "AVAILABLE"), VersionStatus(2, "LOADING")], [], True),
-        ([VersionStatus(1, "LOADING")], [], False),
-        ([], [], False),
-        ([VersionStatus(1, "AVAILABLE")], [errors.OverloadedError("busy")], False),
-    ],
-)
-def test_a_model_is_ready_if_a_version_is_available(
-    statuses: Sequence[VersionStatus], failures: list[errors.ClientError], ready: bool
-) -> None:
-    fake = FakeTransport(seven, statuses=statuses, errors=failures)
-    assert Client(transport=fake).is_ready() == ready
 
 
 def test_waiting_ends_when_it_can_no_longer_help() -> None:

@@ -47,24 +47,6 @@ def test_pictures_are_classified_and_refused(client: Client, tiny_dataset: "Data
         client.predict_pictures(b"no such")
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"model": "fashion"}, errors.ModelNotFoundError),
-        ({"version": 9}, errors.VersionNotFoundError),
-        ({"label": "canary"}, errors.LabelNotFoundError),
-    ],
-)
-def test_an_unknown_model_version_or_label_is_an_error(
-    make: Make, url: str, options: dict[str, Any], error: type[errors.ClientError]
-) -> None:
-    client = make(url, **options)
-    for call in (lambda: client.predict_pictures(b"x"), client.wait_until_ready):
-        with pytest.raises(error):
-            call()
-    assert make(url, label="stable").is_ready()
-
-
 def test_a_restarted_server_and_a_new_version_are_found(
     make: Make, models: Path, scheme: str, tiny_dataset: "Dataset", tmp_path: Path
 ) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from kmnist.client import TensorSpec
-from kmnist.client.inputs import as_images, as_pictures, check_images
+from kmnist.client.inputs import as_images, as_pictures
 from kmnist.errors import InvalidInputError
 
 
@@ -74,25 +73,3 @@ def test_pictures_are_paths_or_bytes(tmp_path: Path) -> None:
 def test_bad_pictures_are_an_error(bad: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         as_pictures(bad)
-
-
-@pytest.mark.parametrize(
-    ("spec", "fits"),
-    [
-        (TensorSpec("DT_UINT8", (None, 28, 28)), True),
-        (TensorSpec("DT_UINT8", (2, None, None)), True),
-        (TensorSpec("DT_UINT8", None), True),
-        (TensorSpec("DT_UINT8", (None, 14, 28)), False),
-        (TensorSpec("DT_UINT8", (None, 784)), False),
-        (TensorSpec("DT_FLOAT", (None, 28, 28)), False),
-    ],
-    ids=str,
-)
-def test_images_have_to_fit_the_model(spec: TensorSpec, fits: bool) -> None:
-    images = np.zeros((2, 28, 28), np.uint8)
-    if fits:
-        check_images(images, spec, "m")
-        return
-    with pytest.raises(InvalidInputError) as info:
-        check_images(images, spec, "m")
-    assert str(info.value) == f"model 'm' expects {spec}, not uint8 (2, 28, 28)"

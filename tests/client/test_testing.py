@@ -1,15 +1,12 @@
 """The fake server for the tests of users."""
 
-import asyncio
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from kmnist.client import AsyncClient, Client, VersionStatus
+from kmnist.client import Client, VersionStatus
 from kmnist.client.testing import FakeTransport
-from kmnist.errors import ClosedError, OverloadedError, ServerError
 
 IMAGE = np.zeros((28, 28), np.uint8)
 
@@ -27,24 +24,6 @@ def test_a_fake_answers_and_records_the_requests() -> None:
     first, second = fake.requests
     assert (first.signature, first.inputs["images"].shape) == ("serving_default", (1, 28, 28))
     assert (second.signature, second.inputs["pictures"].tolist()) == ("pictures", [b"a", b"b"])
-    with pytest.raises(ClosedError, match="create a new one"):
-        client.status()
-
-
-def test_a_fake_answers_an_asyncio_client() -> None:
-    async def predict() -> Any:
-        async with AsyncClient(transport=FakeTransport(seven)) as client:
-            return (await client.predict(IMAGE)).class_names.tolist()
-
-    assert asyncio.run(predict()) == ["7"]
-
-
-def test_a_fake_raises_the_given_errors_in_order() -> None:
-    fake = FakeTransport(seven, errors=[OverloadedError("busy"), ServerError("broken")])
-    with Client(transport=fake) as client:
-        with pytest.raises(ServerError):  # the first error is retried
-            client.predict(IMAGE)
-        assert len(client.predict(IMAGE)) == 1
 
 
 def test_a_fake_may_be_another_model() -> None:
