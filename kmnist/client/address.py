@@ -92,7 +92,10 @@ class Address:
         path = parts.path.rstrip("/")
         is_malformed = not name or parts.scheme not in _DEFAULT_PORTS or re.search(r"[\s,?#]", url)
         if is_malformed or (path and parts.scheme.startswith("grpc")):
-            raise InputError(f"{url!r} is not the address of a server: {_FORM}")
+            wrong = (
+                "is no address of a server" if "://" in url else "is an address without a scheme"
+            )
+            raise InputError(f"{url!r} {wrong}; use {_FORM}")
         address = cls(
             parts.scheme,
             f"{name}:{_DEFAULT_PORTS[parts.scheme] if port is None else port}",

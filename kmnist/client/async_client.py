@@ -4,7 +4,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
@@ -100,8 +100,7 @@ class AsyncClient(BaseClient):
                 else:
                     step = flow.send(result)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            return cast("T", stop.value)
         except ClientError as error:
             self._about(error)
             raise

@@ -39,7 +39,6 @@ _PICTURES: Final = "pictures"
 
 # Sockets accept no more than 2**31 ms, and gRPC takes an infinite timeout for none left.
 _LONGEST_REQUEST_SECONDS: Final = 20 * 24 * 3600.0
-_POLL_SECONDS: Final = 0.25
 
 
 class Transport(Protocol):
@@ -157,8 +156,6 @@ class BaseClient(ABC):
         Raises:
             InputError: An argument is invalid.
         """
-        if not model:
-            raise errors.InputError("the name of the model is empty")
         if version is not None and label is not None:
             raise errors.InputError("give a version or a label, not both")
         if version is not None:
@@ -240,7 +237,7 @@ class BaseClient(ABC):
                 if not error.retryable:
                     raise
                 last = error
-            yield min(_POLL_SECONDS, deadline.left())
+            yield min(0.25, deadline.left())
 
     def _request(self, method: str, *args: Any, deadline: _Deadline) -> Flow[Any]:
         """Send one request, with retries."""

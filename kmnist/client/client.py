@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
@@ -201,8 +201,7 @@ class Client(BaseClient):
                 else:
                     step = flow.send(result)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            return cast("T", stop.value)
         except ClientError as error:
             self._about(error)
             raise

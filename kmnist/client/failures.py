@@ -34,6 +34,7 @@ _NETWORK: Final = (
 _RESET: Final = r"RST_STREAM|^stream removed$"
 _LABEL: Final = "Unrecognized servable version label"
 _SIGNATURE: Final = "not found in signature def|^Serving signature key"
+_VERSION: Final = "^Could not find version "
 _MODEL: Final = "^Servable not found|^Could not find any version"
 _TOO_LARGE: Final = (
     r"larger than max(?:imum input batch size (?P<limit>\d+))?|(entity|content|payload) too large"
@@ -84,7 +85,7 @@ _OF_SERVERS: Final[tuple[_Case, ...]] = (
     _Case(_INVALID, "^Malformed request", errors.BadAnswerError, _NOT_SERVING_MESSAGE),
     _Case((*_INVALID, *_BUSY), _TOO_LARGE, errors.RequestTooLargeError, _TOO_LARGE_MESSAGE),
     _Case(_INVALID, "", errors.InvalidInputError, "the model refused the input: {text}"),
-    _Case(("NOT_FOUND",), "^Could not find version ", errors.VersionNotFoundError, "{text}"),
+    _Case(("NOT_FOUND",), _VERSION, errors.VersionNotFoundError, "no such version: {text}"),
     _Case(("NOT_FOUND",), _MODEL, errors.ModelNotFoundError, "no such model: {text}"),
     _Case(("NOT_FOUND", "UNIMPLEMENTED"), "", errors.BadAnswerError, _NOT_SERVING_MESSAGE),
     _Case(_BUSY, "", errors.OverloadedError, "the server is overloaded: {text}"),

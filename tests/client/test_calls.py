@@ -28,7 +28,6 @@ def sizes(fake: FakeTransport) -> list[int]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": ""}, "the name of the model is empty"),
         ({"version": 1, "label": "stable"}, "a version or a label, not both"),
         ({"version": -1}, "version must be an integer from 0 to .*, not -1"),
         ({"version": 2**63}, "version must be an integer"),
@@ -39,7 +38,7 @@ def sizes(fake: FakeTransport) -> list[int]:
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
         ({"headers": {"a b": "c"}}, "'a b' cannot be the name of a header"),
         ({"headers": {"a": "s3cret\n"}}, "the value of header 'a' is not a string of printable"),
-        ({"url": "localhost:8500"}, "'localhost:8500' is not the address of a server"),
+        ({"url": "localhost:8500"}, "'localhost:8500' is an address without a scheme; use grpc"),
     ],
     ids=str,
 )
