@@ -36,23 +36,24 @@ MAX_SEED: Final = 2**31 - 2
 DEVICES: Final = ("auto", "cpu", "gpu")
 
 
-def integer(name: str, value: object, minimum: int, maximum: int) -> int:
+def integer(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
     """Return an argument as an int.
 
     Args:
         name: The name of the argument, for the message.
         value: The argument; a NumPy integer is one, a bool is not.
         minimum: The smallest value allowed.
-        maximum: The largest value allowed.
+        maximum: The largest value allowed; None for no limit.
 
     Raises:
         InputError: ``value`` is not an integer, or out of range.
     """
     if not isinstance(value, bool) and isinstance(value, Integral):
         number = int(value)
-        if minimum <= number <= maximum:
+        if minimum <= number and (maximum is None or number <= maximum):
             return number
-    raise InputError(f"{name} must be an integer from {minimum:,} to {maximum:,}, not {value!r}")
+    limits = f"of at least {minimum:,}" if maximum is None else f"from {minimum:,} to {maximum:,}"
+    raise InputError(f"{name} must be an integer {limits}, not {value!r}")
 
 
 def one_line(error: object) -> str:

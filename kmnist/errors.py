@@ -25,12 +25,11 @@
         ├── BadAnswerError           the answer is not one of TensorFlow Serving
         └── ClosedError              the client is closed
 
-A message is one line: what was received, what was expected, what to do. Client errors are the same
-over gRPC and REST, keep the server's text in ``detail``, can be pickled, and never contain a header
-or a key.
+A message is one line that says what is wrong and what to do. Client errors are the same over gRPC
+and REST, keep the server's text in ``detail``, and can be pickled.
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 __all__ = [
     "AccessDeniedError",
@@ -104,23 +103,16 @@ class ClientError(KmnistError):
     """
 
     retryable: bool = False
+    address: str | None = None
+    model: str | None = None
+    version: int | None = None
+    label: str | None = None
 
     def __init__(self, message: str, *, detail: str = "", retryable: bool | None = None) -> None:
         super().__init__(message)
         self.detail = detail
         if retryable is not None:
             self.retryable = retryable
-        self.address: str | None = None
-        self.model: str | None = None
-        self.version: int | None = None
-        self.label: str | None = None
-
-    def about(
-        self, *, address: str, model: str, version: int | None = None, label: str | None = None
-    ) -> Self:
-        """Record what was requested and from which server; return the error itself."""
-        self.address, self.model, self.version, self.label = address, model, version, label
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), self.args, self.__dict__)
@@ -141,10 +133,8 @@ class NotReadyError(ClientError):
 
     retryable = True
 
-    def __init__(
-        self, message: str, *, state: str = "", detail: str = "", retryable: bool | None = None
-    ) -> None:
-        super().__init__(message, detail=detail, retryable=retryable)
+    def __init__(self, message: str, *, state: str = "", **options: Any) -> None:
+        super().__init__(message, **options)
         self.state = state
 
 
@@ -175,15 +165,8 @@ class RequestTooLargeError(InvalidInputError):
         limit: The largest number of images per request; None if the server did not report it.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        limit: int | None = None,
-        detail: str = "",
-        retryable: bool | None = None,
-    ) -> None:
-        super().__init__(message, detail=detail, retryable=retryable)
+    def __init__(self, message: str, *, limit: int | None = None, **options: Any) -> None:
+        super().__init__(message, **options)
         self.limit = limit
 
 

@@ -25,7 +25,7 @@ def test_exit_codes(kind: type[KmnistError]) -> None:
 @pytest.mark.parametrize("kind", CLIENT, ids=lambda kind: kind.__name__)
 def test_client_errors_can_be_pickled(kind: type[ClientError]) -> None:
     error = kind("it broke", detail="why", retryable=True)
-    error.about(address="grpc://a:1", model="kmnist", version=3)
+    error.address, error.model, error.version = "grpc://a:1", "kmnist", 3
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert str(again) == "it broke"

@@ -5,52 +5,27 @@ grpcio, urllib3 and aiohttp are imported by the first client whose address needs
 :mod:`kmnist.client.testing` for a fake server.
 """
 
-from kmnist.client.async_client import AsyncClient
-from kmnist.client.client import Client
-from kmnist.client.predictions import Prediction, Predictions
-from kmnist.client.tls import TLS
-from kmnist.errors import (
-    AccessDeniedError,
-    BadAnswerError,
-    ClientError,
-    ClosedError,
-    DeadlineExceededError,
-    InvalidInputError,
-    LabelNotFoundError,
-    ModelNotFoundError,
-    NotReachableError,
-    NotReadyError,
-    OverloadedError,
-    RequestTooLargeError,
-    ServerError,
-    SignatureNotFoundError,
-    VersionNotFoundError,
-)
-from kmnist.protocol.messages import Metadata, Signature, TensorSpec, VersionStatus
-
-__all__ = [
-    "TLS",
-    "AccessDeniedError",
-    "AsyncClient",
-    "BadAnswerError",
-    "Client",
-    "ClientError",
-    "ClosedError",
-    "DeadlineExceededError",
-    "InvalidInputError",
-    "LabelNotFoundError",
-    "Metadata",
-    "ModelNotFoundError",
-    "NotReachableError",
-    "NotReadyError",
-    "OverloadedError",
-    "Prediction",
-    "Predictions",
-    "RequestTooLargeError",
-    "ServerError",
-    "Signature",
-    "SignatureNotFoundError",
-    "TensorSpec",
-    "VersionNotFoundError",
-    "VersionStatus",
-]
+from kmnist.client.address import TLS as TLS
+from kmnist.client.answers import Prediction as Prediction
+from kmnist.client.answers import Predictions as Predictions
+from kmnist.client.async_client import AsyncClient as AsyncClient
+from kmnist.client.client import Client as Client
+from kmnist.errors import AccessDeniedError as AccessDeniedError
+from kmnist.errors import BadAnswerError as BadAnswerError
+from kmnist.errors import ClientError as ClientError
+from kmnist.errors import ClosedError as ClosedError
+from kmnist.errors import DeadlineExceededError as DeadlineExceededError
+from kmnist.errors import InvalidInputError as InvalidInputError
+from kmnist.errors import LabelNotFoundError as LabelNotFoundError
+from kmnist.errors import ModelNotFoundError as ModelNotFoundError
+from kmnist.errors import NotReachableError as NotReachableError
+from kmnist.errors import NotReadyError as NotReadyError
+from kmnist.errors import OverloadedError as OverloadedError
+from kmnist.errors import RequestTooLargeError as RequestTooLargeError
+from kmnist.errors import ServerError as ServerError
+from kmnist.errors import SignatureNotFoundError as SignatureNotFoundError
+from kmnist.errors import VersionNotFoundError as VersionNotFoundError
+from kmnist.protocol.messages import Metadata as Metadata
+from kmnist.protocol.messages import Signature as Signature
+from kmnist.protocol.messages import TensorSpec as TensorSpec
+from kmnist.protocol.messages import VersionStatus as VersionStatus

@@ -1,33 +1,42 @@
-"""Server addresses, such as ``grpc://a:8500,b:8500`` and ``https://models.example.org/path``."""
+"""How a server is reached: its address, TLS settings and request headers."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from kmnist.client.tls import TLS
-from kmnist.errors import InvalidInputError
+from kmnist.errors import InputError
 
-__all__ = ["Address", "Host"]
+__all__ = ["TLS", "Address", "check_headers"]
 
 _DEFAULT_PORTS: Final = {"grpc": 8500, "grpcs": 8500, "http": 80, "https": 443}
 _ENCRYPTED: Final = {"grpc": "grpcs", "http": "https"}
-_EXPECTED: Final = "expected an address like grpc://localhost:8500 or http://localhost:8501"
+_FORM: Final = "grpc[s]://HOST[:PORT] or http[s]://HOST[:PORT][/PATH]"
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """A host and a port.
+class TLS:
+    """Certificates of a connection over ``grpcs://`` or ``https://``. All files are PEM.
 
     Attributes:
-        name: A DNS name or an IP address, IPv6 without brackets.
-        port: The port number.
+        ca: Path of the certificates to trust; by default those of the system.
+        certificate: Path of the client's certificate chain, for servers that require one.
+        key: Path of the private key of ``certificate``.
+        server_name: The name in the server's certificate, if it differs from the address.
+
+    Raises:
+        InputError: Only one of ``certificate`` and ``key`` is given.
     """
 
-    name: str
-    port: int
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    server_name: str | None = None
 
-    def __str__(self) -> str:
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("certificate and key belong together: give both or neither")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +45,13 @@ class Address:
 
     Attributes:
         scheme: ``grpc``, ``grpcs``, ``http`` or ``https``.
-        hosts: The servers, at least one.
+        host: The host and the port, such as ``localhost:8500`` and ``[::1]:8500``.
         path: The prefix of all request paths over HTTP, such as ``/prefix``.
         tls: TLS settings; None for ``grpc`` and ``http``.
     """
 
     scheme: str
-    hosts: tuple[Host, ...]
+    host: str
     path: str = ""
     tls: TLS | None = field(default=None, repr=False)
 
@@ -52,7 +61,7 @@ class Address:
         return self.scheme in ("grpc", "grpcs")
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{','.join(map(str, self.hosts))}{self.path}"
+        return f"{self.scheme}://{self.host}{self.path}"
 
     @classmethod
     def parse(cls, url: str, tls: TLS | None = None) -> Self:
@@ -60,51 +69,56 @@ class Address:
 
         ::
 
-            >>> str(Address.parse("grpc://a,b:8501"))
-            'grpc://a:8500,b:8501'
+            >>> str(Address.parse("grpc://localhost"))
+            'grpc://localhost:8500'
 
         Args:
-            url: ``SCHEME://HOST[:PORT][,HOST[:PORT]…][/PATH]``. The scheme is ``grpc``,
-                ``grpcs``, ``http`` or ``https``; the default ports are 8500, 8500, 80 and 443.
-                Only HTTP addresses may have a path, to which ``/v1/models`` is appended.
+            url: ``SCHEME://HOST[:PORT][/PATH]``. The scheme is ``grpc``, ``grpcs``, ``http`` or
+                ``https``; the default ports are 8500, 8500, 80 and 443. Only HTTP addresses may
+                have a path, to which ``/v1/models`` is appended.
             tls: TLS settings for ``grpcs`` and ``https``.
 
         Raises:
-            InvalidInputError: The address is malformed, contains credentials, or does not go with
-                ``tls``.
+            InputError: The address is malformed, contains credentials, or does not go with ``tls``.
         """
-        scheme, separator, rest = url.partition("://")
-        # No message contains the whole address: it may hold a password.
-        if not separator:
-            raise InvalidInputError(f"received an address without a scheme; {_EXPECTED}")
-        if scheme not in _DEFAULT_PORTS:
-            raise InvalidInputError(f"received an address with scheme {scheme!r}; {_EXPECTED}")
-        if "@" in rest:
-            raise InvalidInputError(
-                "received an address with credentials; pass them as headers={'authorization': …}"
+        if "@" in url:  # not repeated in the message: it may be a password
+            raise InputError("pass credentials as headers={'authorization': …}, not in the address")
+        try:
+            parts = urlsplit(url)
+            name, port = parts.hostname, parts.port
+            name = f"[{name}]" if name and ":" in name else name
+        except ValueError:
+            name, port = None, None
+        path = parts.path.rstrip("/")
+        is_malformed = not name or parts.scheme not in _DEFAULT_PORTS or re.search(r"[\s,?#]", url)
+        if is_malformed or (path and parts.scheme.startswith("grpc")):
+            wrong = (
+                "is no address of a server" if "://" in url else "is an address without a scheme"
             )
-        if "?" in rest or "#" in rest:
-            raise InvalidInputError(f"received an address with a query or fragment; {_EXPECTED}")
-        places, slash, path = rest.partition("/")
-        path = (slash + path).rstrip("/")
-        if path and scheme in ("grpc", "grpcs"):
-            raise InvalidInputError(f"received a gRPC address with the path {path}; {_EXPECTED}")
-        if scheme not in _ENCRYPTED:
-            tls = tls or TLS()
-        elif tls is not None:
-            raise InvalidInputError(
-                f"received tls= for an unencrypted {scheme}:// address; use {_ENCRYPTED[scheme]}://"
-            )
-        hosts = tuple(_host(place, _DEFAULT_PORTS[scheme]) for place in places.split(","))
-        return cls(scheme, hosts, path, tls)
+            raise InputError(f"{url!r} {wrong}; use {_FORM}")
+        address = cls(
+            parts.scheme,
+            f"{name}:{_DEFAULT_PORTS[parts.scheme] if port is None else port}",
+            path,
+            None if parts.scheme in _ENCRYPTED else tls or TLS(),
+        )
+        if tls is not None and address.tls is None:
+            raise InputError(f"tls= needs an address with {_ENCRYPTED[parts.scheme]}://, not {url}")
+        return address
 
 
-def _host(place: str, default_port: int) -> Host:
-    try:
-        parts = urlsplit(f"//{place.strip()}")
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        name, port = None, None
-    if not name or any(c.isspace() for c in name):
-        raise InvalidInputError(f"received {place!r} as a host; {_EXPECTED}")
-    return Host(name, default_port if port is None else port)
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Check that both gRPC and HTTP can send the headers.
+
+    Returns:
+        The headers with names in lower case, as gRPC requires.
+
+    Raises:
+        InputError: A name or a value cannot be sent. The message never contains a value.
+    """
+    for name, value in headers.items():
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise InputError(f"{name!r} cannot be the name of a header")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise InputError(f"the value of header {name!r} is not a string of printable ASCII")
+    return {name.lower(): value for name, value in headers.items()}

@@ -4,17 +4,14 @@
 
 import inspect
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
 from kmnist.client.address import Address
-from kmnist.client.base import BaseClient
-from kmnist.client.calls import Flow, Send
+from kmnist.client.answers import Predictions
+from kmnist.client.calls import BaseClient, Flow, Send
 from kmnist.client.inputs import PicturesLike
-from kmnist.client.predictions import Predictions
-from kmnist.client.transports import AsyncTransport, Transport, open_async_transports
 from kmnist.errors import ClientError
 from kmnist.protocol.messages import Metadata, VersionStatus
 
@@ -23,7 +20,7 @@ __all__ = ["AsyncClient"]
 T = TypeVar("T")
 
 
-class AsyncClient(BaseClient[AsyncTransport | Transport]):
+class AsyncClient(BaseClient):
     """An asyncio client with the methods, arguments and errors of :class:`kmnist.client.Client`.
 
     It belongs to the event loop of its first call and may be shared by any number of tasks.
@@ -42,50 +39,48 @@ class AsyncClient(BaseClient[AsyncTransport | Transport]):
 
     async def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images. See :meth:`kmnist.client.Client.predict`."""
-        return await self._run(self._calls.predict(images, timeout))
+        return await self._run(self._predict(images, timeout))
 
     async def predict_pictures(
         self, pictures: PicturesLike, *, timeout: float | None = None
     ) -> Predictions:
         """Classify picture files. See :meth:`kmnist.client.Client.predict_pictures`."""
-        return await self._run(self._calls.predict_pictures(pictures, timeout))
+        return await self._run(self._predict_pictures(pictures, timeout))
 
     async def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """Return the state of every version. See :meth:`kmnist.client.Client.status`."""
-        return await self._run(self._calls.status(timeout))
+        return await self._run(self._read_status(timeout))
 
     async def metadata(self, *, timeout: float | None = None) -> Metadata:
         """Return the signatures of a version. See :meth:`kmnist.client.Client.metadata`."""
-        return await self._run(self._calls.metadata(timeout))
+        return await self._run(self._read_metadata(self._deadline(timeout)))
 
     async def is_ready(self, *, timeout: float | None = None) -> bool:
         """Return whether the model is AVAILABLE. See :meth:`kmnist.client.Client.is_ready`."""
-        return await self._run(self._calls.is_ready(timeout))
+        return await self._run(self._is_ready(timeout))
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Wait for the model. See :meth:`kmnist.client.Client.wait_until_ready`."""
-        return await self._run(self._calls.wait_until_ready(timeout))
+        return await self._run(self._wait_until_ready(timeout))
 
     async def close(self) -> None:
         """Close all connections. Later calls raise ClosedError."""
-        for transport in self._calls.transports:
-            await _result(transport.close())
+        await _result(self._transport.close())
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
-    def _open(
-        self, address: Address, headers: Mapping[str, str], max_answer_bytes: int
-    ) -> list[AsyncTransport]:
-        return open_async_transports(address, headers, max_answer_bytes)
+    def _open(self, address: Address, headers: Mapping[str, str]) -> Any:
+        if address.is_grpc:
+            from kmnist.client.grpc import AsyncGrpcTransport
+
+            return AsyncGrpcTransport(address, headers)
+        from kmnist.client.rest import AsyncRestTransport
+
+        return AsyncRestTransport(address, headers)
 
     async def _run(self, flow: Flow[T]) -> T:
         """Execute the steps of a call."""
@@ -97,16 +92,15 @@ class AsyncClient(BaseClient[AsyncTransport | Transport]):
                 try:
                     result: Any = None
                     if isinstance(step, Send):
-                        result = await _result(step.method(*step.args))
+                        result = await _result(getattr(self._transport, step.method)(*step.args))
                     else:
-                        await asyncio.sleep(step.seconds)
+                        await asyncio.sleep(step)
                 except ClientError as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(result)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            return cast("T", stop.value)
         except ClientError as error:
             self._about(error)
             raise

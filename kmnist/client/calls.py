@@ -1,348 +1,395 @@
-"""The calls of a client as generators without I/O, the same for blocking and asyncio clients.
+"""What a client does, as generators without I/O, the same for the blocking and the asyncio client.
 
-A call yields steps (:class:`Send`, :class:`Sleep`), receives their results or errors, and returns
+A call yields steps, which are requests and pauses, receives their results or errors, and returns
 its answer. :mod:`kmnist.client.client` executes the steps, :mod:`kmnist.client.async_client` awaits
-them.
+them. A transport sends one request; retries, validation and splitting happen here.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+import contextlib
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.client.arguments import as_seconds
-from kmnist.client.balancing import RoundRobin
-from kmnist.client.inputs import PicturesLike, as_images, as_pictures, check_shape, chunk_size
-from kmnist.client.predictions import Predictions, concatenate, empty, predictions
-from kmnist.client.retrying import Deadline, backoff
-from kmnist.errors import (
-    ClientError,
-    DeadlineExceededError,
-    InvalidInputError,
-    ModelNotFoundError,
-    NotReachableError,
-    NotReadyError,
-    RequestTooLargeError,
-    SignatureNotFoundError,
-    VersionNotFoundError,
+from kmnist import errors
+from kmnist.checks import integer
+from kmnist.client.address import TLS, Address, check_headers
+from kmnist.client.answers import Predictions, concatenate, read_predictions
+from kmnist.client.inputs import (
+    PicturesLike,
+    as_bytes,
+    as_images,
+    as_pictures,
+    check_images,
+    fitting,
 )
-from kmnist.protocol.messages import (
-    Metadata,
-    ModelSpec,
-    Outputs,
-    Signature,
-    TensorSpec,
-    VersionStatus,
-)
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, Signature, VersionStatus
 
-__all__ = ["Calls", "Flow", "Send", "Sleep", "Step"]
+__all__ = ["BaseClient", "Flow", "Send", "Transport"]
 
 T = TypeVar("T")
 
 _IMAGES: Final = "serving_default"
 _PIXELS: Final = "pixels"
 _PICTURES: Final = "pictures"
-_POLL_SECONDS: Final = 0.25
+
+# Sockets accept no more than 2**31 ms, and gRPC takes an infinite timeout for none left.
+_LONGEST_REQUEST_SECONDS: Final = 20 * 24 * 3600.0
+
+
+class Transport(Protocol):
+    """The interface of a blocking transport, which users can implement for ``transport=``.
+
+    A transport sends one request to one server, and raises the errors of :mod:`kmnist.errors`. That
+    of an :class:`kmnist.client.AsyncClient` may return awaitables.
+
+    Attributes:
+        sends_bytes_best: Whether images should be sent as raw bytes, through the signature
+            ``pixels``, if the model has it.
+    """
+
+    sends_bytes_best: bool
+
+    def predict(
+        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float, /
+    ) -> Outputs:
+        """Send a predict request.
+
+        Args:
+            spec: The model, and its version or label.
+            signature: The name of the signature.
+            inputs: Arrays by input name; strings as object arrays of bytes.
+            timeout: Seconds until the deadline.
+
+        Raises:
+            ClientError: The request failed.
+        """
+
+    def metadata(self, spec: ModelSpec, timeout: float, /) -> Metadata:
+        """Return the signatures of a version; arguments and errors as in ``predict``."""
+
+    def status(self, spec: ModelSpec, timeout: float, /) -> Sequence[VersionStatus]:
+        """Return the states of all versions, or of ``spec.version``; errors as in ``predict``."""
+
+    def close(self) -> None:
+        """Close all connections. Requests in progress raise ClosedError or finish normally."""
 
 
 class Send(NamedTuple):
-    """Call a transport's method; the step's result or error is that of the method."""
+    """Call a method of the transport; the step's result or error is that of the method."""
 
-    method: Callable[..., Any]
+    method: str
     args: tuple[Any, ...]
 
 
-class Sleep(NamedTuple):
-    """Wait for a number of seconds."""
-
-    seconds: float
+# A step is a request, or seconds to wait.
+Flow = Generator[Send | float, Any, T]
 
 
-Step = Send | Sleep
-Flow = Generator[Step, Any, T]
+class _Deadline:
+    """A point in time that all requests and retries of one call share."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds left, at least 0."""
+        return max(0.0, self._end - time.monotonic())
+
+    def check(self) -> float:
+        """Return the seconds left for a request, at most 20 days.
+
+        Raises:
+            DeadlineExceededError: The deadline has passed.
+        """
+        left = self.left()
+        if not left:
+            raise errors.DeadlineExceededError(
+                f"no answer within {self._seconds:g} s: allow more time or send fewer images at once"
+            )
+        return min(left, _LONGEST_REQUEST_SECONDS)
 
 
-class Calls:
-    """The calls of one client to one model.
-
-    Args:
-        spec: The model, and its version or label.
-        transports: One for each server, all blocking or all asyncio.
-        timeout: Seconds for a whole call.
-        retries: Most repetitions of each request.
-        batch_size: Most images in one request.
-
-    Attributes:
-        spec: As given.
-    """
+class BaseClient(ABC):
+    """Base class of :class:`kmnist.client.Client` and :class:`kmnist.client.AsyncClient`."""
 
     def __init__(
         self,
-        spec: ModelSpec,
-        transports: Sequence[Any],
+        url: str = "grpc://localhost:8500",
         *,
-        timeout: float,
-        retries: int,
-        batch_size: int,
+        model: str = "kmnist",
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 3,
+        batch_size: int = 1000,
+        headers: Mapping[str, str] | None = None,
+        tls: TLS | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        self.spec = spec
-        self._servers = RoundRobin(transports)
-        self._timeout = timeout
-        self._retries = retries
-        self._batch_size = batch_size
+        """Check the arguments. Connections are opened by the first request.
+
+        Args:
+            url: The server: ``grpc://``, ``grpcs://``, ``http://`` or ``https://`` and
+                ``HOST:PORT``. Over gRPC, requests are spread over all addresses of a DNS name.
+            model: The name under which the server serves the model.
+            version: The version number; by default the latest version.
+            label: The version label, instead of ``version``.
+            timeout: Seconds that a call may take, including its retries; ``math.inf`` for no
+                limit.
+            retries: How many times a request is repeated after a failure that may be temporary,
+                with growing random pauses: 3 retries cover about half a second, 100 the restart
+                of a server, within ``timeout``.
+            batch_size: Most images in one request; a call with more sends several, one after the
+                other. The client adapts to a server with a lower limit.
+            headers: Headers of every request, such as ``{"authorization": "Bearer …"}``. They
+                are not part of errors or of the repr.
+            tls: TLS settings for ``grpcs://`` and ``https://``.
+            transport: Used instead of connections to ``url``, as in tests:
+                :class:`kmnist.client.testing.FakeTransport`.
+
+        Raises:
+            InputError: An argument is invalid.
+        """
+        if version is not None and label is not None:
+            raise errors.InputError("give a version or a label, not both")
+        if version is not None:
+            version = integer("version", version, 0, 2**63 - 1)  # an int64 in messages
+        self._spec = ModelSpec(model, version, label)
+        self._timeout = _seconds(timeout)
+        self._retries = integer("retries", retries, 0)
+        self._batch_size = integer("batch_size", batch_size, 1)
+        self._address = Address.parse(url, tls)
+        sent = check_headers(headers or {})
+        self._transport = self._open(self._address, sent) if transport is None else transport
         self._metadata: Metadata | None = None
-        # The last images that were checked: the model, their shape, the signature. Checking each
-        # call would add 2 % to one with a single image.
-        self._accepted: tuple[Metadata | None, tuple[int, ...], str] = (None, (), "")
 
     @property
-    def transports(self) -> tuple[Any, ...]:
-        """The transports, as given."""
-        return self._servers.members
+    def address(self) -> str:
+        """The server's address."""
+        return str(self._address)
 
-    def predict(self, images: ArrayLike, timeout: float | None) -> Flow[Predictions]:
-        """Classify images; see :meth:`kmnist.client.Client.predict`."""
-        array = as_images(images)
-        if not len(array):
-            return empty(self._probabilities_spec(_IMAGES))
-        deadline = self._deadline(timeout)
-        metadata, shape, name = self._accepted
-        if metadata is None or metadata is not self._metadata or shape != array.shape[1:]:
-            metadata, name = yield from self._accept(array, deadline)
-        sizes = array.nbytes // len(array)
-        return (yield from self._in_chunks(metadata, name, array, sizes, deadline))
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self._spec.name
 
-    def predict_pictures(self, pictures: PicturesLike, timeout: float | None) -> Flow[Predictions]:
-        """Classify picture files; see :meth:`kmnist.client.Client.predict_pictures`."""
-        contents = as_pictures(pictures)
-        if not len(contents):
-            return empty(self._probabilities_spec(_PICTURES))
-        deadline = self._deadline(timeout)
-        metadata = yield from self._known_metadata(deadline)
-        self._signature(metadata, _PICTURES)
-        sizes = np.array([len(content) for content in contents])
-        return (yield from self._in_chunks(metadata, _PICTURES, contents, sizes, deadline))
+    def __repr__(self) -> str:
+        _, version, label = self._spec
+        chosen = "" if version is None else f", version={version}"
+        chosen += "" if label is None else f", label={label!r}"
+        return f"{type(self).__name__}({self.address!r}, model={self.model!r}{chosen})"
 
-    def status(self, timeout: float | None) -> Flow[list[VersionStatus]]:
-        """Return the state of every version; see :meth:`kmnist.client.Client.status`."""
-        deadline = self._deadline(timeout)
+    @abstractmethod
+    def _open(self, address: Address, headers: Mapping[str, str]) -> Any:
+        """Return a transport for an address, not yet connected."""
+
+    def _about(self, error: errors.ClientError) -> None:
+        """Record in an error what was requested and from which server."""
+        error.address = self.address
+        error.model, error.version, error.label = self._spec
+
+    def _predict(self, images: ArrayLike, timeout: float | None) -> Flow[Predictions]:
+        array, deadline = as_images(images), self._deadline(timeout)
+        name, signature = yield from self._signature(
+            lambda metadata: self._for_images(metadata, array), deadline
+        )
+        return (yield from self._in_chunks(name, signature, array, deadline))
+
+    def _predict_pictures(self, pictures: PicturesLike, timeout: float | None) -> Flow[Predictions]:
+        contents, deadline = as_pictures(pictures), self._deadline(timeout)
+        name, signature = yield from self._signature(
+            lambda metadata: (_PICTURES, self._named(metadata, _PICTURES)), deadline
+        )
+        return (yield from self._in_chunks(name, signature, contents, deadline))
+
+    def _read_status(self, timeout: float | None) -> Flow[list[VersionStatus]]:
         # Servers ignore the label of a status request.
-        found = yield from self._request("status", self.spec._replace(label=None), (), deadline)
+        request = ("status", self._spec._replace(label=None))
+        found = yield from self._request(*request, deadline=self._deadline(timeout))
         return sorted(found, key=lambda status: status.version, reverse=True)
 
-    def metadata(self, timeout: float | None) -> Flow[Metadata]:
-        """Return the signatures of a version; see :meth:`kmnist.client.Client.metadata`."""
-        return (yield from self._read_metadata(self._deadline(timeout)))
+    def _read_metadata(self, deadline: _Deadline) -> Flow[Metadata]:
+        self._metadata = yield from self._request("metadata", self._spec, deadline=deadline)
+        return self._metadata
 
-    def is_ready(self, timeout: float | None) -> Flow[bool]:
-        """Return whether the model is AVAILABLE; see :meth:`kmnist.client.Client.is_ready`."""
+    def _is_ready(self, timeout: float | None) -> Flow[bool]:
         try:
             yield from self._require_ready(self._deadline(timeout))
-        except ClientError:
+        except errors.ClientError:
             return False
         return True
 
-    def wait_until_ready(self, timeout: float) -> Flow[None]:
-        """Wait for the model; see :meth:`kmnist.client.Client.wait_until_ready`."""
+    def _wait_until_ready(self, timeout: float) -> Flow[None]:
         deadline = self._deadline(timeout)
-        last: ClientError | None = None
+        last: errors.ClientError | None = None
         while True:
-            left = deadline.left()
-            if not left:
-                raise last or deadline.exceeded()
             try:
                 return (yield from self._require_ready(deadline))
-            except DeadlineExceededError as error:
+            except errors.DeadlineExceededError as error:
                 raise last or error from None
-            except ClientError as error:
+            except errors.ClientError as error:
                 if not error.retryable:
                     raise
                 last = error
-            yield Sleep(min(_POLL_SECONDS, left))
+            yield min(0.25, deadline.left())
 
-    def _request(
-        self, method: str, spec: ModelSpec, args: tuple[Any, ...], deadline: Deadline
-    ) -> Flow[Any]:
-        """Send one request, with retries and load balancing."""
+    def _request(self, method: str, *args: Any, deadline: _Deadline) -> Flow[Any]:
+        """Send one request, with retries."""
         attempt = 0
         while True:
-            transport = self._servers.pick()
             try:
-                left = deadline.check()
-                return (yield Send(getattr(transport, method), (spec, *args, left)))
-            except ModelNotFoundError as error:
+                return (yield Send(method, (*args, deadline.check())))
+            except errors.ModelNotFoundError as error:
                 if method == "status":
                     raise
                 raise (yield from self._explain_not_found(error, deadline)) from None
-            except ClientError as error:
-                unreachable = isinstance(error, NotReachableError)
-                other_left = self._servers.failed(transport) if unreachable else False
-                pause = 0.0 if other_left else backoff(attempt)
+            except errors.ClientError as error:
+                pause = _backoff(attempt)
                 if not error.retryable or attempt >= self._retries or pause >= deadline.left():
                     raise
             attempt += 1
-            if pause:
-                yield Sleep(pause)
+            yield pause
 
-    def _explain_not_found(self, error: ClientError, deadline: Deadline) -> Flow[ClientError]:
+    def _explain_not_found(
+        self, error: errors.ClientError, deadline: _Deadline
+    ) -> Flow[errors.ClientError]:
         """Return a more specific error than "servable not found".
 
         Predict requests fail alike for an unknown model, an unknown version, and a version that
         is not AVAILABLE; a status request distinguishes them.
         """
-        transport = self._servers.pick()
         try:
-            found = yield Send(transport.status, (ModelSpec(self.spec.name), deadline.check()))
-            if self.spec.version is not None:
-                known = [each for each in found if each.version == self.spec.version]
-                if not known:
-                    return VersionNotFoundError(
-                        f"model {self.spec.name!r} has no version {self.spec.version}; the server "
-                        f"has {', '.join(str(each.version) for each in found) or 'none'}",
-                        detail=error.detail,
-                    )
-                found = known
-            self._require_available(found)
-        except (ModelNotFoundError, VersionNotFoundError, NotReadyError) as specific:
+            yield from self._require_ready(deadline)
+        except (
+            errors.ModelNotFoundError,
+            errors.VersionNotFoundError,
+            errors.NotReadyError,
+        ) as specific:
             return specific
-        except ClientError:
-            return error
+        except errors.ClientError:
+            pass  # the status is an explanation, not the question
         return error
 
-    def _require_ready(self, deadline: Deadline) -> Flow[None]:
+    def _require_ready(self, deadline: _Deadline) -> Flow[None]:
         """Raise an error unless the version or label is AVAILABLE; without retries."""
-        left = deadline.check()
-        transport = self._servers.pick()
-        try:
-            found = yield Send(transport.status, (self.spec._replace(label=None), left))
-            self._require_available(found)
-            if self.spec.label is not None:
-                # Status responses contain no labels, so only a request with it shows that it is set.
-                yield Send(transport.metadata, (self.spec, deadline.check()))
-        except ClientError as error:
-            if isinstance(error, NotReachableError):
-                self._servers.failed(transport)
-            raise
+        request = (self._spec._replace(label=None), deadline.check())
+        self._require_available((yield Send("status", request)))
+        if self._spec.label is not None:
+            # Status responses contain no labels, so only a request with it shows that it is set.
+            yield Send("metadata", (self._spec, deadline.check()))
 
     def _require_available(self, found: Sequence[VersionStatus]) -> None:
         if any(status.is_available for status in found):
             return
         if not found:
-            raise NotReadyError(f"the server has no version of model {self.spec.name!r} yet")
+            raise errors.NotReadyError(f"the server has no version of model {self.model!r} yet")
         status = max(found, key=lambda each: each.version)
         ended = all(each.state == "END" for each in found)
         reason = f": {status.error_message}" if status.error_message else ""
         advice = "export a version that loads" if ended else "wait until it is AVAILABLE"
-        raise NotReadyError(
-            f"version {status.version} of model {self.spec.name!r} is {status.state}{reason}; "
-            f"{advice}",
+        raise errors.NotReadyError(
+            f"version {status.version} of model {self.model!r} is {status.state}{reason}; {advice}",
             state=status.state,
             detail=status.error_message,
             retryable=not ended,
         )
 
-    def _known_metadata(self, deadline: Deadline) -> Flow[Metadata]:
-        return self._metadata or (yield from self._read_metadata(deadline))
+    def _signature(
+        self, choose: Callable[[Metadata], tuple[str, Signature]], deadline: _Deadline
+    ) -> Flow[tuple[str, Signature]]:
+        """Return the chosen signature; read the model's current ones before the choice fails."""
+        if self._metadata is not None:
+            with contextlib.suppress(errors.ClientError):
+                return choose(self._metadata)
+        return choose((yield from self._read_metadata(deadline)))
 
-    def _read_metadata(self, deadline: Deadline) -> Flow[Metadata]:
-        self._metadata = yield from self._request("metadata", self.spec, (), deadline)
-        return self._metadata
+    def _for_images(self, metadata: Metadata, images: NDArray[np.uint8]) -> tuple[str, Signature]:
+        """Check the images; choose ``pixels`` if transport and model prefer it."""
+        signature = self._named(metadata, _IMAGES)
+        (spec,) = signature.inputs.values()
+        if len(images):
+            check_images(images, spec, self.model)
+        pixels = metadata.signatures.get(_PIXELS) if self._transport.sends_bytes_best else None
+        if pixels is None or [*map(str, pixels.inputs.values())] != ["string (n,)"]:
+            return _IMAGES, signature
+        return _PIXELS, pixels
 
-    def _accept(self, images: NDArray[np.uint8], deadline: Deadline) -> Flow[tuple[Metadata, str]]:
-        """Check the images; return the model's metadata and the signature to use."""
-        is_current = self._metadata is None
-        metadata = yield from self._known_metadata(deadline)
-        try:
-            name = self._choose_signature(metadata, images)
-        except ClientError:
-            if is_current:
-                raise
-            # The model may have changed: only its current signatures are a reason to refuse.
-            metadata = yield from self._read_metadata(deadline)
-            name = self._choose_signature(metadata, images)
-        self._accepted = (metadata, images.shape[1:], name)
-        return metadata, name
-
-    def _choose_signature(self, metadata: Metadata, images: NDArray[np.uint8]) -> str:
-        """Check the images; return ``pixels`` if transport and model prefer it."""
-        signature = self._signature(metadata, _IMAGES)
-        check_shape(images, _only_input(signature, _IMAGES), f"model {self.spec.name!r}")
-        pixels = metadata.signatures.get(_PIXELS)
-        if pixels is not None and self._servers.members[0].sends_bytes_best:
-            spec = _only_input(pixels, _PIXELS)
-            if (spec.dtype, spec.shape) == ("DT_STRING", (None,)):
-                return _PIXELS
-        return _IMAGES
-
-    def _signature(self, metadata: Metadata, name: str) -> Signature:
-        try:
-            return metadata.signatures[name]
-        except KeyError:
-            raise SignatureNotFoundError(
-                f"model {self.spec.name!r} has no signature {name!r}; it has "
-                f"{', '.join(sorted(metadata.signatures)) or 'none'}"
-            ) from None
+    def _named(self, metadata: Metadata, name: str) -> Signature:
+        signature = metadata.signatures.get(name)
+        if signature is None or len(signature.inputs) != 1:
+            known = [
+                f"{key}({', '.join(each.inputs)})" for key, each in metadata.signatures.items()
+            ]
+            raise errors.SignatureNotFoundError(
+                f"model {self.model!r} has no signature {name!r} with one input; it has "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+        return signature
 
     def _in_chunks(
-        self,
-        metadata: Metadata,
-        name: str,
-        values: NDArray[Any],
-        sizes: NDArray[np.int64] | int,
-        deadline: Deadline,
+        self, name: str, signature: Signature, values: NDArray[Any], deadline: _Deadline
     ) -> Flow[Predictions]:
-        """Send the values, of ``sizes`` bytes each, in as few requests as the limits allow."""
-        signature = metadata.signatures[name]
+        """Send the values in as few requests as the limits allow."""
         (input_name,) = signature.inputs
         parts: list[Predictions] = []
         start = 0
         while start < len(values):
-            count = chunk_size(
-                sizes if isinstance(sizes, int) else sizes[start:],
-                min(self._batch_size, len(values) - start),
-            )
-            chunk = values[start : start + count]
-            tensor = _pixels(chunk) if name == _PIXELS else chunk
+            chunk = values[start : start + self._batch_size]
+            chunk = chunk[: fitting(chunk)]
+            inputs = {input_name: as_bytes(chunk) if name == _PIXELS else chunk}
             try:
-                outputs: Outputs = yield from self._request(
-                    "predict", self.spec, (name, {input_name: tensor}), deadline
-                )
-            except RequestTooLargeError as error:
-                if count == 1:
+                outputs = yield from self._ask(name, inputs, deadline)
+            except errors.RequestTooLargeError as error:
+                if len(chunk) == 1:
                     raise
-                limit = error.limit or count
-                self._batch_size = limit if limit < count else count // 2
+                limit = error.limit or len(chunk)
+                self._batch_size = limit if limit < len(chunk) else len(chunk) // 2
                 continue
-            except (InvalidInputError, SignatureNotFoundError):
-                self._metadata = None  # may be outdated
-                raise
-            if outputs.version is not None and outputs.version != metadata.version:
+            parts.append(read_predictions(outputs, len(chunk), signature.outputs))
+            start += len(chunk)
+        return concatenate(parts, signature.outputs)
+
+    def _ask(
+        self, name: str, inputs: Mapping[str, NDArray[Any]], deadline: _Deadline
+    ) -> Flow[Outputs]:
+        """Send a predict request; forget the signatures if they turn out to be outdated."""
+        known = self._metadata
+        request = ("predict", self._spec, name, inputs)
+        try:
+            outputs: Outputs = yield from self._request(*request, deadline=deadline)
+        except (errors.InvalidInputError, errors.SignatureNotFoundError) as error:
+            if not isinstance(error, errors.RequestTooLargeError):
                 self._metadata = None
-            parts.append(predictions(outputs, count, signature.outputs))
-            start += count
-        return concatenate(parts) if len(parts) > 1 else parts[0]
+            raise
+        if known is not None and outputs.version not in (None, known.version):
+            self._metadata = None
+        return outputs
 
-    def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else as_seconds(timeout, "timeout"))
-
-    def _probabilities_spec(self, signature: str) -> TensorSpec | None:
-        if self._metadata is None or signature not in self._metadata.signatures:
-            return None
-        return self._metadata.signatures[signature].outputs.get("probabilities")
+    def _deadline(self, timeout: float | None) -> _Deadline:
+        return _Deadline(self._timeout if timeout is None else _seconds(timeout))
 
 
-def _pixels(images: NDArray[np.uint8]) -> NDArray[np.object_]:
-    """Return the pixels of each image as bytes, row by row: object (n,)."""
-    rows = np.empty(len(images), dtype=object)
-    rows[:] = [image.tobytes() for image in images]
-    return rows
+def _backoff(attempt: int) -> float:
+    """Return the seconds to wait after a failed attempt: exponential backoff with jitter.
+
+    Half of the interval is random, so that clients that failed together do not retry together.
+    """
+    interval = min(2.0, 0.1 * 2.0 ** min(attempt, 10))
+    return interval * random.uniform(0.5, 1)  # noqa: S311 - jitter is not a secret
 
 
-def _only_input(signature: Signature, name: str) -> TensorSpec:
-    if len(signature.inputs) != 1:
-        raise SignatureNotFoundError(
-            f"signature {name!r} takes {', '.join(sorted(signature.inputs)) or 'no input'}; "
-            "expected exactly one input"
-        )
-    return next(iter(signature.inputs.values()))
+def _seconds(timeout: float) -> float:
+    """Return a time limit as a float.
+
+    Raises:
+        InputError: It is not above 0.
+    """
+    if not timeout > 0:  # nor is NaN
+        raise errors.InputError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    return float(timeout)

@@ -2,17 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
 from kmnist.client.address import Address
-from kmnist.client.base import BaseClient
-from kmnist.client.calls import Flow, Send
+from kmnist.client.answers import Predictions
+from kmnist.client.calls import BaseClient, Flow, Send, Transport
 from kmnist.client.inputs import PicturesLike
-from kmnist.client.predictions import Predictions
-from kmnist.client.transports import Transport, open_transports
 from kmnist.errors import ClientError
 from kmnist.protocol.messages import Metadata, VersionStatus
 
@@ -21,7 +18,7 @@ __all__ = ["Client"]
 T = TypeVar("T")
 
 
-class Client(BaseClient[Transport]):
+class Client(BaseClient):
     """A client of TensorFlow Serving over gRPC or REST.
 
     It keeps its connections, may be shared by any number of threads, and reconnects to a
@@ -41,8 +38,7 @@ class Client(BaseClient[Transport]):
     def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images.
 
-        The images are checked against the signature of the model before they are sent. An empty
-        array is not sent at all.
+        The images are checked against the signature of the model before they are sent.
 
         ::
 
@@ -62,7 +58,7 @@ class Client(BaseClient[Transport]):
             InvalidInputError: The dtype, the range or the shape is wrong.
             ClientError: The call failed in another way.
         """
-        return self._run(self._calls.predict(images, timeout))
+        return self._run(self._predict(images, timeout))
 
     def predict_pictures(
         self, pictures: PicturesLike, *, timeout: float | None = None
@@ -85,7 +81,7 @@ class Client(BaseClient[Transport]):
             InvalidInputError: A file cannot be read, or is not a picture.
             ClientError: The call failed in another way.
         """
-        return self._run(self._calls.predict_pictures(pictures, timeout))
+        return self._run(self._predict_pictures(pictures, timeout))
 
     def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """Return the state of every version of the model, newest first.
@@ -107,7 +103,7 @@ class Client(BaseClient[Transport]):
             VersionNotFoundError: The server has no such version.
             ClientError: The call failed in another way.
         """
-        return self._run(self._calls.status(timeout))
+        return self._run(self._read_status(timeout))
 
     def metadata(self, *, timeout: float | None = None) -> Metadata:
         """Return the signatures of the version that answers, read from the server each time.
@@ -130,7 +126,7 @@ class Client(BaseClient[Transport]):
             NotReadyError: No such version is AVAILABLE.
             ClientError: The call failed in another way.
         """
-        return self._run(self._calls.metadata(timeout))
+        return self._run(self._read_metadata(self._deadline(timeout)))
 
     def is_ready(self, *, timeout: float | None = None) -> bool:
         """Return whether the model, or the client's version or label of it, is AVAILABLE.
@@ -146,7 +142,7 @@ class Client(BaseClient[Transport]):
         Returns:
             False after any failure, which is not retried.
         """
-        return self._run(self._calls.is_ready(timeout))
+        return self._run(self._is_ready(timeout))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Wait until the model, or the client's version or label of it, is AVAILABLE.
@@ -168,28 +164,26 @@ class Client(BaseClient[Transport]):
             LabelNotFoundError: The server has no such label. Raised at once.
             ClientError: The call failed in another way.
         """
-        return self._run(self._calls.wait_until_ready(timeout))
+        return self._run(self._wait_until_ready(timeout))
 
     def close(self) -> None:
         """Close all connections. Later calls raise ClosedError."""
-        for transport in self._calls.transports:
-            transport.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def _open(
-        self, address: Address, headers: Mapping[str, str], max_answer_bytes: int
-    ) -> list[Transport]:
-        return open_transports(address, headers, max_answer_bytes)
+    def _open(self, address: Address, headers: Mapping[str, str]) -> Transport:
+        if address.is_grpc:
+            from kmnist.client.grpc import GrpcTransport
+
+            return GrpcTransport(address, headers)
+        from kmnist.client.rest import RestTransport
+
+        return RestTransport(address, headers)
 
     def _run(self, flow: Flow[T]) -> T:
         """Execute the steps of a call."""
@@ -199,16 +193,15 @@ class Client(BaseClient[Transport]):
                 try:
                     result: Any = None
                     if isinstance(step, Send):
-                        result = step.method(*step.args)
+                        result = getattr(self._transport, step.method)(*step.args)
                     else:
-                        time.sleep(step.seconds)
+                        time.sleep(step)
                 except ClientError as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(result)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            return cast("T", stop.value)
         except ClientError as error:
             self._about(error)
             raise

@@ -8,56 +8,104 @@ https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
-from kmnist.errors import (
-    AccessDeniedError,
-    BadAnswerError,
-    ClientError,
-    DeadlineExceededError,
-    InvalidInputError,
-    LabelNotFoundError,
-    ModelNotFoundError,
-    NotReachableError,
-    OverloadedError,
-    RequestTooLargeError,
-    ServerError,
-    SignatureNotFoundError,
-    VersionNotFoundError,
-)
+from kmnist import errors
+from kmnist.checks import one_line
 from kmnist.protocol.codes import CODE_OF_HTTP_STATUS
 
-__all__ = ["answer_too_large", "brief", "failure", "not_reached", "refused", "tls_failed"]
+__all__ = ["brief", "closed", "failure", "not_reached"]
 
-_TOO_LARGE: Final = re.compile(
-    r"larger than max(?:imum input batch size (?P<limit>\d+))?|request entity too large"
-    r"|content too large|payload too large",
-    re.IGNORECASE,
-)
-_TLS: Final = re.compile(r"ssl|tls|certificate|handshake|verification", re.IGNORECASE)
+_INVALID: Final = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
+_BUSY: Final = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+_DENIED: Final = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_FAILED: Final = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "ABORTED", "ALREADY_EXISTS")
+
 # gRPC 1.66 reports an HTTP/1 server's "200 OK" as the last of these.
-_NOT_GRPC: Final = re.compile(
-    r"parsing HTTP/2|http1\.x server|content-type|last error: OK$", re.IGNORECASE
+_NOT_GRPC: Final = r"parsing HTTP/2|http1\.x server|content-type|last error: OK$"
+# A server that disconnects during a handshake may be restarting.
+_HANDSHAKE: Final = r"^(?!.*(closed|reset|timed out)).*(ssl|tls|certificate|handshake|verification)"
+# gRPC reports lost connections as UNAVAILABLE too, with these texts of its network layer.
+_NETWORK: Final = (
+    r"failed to connect|resolv|resolution|socket|connection|broken pipe|goaway|stream removed"
+    r"|http2|handshake|keepalive|recvmsg|endpoint|unreachable|shut ?down|cancelling all calls"
 )
 # A stream that a server, or a proxy in front of it, reset as it stopped.
-_RESET: Final = re.compile(r"RST_STREAM|^stream removed$", re.IGNORECASE)
-# A server that disconnects during a handshake may be restarting.
-_DISCONNECTED: Final = re.compile(r"closed|reset|timed out", re.IGNORECASE)
-# gRPC reports lost connections as UNAVAILABLE too, with these texts of its network layer.
-_NETWORK: Final = re.compile(
-    r"failed to connect|resolv|resolution|socket|connection|broken pipe|goaway|stream removed"
-    r"|http2|handshake|keepalive|recvmsg|endpoint|unreachable|shut ?down|cancelling all calls",
-    re.IGNORECASE,
+_RESET: Final = r"RST_STREAM|^stream removed$"
+_LABEL: Final = "Unrecognized servable version label"
+_SIGNATURE: Final = "not found in signature def|^Serving signature key"
+_VERSION: Final = "^Could not find version "
+_MODEL: Final = "^Servable not found|^Could not find any version"
+_TOO_LARGE: Final = (
+    r"larger than max(?:imum input batch size (?P<limit>\d+))?|(entity|content|payload) too large"
+)
+
+_NOT_REACHED_MESSAGE: Final = "no connection to {host}: {text}; is the server running, or loading?"
+_TLS_MESSAGE: Final = "the TLS handshake with {host} failed: {text}; check the certificates, and that the port has TLS"
+_NOT_SERVING_MESSAGE: Final = (
+    "the answer from {host} is not TensorFlow Serving's: {text}; check scheme, port and path"
+)
+_TOO_LARGE_MESSAGE: Final = "the request is too large for the server: {text}"
+_LATE_MESSAGE: Final = "no answer from {host} in time: {text}; allow more time or send less"
+_DENIED_MESSAGE: Final = "access denied: {text}; check the credentials in headers and tls"
+
+
+class _Case(NamedTuple):
+    """A failure, and the error for it.
+
+    Attributes:
+        codes: Names of gRPC codes.
+        pattern: What the text contains.
+        error: The class of the error.
+        message: Its message.
+        retryable: Whether the same request may succeed later, if that differs from the class.
+    """
+
+    codes: tuple[str, ...]
+    pattern: str
+    error: type[errors.ClientError]
+    message: str
+    retryable: bool | None = None
+
+
+# Of each table, the first case that fits counts.
+_OF_GRPC: Final[tuple[_Case, ...]] = (
+    _Case(("UNAVAILABLE", "UNKNOWN"), _NOT_GRPC, errors.BadAnswerError, _NOT_SERVING_MESSAGE),
+    _Case(("UNAVAILABLE",), _HANDSHAKE, errors.NotReachableError, _TLS_MESSAGE, retryable=False),
+    _Case(("UNAVAILABLE",), _NETWORK, errors.NotReachableError, _NOT_REACHED_MESSAGE),
+    _Case(("INTERNAL", "UNKNOWN"), _RESET, errors.NotReachableError, _NOT_REACHED_MESSAGE),
+)
+_OF_PROXIES: Final[tuple[_Case, ...]] = (
+    _Case(("413",), "", errors.RequestTooLargeError, _TOO_LARGE_MESSAGE),
+    _Case(("502",), "", errors.NotReachableError, "a proxy cannot reach the server: {text}"),
+)
+_OF_SERVERS: Final[tuple[_Case, ...]] = (
+    _Case(_INVALID, _LABEL, errors.LabelNotFoundError, "no version has this label: {text}"),
+    _Case(_INVALID, _SIGNATURE, errors.SignatureNotFoundError, "no such signature: {text}"),
+    _Case(_INVALID, "^Malformed request", errors.BadAnswerError, _NOT_SERVING_MESSAGE),
+    _Case((*_INVALID, *_BUSY), _TOO_LARGE, errors.RequestTooLargeError, _TOO_LARGE_MESSAGE),
+    _Case(_INVALID, "", errors.InvalidInputError, "the model refused the input: {text}"),
+    _Case(("NOT_FOUND",), _VERSION, errors.VersionNotFoundError, "no such version: {text}"),
+    _Case(("NOT_FOUND",), _MODEL, errors.ModelNotFoundError, "no such model: {text}"),
+    _Case(("NOT_FOUND", "UNIMPLEMENTED"), "", errors.BadAnswerError, _NOT_SERVING_MESSAGE),
+    _Case(_BUSY, "", errors.OverloadedError, "the server is overloaded: {text}"),
+    _Case(("DEADLINE_EXCEEDED",), "", errors.DeadlineExceededError, _LATE_MESSAGE),
+    _Case(_DENIED, "", errors.AccessDeniedError, _DENIED_MESSAGE),
+    # A server cancels requests as it stops: once restarted, it answers them.
+    _Case(
+        ("CANCELLED",), "", errors.ServerError, "the server cancelled it: {text}", retryable=True
+    ),
+    _Case(_FAILED, "", errors.ServerError, "the server failed: {text}"),
 )
 
 
-def brief(text: str, limit: int = 300) -> str:
-    """Return a text on one line, truncated to ``limit`` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def brief(text: str) -> str:
+    """Return a text on one line of at most 300 characters."""
+    line = one_line(text)
+    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
-def failure(code: str | int, text: str, host: object = "the server") -> ClientError:
+def failure(code: str | int, text: str, host: str = "the server") -> errors.ClientError:
     """Return the error for a failed request.
 
     Args:
@@ -65,127 +113,42 @@ def failure(code: str | int, text: str, host: object = "the server") -> ClientEr
         text: The text that the server or the network layer sent with it.
         host: What to call the server in the message.
     """
-    name = code if isinstance(code, str) else CODE_OF_HTTP_STATUS.get(code, "")
-    reason = brief(text) or (f"HTTP status {code}" if isinstance(code, int) else code)
-    if code == 413:
-        return _too_large(reason, text)
-    if code == 502:
-        return NotReachableError(f"a proxy could not reach the server: {reason}", detail=text)
-    if name in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
-        return _invalid(reason, text)
-    if name == "NOT_FOUND":
-        return _not_found(reason, text)
-    if name == "UNAVAILABLE" and isinstance(code, str):
-        if _NOT_GRPC.search(text):
-            return _not_serving(f"{host}: {_last_error(text)}", text)
-        if _TLS.search(text) and not _DISCONNECTED.search(text):
-            return tls_failed(f"{host}: {_last_error(text)}", text)
-        if _NETWORK.search(text):
-            return not_reached(f"{host}: {_last_error(text)}", text)
-    if name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
-        if _TOO_LARGE.search(text):
-            return _too_large(reason, text)
-        return OverloadedError(f"the server is overloaded: {reason}; try again later", detail=text)
-    if name == "DEADLINE_EXCEEDED":
-        return DeadlineExceededError(
-            f"no answer from {host} in time: {reason}; raise timeout= or send less", detail=text
-        )
-    if name in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
-        return AccessDeniedError(
-            f"the server denied access: {reason}; check the credentials in headers= or tls=",
-            detail=text,
-        )
-    if name in ("INTERNAL", "UNKNOWN") and isinstance(code, str) and _RESET.search(text):
-        return not_reached(f"{host}: {reason}", text)
-    if name == "UNIMPLEMENTED" or (name == "UNKNOWN" and _NOT_GRPC.search(text)):
-        return _not_serving(reason, text)
-    if name:
-        # A server cancels requests as it stops: another one, or the restarted one, answers them.
-        return ServerError(
-            f"the server failed ({name}): {reason}", detail=text, retryable=name == "CANCELLED"
-        )
-    return BadAnswerError(f"unexpected HTTP status {code}: {reason}", detail=text)
+    if isinstance(code, str):
+        codes, cases, reason = {code}, _OF_GRPC + _OF_SERVERS, _reason(text) or code
+    else:
+        codes, cases = {str(code), CODE_OF_HTTP_STATUS.get(code, "")}, _OF_PROXIES + _OF_SERVERS
+        reason = _reason(text) or f"HTTP status {code}"
+    for case in cases:
+        found = re.search(case.pattern, text, re.IGNORECASE | re.DOTALL)
+        if found and codes.intersection(case.codes):
+            message = case.message.format(text=reason, host=host)
+            error = case.error(message, detail=text, retryable=case.retryable)
+            limit = found.groupdict().get("limit")
+            if isinstance(error, errors.RequestTooLargeError) and limit:
+                error.limit = int(limit)
+            return error
+    message = _NOT_SERVING_MESSAGE.format(host=host, text=f"HTTP status {code}, {reason}")
+    return errors.BadAnswerError(message, detail=text)
 
 
-def answer_too_large(limit: int, detail: str = "") -> BadAnswerError:
-    """Return the error for an answer of more than ``limit`` bytes."""
-    return BadAnswerError(
-        f"received an answer of more than {limit:,} bytes; raise max_answer_bytes= or lower "
-        "batch_size=",
-        detail=detail,
-    )
+def not_reached(host: str, reason: str, *, by_tls: bool = False) -> errors.NotReachableError:
+    """Return the error for a connection that failed or was lost, or for a failed TLS handshake."""
+    message = _TLS_MESSAGE if by_tls else _NOT_REACHED_MESSAGE
+    message = message.format(host=host, text=brief(reason))
+    return errors.NotReachableError(message, detail=reason, retryable=not by_tls)
 
 
-def refused(text: str) -> InvalidInputError:
-    """Return the error for an input that the model refused.
-
-    Args:
-        text: The message of TensorFlow, from which the message of a check in the graph is taken.
-    """
-    found = re.search(r"assertion failed: \[(.+?)\](?: \[\[|$)", " ".join(text.split()))
-    reason = found[1].replace("\\'", "'") if found else brief(text)
-    return InvalidInputError(f"the model refused the input: {reason}", detail=text)
+def closed() -> errors.ClosedError:
+    """Return the error for a call that a closed client cannot answer."""
+    return errors.ClosedError("the client is closed: create a new one")
 
 
-def not_reached(text: str, detail: str = "") -> NotReachableError:
-    """Return the error for a connection that failed or was lost.
-
-    Args:
-        text: The server and the reason.
-        detail: The full text, if ``text`` is a part of it.
-    """
-    return NotReachableError(
-        f"no server could be reached: {brief(text)}; is it running (kmnist serve), or still loading?",
-        detail=detail or text,
-    )
-
-
-def tls_failed(text: str, detail: str = "") -> NotReachableError:
-    """Return the error for a failed TLS handshake; arguments as in :func:`not_reached`."""
-    return NotReachableError(
-        f"the TLS handshake failed: {brief(text)}; check the certificates, and that the port uses "
-        "TLS",
-        detail=detail or text,
-        retryable=False,
-    )
-
-
-def _last_error(text: str) -> str:
-    """Return the last of gRPC's nested errors, without the address."""
-    return re.sub(r"^.*(?:last error: \w+: \S+?:\d+: |to remote host: )", "", text, flags=re.DOTALL)
-
-
-def _invalid(reason: str, text: str) -> ClientError:
-    if "Unrecognized servable version label" in text:
-        return LabelNotFoundError(f"no version has this label: {reason}", detail=text)
-    if "not found in signature def" in text or text.startswith("Serving signature key"):
-        return SignatureNotFoundError(f"the model lacks this signature: {reason}", detail=text)
-    if text.startswith("Malformed request"):
-        return _not_serving(reason, text)
-    if _TOO_LARGE.search(text):
-        return _too_large(reason, text)
-    return refused(text)
-
-
-def _not_found(reason: str, text: str) -> ClientError:
-    if text.startswith("Could not find version "):
-        return VersionNotFoundError(f"the server has no such version: {reason}", detail=text)
-    if text.startswith(("Servable not found", "Could not find any version")):
-        return ModelNotFoundError(f"the server has no such model: {reason}", detail=text)
-    return _not_serving(reason, text)
-
-
-def _too_large(reason: str, text: str) -> RequestTooLargeError:
-    found = _TOO_LARGE.search(text)
-    return RequestTooLargeError(
-        f"the request is too large for the server: {reason}",
-        limit=int(found["limit"]) if found and found["limit"] else None,
-        detail=text,
-    )
-
-
-def _not_serving(reason: str, text: str) -> BadAnswerError:
-    return BadAnswerError(
-        f"the answer is not from TensorFlow Serving: {reason}; check scheme, port and path",
-        detail=text,
-    )
+def _reason(text: str) -> str:
+    """Return the part of a text that a user understands, on one line."""
+    # Of TensorFlow's text, the message of a check in the graph.
+    found = re.search(r"assertion failed: \[(.+?)\](?: \[\[|$)", one_line(text))
+    if found:
+        return found[1].replace("\\'", "'")
+    # The last of gRPC's nested errors, without the address.
+    last = re.sub(r"^.*(?:last error: \w+: \S+?:\d+: |to remote host: )", "", text, flags=re.DOTALL)
+    return brief(last) if last.strip() else ""

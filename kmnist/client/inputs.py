@@ -10,19 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from kmnist.errors import InvalidInputError
 from kmnist.protocol.messages import TensorSpec
 
-__all__ = [
-    "MAX_REQUEST_BYTES",
-    "PicturesLike",
-    "as_images",
-    "as_pictures",
-    "check_shape",
-    "chunk_size",
-]
+__all__ = ["PicturesLike", "as_bytes", "as_images", "as_pictures", "check_images", "fitting"]
 
 PicturesLike = str | bytes | os.PathLike[str] | Iterable[str | bytes | os.PathLike[str]]
 
 # gRPC servers and proxies accept 4 MiB by default; base64 adds a third.
-MAX_REQUEST_BYTES: Final = 2_900_000
+_MAX_REQUEST_BYTES: Final = 2_900_000
 
 
 def as_images(images: ArrayLike) -> NDArray[np.uint8]:
@@ -37,20 +30,16 @@ def as_images(images: ArrayLike) -> NDArray[np.uint8]:
     try:
         array = np.asarray(images)
     except ValueError as error:
-        raise InvalidInputError(
-            f"received lists of different lengths ({error}); expected images of one shape (n, h, w)"
-        ) from None
-    if array.shape[:1] == (0,) and array.ndim in (1, 3):
-        return np.empty(array.shape if array.ndim == 3 else (0, 0, 0), np.uint8)
+        raise InvalidInputError(f"the images have different shapes: {error}") from None
+    if array.shape == (0,):
+        return np.empty((0, 0, 0), np.uint8)
     if array.dtype != np.uint8:
         array = _as_uint8(array)
     if array.ndim == 2:
         array = array[np.newaxis]
     if array.ndim != 3:
         hint = "; remove the last axis with images[..., 0]" if array.shape[3:] == (1,) else ""
-        raise InvalidInputError(
-            f"received an array of shape {array.shape}; expected (n, h, w) or (h, w){hint}"
-        )
+        raise InvalidInputError(f"images have shape (n, h, w) or (h, w), not {array.shape}{hint}")
     return array
 
 
@@ -66,17 +55,19 @@ def as_pictures(pictures: PicturesLike) -> NDArray[np.object_]:
     items = [pictures] if isinstance(pictures, (str, bytes, os.PathLike)) else list(pictures)
     contents = np.empty(len(items), dtype=object)
     for index, picture in enumerate(items):
-        contents[index] = _content(picture)
+        contents[index] = picture if isinstance(picture, bytes) else _read(picture)
+        if not contents[index]:
+            raise InvalidInputError(f"the picture {picture!r} is empty")
     return contents
 
 
-def check_shape(images: NDArray[np.uint8], spec: TensorSpec, model: str) -> None:
+def check_images(images: NDArray[np.uint8], spec: TensorSpec, model: str) -> None:
     """Check that a model accepts the images.
 
     Args:
         images: uint8 (n, h, w).
         spec: The input of the model.
-        model: What to call the model in the message.
+        model: The name of the model.
 
     Raises:
         InvalidInputError: The model expects another dtype or shape.
@@ -86,62 +77,55 @@ def check_shape(images: NDArray[np.uint8], spec: TensorSpec, model: str) -> None
         and all(want in (None, got) for want, got in zip(spec.shape, images.shape, strict=True))
     )
     if spec.dtype != "DT_UINT8" or not fits:
-        raise InvalidInputError(f"received images uint8 {images.shape}; {model} expects {spec}")
+        raise InvalidInputError(f"model {model!r} expects {spec}, not uint8 {images.shape}")
 
 
-def chunk_size(sizes: NDArray[np.int64] | int, most: int) -> int:
-    """Return how many values the next request should contain.
+def fitting(values: NDArray[Any]) -> int:
+    """Return how many of the values servers accept in one request by default, at least 1.
 
     Args:
-        sizes: The size of each value in bytes, or of all alike.
-        most: Most values in a request.
-
-    Returns:
-        At least 1 and at most ``most``; as many as fit into ``MAX_REQUEST_BYTES``.
+        values: Images, uint8 (n, h, w), or pictures, object (n,) of bytes; n is at least 1.
     """
-    if isinstance(sizes, int):
-        fitting = MAX_REQUEST_BYTES // max(sizes, 1)
+    if values.dtype == object:
+        sizes = np.cumsum([len(value) for value in values])
+        count = int(np.searchsorted(sizes, _MAX_REQUEST_BYTES, side="right"))
     else:
-        fitting = int(np.searchsorted(np.cumsum(sizes[:most]), MAX_REQUEST_BYTES, side="right"))
-    return max(1, min(fitting, most))
+        count = _MAX_REQUEST_BYTES // max(values[0].nbytes, 1)
+    return max(1, count)
+
+
+def as_bytes(images: NDArray[np.uint8]) -> NDArray[np.object_]:
+    """Return the pixels of each image as bytes, row by row: object (n,)."""
+    rows = np.empty(len(images), dtype=object)
+    rows[:] = [image.tobytes() for image in images]
+    return rows
 
 
 def _as_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype.kind not in "iuf":
-        raise InvalidInputError(
-            f"received {array.dtype} of shape {array.shape}; expected images as integers 0 to 255"
-        )
+        raise InvalidInputError(f"images are integers from 0 to 255, not {array.dtype}")
     low, high = (array.min(), array.max()) if array.size else (0, 0)
-    received = f"received {array.dtype} with values from {low} to {high}"
-    if array.dtype.kind == "f":
-        hint = (
-            "; undo it with (images * 255).round().astype('uint8')" if 0 <= low <= high <= 1 else ""
-        )
+    if array.dtype.kind == "f" and array.size:
+        hint = "(images * 255).round()" if 0 <= low <= high <= 1 else "images.round()"
         raise InvalidInputError(
-            f"{received}; expected integers 0 to 255: the model scales them itself{hint}"
+            f"images are integers from 0 to 255, not {array.dtype} from {low} to {high}: the model "
+            f"scales them itself; convert them with {hint}.astype('uint8')"
         )
     if low < 0 or high > 255:
-        raise InvalidInputError(f"{received}; expected 0 to 255")
+        raise InvalidInputError(f"images are integers from 0 to 255, not from {low} to {high}")
     return array.astype(np.uint8)
 
 
-def _content(picture: object) -> bytes:
-    if isinstance(picture, bytes):
-        content, name = picture, "bytes"
-    elif isinstance(picture, (str, os.PathLike)):
-        name = os.fspath(picture)
-        try:
-            with open(picture, "rb") as file:
-                content = file.read()
-        except OSError as error:
-            raise InvalidInputError(
-                f"cannot read the picture {name}: {error.strerror}; expected a picture file"
-            ) from None
-    else:
+def _read(path: object) -> bytes:
+    if not isinstance(path, (str, os.PathLike)):
         raise InvalidInputError(
-            f"received {type(picture).__name__} as a picture; expected a path or bytes "
-            "(pass arrays of pixels to predict())"
+            f"a picture is a path or bytes, not {type(path).__name__}; pass arrays of pixels to "
+            "predict()"
         )
-    if not content:
-        raise InvalidInputError(f"received an empty picture ({name}); expected an encoded image")
-    return content
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot read the picture {os.fspath(path)}: {error.strerror}"
+        ) from None

@@ -15,13 +15,14 @@ and grpcio.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmnist.errors import ClientError, ClosedError
+from kmnist.client.answers import OUTPUTS
+from kmnist.client.failures import closed
+from kmnist.errors import ClientError
 from kmnist.protocol.messages import (
     Metadata,
     ModelSpec,
@@ -34,8 +35,7 @@ from kmnist.protocol.messages import (
 __all__ = ["FakeTransport", "Request"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
+class Request(NamedTuple):
     """A predict request that a FakeTransport received.
 
     Attributes:
@@ -99,14 +99,8 @@ class FakeTransport:
         (values,) = inputs.values()
         probabilities = np.asarray(self._answer(values), dtype=np.float32)
         class_ids = probabilities.argmax(axis=-1)
-        return Outputs(
-            {
-                "probabilities": probabilities,
-                "class_ids": class_ids,
-                "class_names": self._names[class_ids],
-            },
-            self._version(),
-        )
+        answers = (probabilities, class_ids, self._names[class_ids])
+        return Outputs(dict(zip(OUTPUTS, answers, strict=True)), self._version())
 
     def metadata(self, _spec: ModelSpec, _timeout: float) -> Metadata:
         """Return the signatures ``serving_default`` and ``pictures`` of the newest version.
@@ -120,15 +114,12 @@ class FakeTransport:
             "class_ids": TensorSpec("DT_INT64", (None,)),
             "class_names": TensorSpec("DT_STRING", (None,)),
         }
-        images = TensorSpec("DT_UINT8", (None, *self._image_shape))
-        pictures = TensorSpec("DT_STRING", (None,))
-        return Metadata(
-            self._version(),
-            {
-                "serving_default": Signature({"images": images}, outputs),
-                "pictures": Signature({"pictures": pictures}, outputs),
-            },
-        )
+        inputs = {
+            "serving_default": {"images": TensorSpec("DT_UINT8", (None, *self._image_shape))},
+            "pictures": {"pictures": TensorSpec("DT_STRING", (None,))},
+        }
+        signatures = {name: Signature(specs, outputs) for name, specs in inputs.items()}
+        return Metadata(self._version(), signatures)
 
     def status(self, _spec: ModelSpec, _timeout: float) -> Sequence[VersionStatus]:
         """Return ``statuses``.
@@ -148,8 +139,7 @@ class FakeTransport:
 
     def _raise_next_error(self) -> None:
         if self._closed:
-            raise ClosedError("the client is closed; create a new one")
+            raise closed()
         with self._lock:
-            error = self._errors.pop(0) if self._errors else None
-        if error is not None:
-            raise error
+            if self._errors:
+                raise self._errors.pop(0)

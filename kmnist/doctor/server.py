@@ -119,7 +119,7 @@ def examine_server(
         The checks and their findings.
 
     Raises:
-        InvalidInputError: ``url`` is not an address.
+        InputError: ``url`` is not an address.
         ClientError: The server stopped answering in the middle of the examination.
     """
     folder = None if base is None else Path(os.path.abspath(base))

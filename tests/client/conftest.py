@@ -1,10 +1,10 @@
-"""Four ways to the same server: gRPC and REST, blocking and asyncio."""
+"""Fixtures: a server in this process, and clients of it over both transports, blocking and not."""
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pytest
@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from kmnist.client import AsyncClient, Client
 from tests.client.standin import StandIn
 
-Make = Callable[..., Client]
+
+class Make(Protocol):
+    """Makes a client that is closed at the end of the test."""
+
+    def __call__(self, url: str = ..., **options: Any) -> Client:
+        """Return a client."""
 
 
 class InLoop:
-    """An AsyncClient with the methods of a Client, so that one test covers both."""
+    """An AsyncClient in an event loop of its own, used like a blocking Client."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.runner = asyncio.Runner()
@@ -27,15 +32,9 @@ class InLoop:
         method = getattr(self.client, name)
         return lambda *args, **options: self.runner.run(method(*args, **options))
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_error: object) -> None:
         self.close()
         self.runner.close()
-
-    def __repr__(self) -> str:
-        return repr(self.client)
 
 
 @pytest.fixture(params=[Client, InLoop], ids=["blocking", "asyncio"])
@@ -49,7 +48,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
     yield make
     for client in made:
-        client.__exit__(None, None, None)
+        client.__exit__()
 
 
 @pytest.fixture(params=["grpc", "http"])
@@ -61,23 +60,22 @@ def scheme(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def running() -> Iterator[StandIn]:
     """A server that all tests share."""
-    server = StandIn()
-    server.serve_grpc()
-    server.serve_http()
+    server = StandIn().serve()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def server(running: StandIn) -> StandIn:
+def server(running: StandIn) -> Iterator[StandIn]:
     """The server, with its attributes reset."""
-    return running.reset()
+    yield running.reset()
+    running.gate.set()
 
 
 @pytest.fixture
 def url(server: StandIn, scheme: str) -> str:
     """The server's address."""
-    return f"{scheme}://127.0.0.1:{server.port(scheme)}"
+    return server.url(scheme)
 
 
 @pytest.fixture

@@ -1,31 +1,17 @@
-"""The calls of a client, executed step by step without waiting."""
+"""What a call sends, and when it gives up, with a fake server."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import math
+import time
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kmnist.client import (
-    ClientError,
-    DeadlineExceededError,
-    InvalidInputError,
-    ModelNotFoundError,
-    NotReachableError,
-    NotReadyError,
-    OverloadedError,
-    RequestTooLargeError,
-    ServerError,
-    SignatureNotFoundError,
-    VersionNotFoundError,
-    VersionStatus,
-)
-from kmnist.client.calls import Calls, Flow, Send
+from kmnist import errors
+from kmnist.client import AsyncClient, Client, Metadata, Signature, TensorSpec, VersionStatus
 from kmnist.client.testing import FakeTransport
-from kmnist.protocol.messages import Metadata, ModelSpec, Signature, TensorSpec
-
-T = TypeVar("T")
+from kmnist.protocol.messages import ModelSpec
 
 IMAGES = np.arange(200 * 28 * 28).reshape(200, 28, 28).astype(np.uint8)
 
@@ -34,330 +20,199 @@ def seven(values: NDArray[Any]) -> NDArray[Any]:
     return np.eye(10)[[7] * len(values)]
 
 
-def calls(
-    *transports: FakeTransport, spec: ModelSpec | None = None, retries: int = 3, batch: int = 1000
-) -> Calls:
-    return Calls(
-        spec or ModelSpec("kmnist"), transports, timeout=30, retries=retries, batch_size=batch
-    )
-
-
-def execute(flow: Flow[T]) -> tuple[T, list[str | float]]:
-    """Return the result of a call and its steps: methods by name, pauses in seconds."""
-    steps: list[str | float] = []
-    try:
-        step = next(flow)
-        while True:
-            if not isinstance(step, Send):
-                steps.append(step.seconds)
-                step = flow.send(None)
-                continue
-            steps.append(step.method.__name__)
-            try:
-                result = step.method(*step.args)
-            except ClientError as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(result)
-    except StopIteration as stop:
-        return stop.value, steps
-
-
-def fail_next(fake: FakeTransport, *errors: ClientError) -> None:
-    fake._errors.extend(errors)
-
-
-def errors_left(fake: FakeTransport) -> int:
-    return len(fake._errors)
-
-
-def counts(fake: FakeTransport) -> list[int]:
+def sizes(fake: FakeTransport) -> list[int]:
     return [len(next(iter(request.inputs.values()))) for request in fake.requests]
 
 
-def test_the_signatures_are_read_before_the_first_prediction_only() -> None:
-    kmnist = calls(FakeTransport(seven))
-    assert execute(kmnist.predict(IMAGES[0], None))[1] == ["metadata", "predict"]
-    assert execute(kmnist.predict(IMAGES[0], None))[1] == ["predict"]
-    assert execute(kmnist.predict(IMAGES[:3], None))[1] == ["predict"]
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version": 1, "label": "stable"}, "a version or a label, not both"),
+        ({"version": -1}, "version must be an integer from 0 to .*, not -1"),
+        ({"version": 2**63}, "version must be an integer"),
+        ({"timeout": 0}, "timeout must be a number of seconds above 0, not 0"),
+        ({"timeout": math.nan}, "not nan"),
+        ({"retries": -1}, "retries must be an integer of at least 0, not -1"),
+        ({"retries": 1.5}, "retries must be an integer"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
+        ({"headers": {"a b": "c"}}, "'a b' cannot be the name of a header"),
+        ({"headers": {"a": "s3cret\n"}}, "the value of header 'a' is not a string of printable"),
+        ({"url": "localhost:8500"}, "'localhost:8500' is an address without a scheme; use grpc"),
+    ],
+    ids=str,
+)
+def test_an_invalid_argument_is_an_error(
+    kind: type[Client | AsyncClient], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(errors.InputError, match=message) as info:
+        kind(**options)
+    assert "s3cret" not in str(info.value)
 
 
-def test_no_images_are_answered_without_a_request() -> None:
-    kmnist = calls(FakeTransport(seven))
-    predictions, steps = execute(kmnist.predict([], None))
-    assert (predictions.probabilities.shape, steps) == ((0, 0), [])
-    predictions, steps = execute(kmnist.predict_pictures([], None))
-    assert (len(predictions), steps) == (0, [])
-    execute(kmnist.predict(IMAGES, None))
-    assert execute(kmnist.predict([], None))[0].probabilities.shape == (0, 10)
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"version": np.int64(3)}, "Client('grpc://a:8500', model='m', version=3)"),
+        ({"label": "new"}, "Client('grpc://a:8500', model='m', label='new')"),
+        ({"headers": {"authorization": "s3cret"}}, "Client('grpc://a:8500', model='m')"),
+    ],
+    ids=str,
+)
+def test_the_repr_shows_what_is_requested(options: dict[str, Any], text: str) -> None:
+    client = Client("grpc://a", model="m", transport=FakeTransport(seven), **options)
+    assert repr(client) == text
+    assert (client.address, client.model) == ("grpc://a:8500", "m")
 
 
 def test_a_call_is_split_into_requests_of_the_batch_size() -> None:
     fake = FakeTransport(lambda images: np.eye(10)[images[:, 0, 0] % 10])
-    predictions, _ = execute(calls(fake, batch=64).predict(IMAGES, None))
-    assert counts(fake) == [64, 64, 64, 8]
+    predictions = Client(transport=fake, batch_size=64).predict(IMAGES, timeout=20)
+    assert sizes(fake) == [64, 64, 64, 8]
     assert predictions.class_ids.tolist() == (IMAGES[:, 0, 0] % 10).tolist()
-
-
-def test_a_lower_limit_of_the_server_is_respected_and_remembered() -> None:
-    fake = FakeTransport(seven)
-    kmnist = calls(fake)
-    execute(kmnist.metadata(None))
-    fail_next(fake, RequestTooLargeError("too large", limit=150))
-    assert len(execute(kmnist.predict(IMAGES, None))[0]) == 200
-    assert counts(fake) == [200, 150, 50]
-    execute(kmnist.predict(IMAGES, None))
-    assert counts(fake)[3:] == [150, 50]
-
-
-def test_an_unknown_limit_is_found_by_halving() -> None:
-    fake = FakeTransport(seven)
-    kmnist = calls(fake)
-    execute(kmnist.metadata(None))
-    fail_next(fake, RequestTooLargeError("too large"), RequestTooLargeError("too large"))
-    execute(kmnist.predict(IMAGES, None))
-    assert counts(fake) == [200, 100, 50, 50, 50, 50]
-
-
-def test_one_image_that_is_too_large_is_an_error() -> None:
-    fake = FakeTransport(seven)
-    kmnist = calls(fake)
-    execute(kmnist.metadata(None))
-    fail_next(fake, RequestTooLargeError("too large"))
-    with pytest.raises(RequestTooLargeError):
-        execute(kmnist.predict(IMAGES[0], None))
-
-
-def test_temporary_failures_are_retried_after_growing_pauses() -> None:
-    fake = FakeTransport(seven, errors=[OverloadedError("busy")] * 3)
-    _, steps = execute(calls(fake).metadata(None))
-    assert steps[::2] == ["metadata"] * 4
-    pauses = [pause for pause in steps[1::2] if isinstance(pause, float)]
-    for pause, longest in zip(pauses, (0.1, 0.2, 0.4), strict=True):
-        assert longest / 2 <= pause <= longest
-
-
-@pytest.mark.parametrize(
-    ("error", "retries", "left"),
-    [(OverloadedError("busy"), 3, 5), (OverloadedError("busy"), 0, 8), (ServerError("no"), 3, 8)],
-    ids=["retries exhausted", "no retries", "not retryable"],
-)
-def test_retries_end(error: ClientError, retries: int, left: int) -> None:
-    fake = FakeTransport(seven, errors=[error] * 9)
-    with pytest.raises(type(error)):
-        execute(calls(fake, retries=retries).metadata(None))
-    assert errors_left(fake) == left
-
-
-def test_another_server_is_tried_without_a_pause() -> None:
-    down = FakeTransport(seven, errors=[NotReachableError("refused")] * 9)
-    up = FakeTransport(seven)
-    assert execute(calls(down, up).metadata(None))[1] == ["metadata", "metadata"]
-    assert errors_left(down) == 8
-
-
-def test_there_is_a_pause_if_all_servers_are_down() -> None:
-    down = [FakeTransport(seven, errors=[NotReachableError("refused")]) for _ in range(2)]
-    _, steps = execute(calls(*down).metadata(None))
-    assert [type(step) for step in steps] == [str, str, float, str]
-
-
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-def test_a_timeout_must_be_positive(timeout: float) -> None:
-    with pytest.raises(InvalidInputError, match=f"received timeout={timeout}; expected more than"):
-        execute(calls(FakeTransport(seven)).predict(IMAGES, timeout))
-
-
-def test_no_request_is_sent_after_the_deadline() -> None:
-    fake = FakeTransport(seven)
-    with pytest.raises(DeadlineExceededError, match="no answer within 1e-09 s"):
-        execute(calls(fake).predict(IMAGES, 1e-9))
-    assert fake.requests == []
-
-
-def test_requests_of_a_call_share_its_deadline() -> None:
-    fake = FakeTransport(seven)
-    execute(calls(fake, batch=100).predict(IMAGES, 20))
-    first, second = (request.timeout for request in fake.requests)
-    assert 20 > first > second > 0
-
-
-def test_a_wrong_shape_is_an_error_before_anything_is_sent() -> None:
-    fake = FakeTransport(seven)
-    with pytest.raises(InvalidInputError, match=r"model 'kmnist' expects uint8 \(n, 28, 28\)"):
-        execute(calls(fake).predict(IMAGES[:, :20], None))
-    assert fake.requests == []
-
-
-def test_the_signatures_are_read_again_before_images_are_refused() -> None:
-    fake = FakeTransport(seven)
-    kmnist = calls(fake)
-    execute(kmnist.predict(IMAGES, None))
-    fake._image_shape = (14, 28)
-    assert len(execute(kmnist.predict(IMAGES[:, ::2], None))[0]) == 200
-
-
-@pytest.mark.parametrize("error", [InvalidInputError("no"), SignatureNotFoundError("no")])
-def test_the_signatures_are_read_again_after_the_model_refused_a_request(
-    error: ClientError,
-) -> None:
-    fake = FakeTransport(seven)
-    kmnist = calls(fake)
-    execute(kmnist.metadata(None))
-    fail_next(fake, error)
-    with pytest.raises(type(error)):
-        execute(kmnist.predict(IMAGES, None))
-    assert execute(kmnist.predict(IMAGES, None))[1] == ["metadata", "predict"]
-
-
-def test_the_signatures_are_read_again_after_another_version_answered() -> None:
-    fake = FakeTransport(seven)
-    kmnist = calls(fake)
-    execute(kmnist.predict(IMAGES, None))
-    fake._statuses = [VersionStatus(2, "AVAILABLE")]
-    assert execute(kmnist.predict(IMAGES, None))[1] == ["predict"]
-    assert execute(kmnist.predict(IMAGES, None))[1] == ["metadata", "predict"]
-
-
-class WithSignatures(FakeTransport):
-    """Reports other signatures than a FakeTransport."""
-
-    def __init__(self, signatures: dict[str, Signature], *, prefers_bytes: bool = False) -> None:
-        super().__init__(seven)
-        self.sends_bytes_best = prefers_bytes
-        self._signatures = signatures
-
-    def metadata(self, _spec: ModelSpec, _timeout: float) -> Metadata:
-        return Metadata(1, self._signatures)
-
-
-PROBABILITIES = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
-IMAGES_SIGNATURE = Signature({"images": TensorSpec("DT_UINT8", (None, 28, 28))}, PROBABILITIES)
-PIXELS_SIGNATURE = Signature({"pixels": TensorSpec("DT_STRING", (None,))}, PROBABILITIES)
-OTHER_PIXELS = Signature({"pixels": TensorSpec("DT_FLOAT", (None, 784))}, PROBABILITIES)
-
-
-@pytest.mark.parametrize(
-    ("pixels", "prefers_bytes", "name"),
-    [
-        (PIXELS_SIGNATURE, True, "pixels"),
-        (PIXELS_SIGNATURE, False, "serving_default"),
-        (OTHER_PIXELS, True, "serving_default"),
-        (None, True, "serving_default"),
-    ],
-    ids=["preferred", "not preferred", "another dtype", "missing"],
-)
-def test_pixels_are_sent_as_bytes_if_transport_and_model_prefer_it(
-    pixels: Signature | None, prefers_bytes: bool, name: str
-) -> None:
-    signatures = {"serving_default": IMAGES_SIGNATURE} | ({"pixels": pixels} if pixels else {})
-    fake = WithSignatures(signatures, prefers_bytes=prefers_bytes)
-    execute(calls(fake).predict(IMAGES[:2], None))
-    (request,) = fake.requests
-    assert request.signature == name
-    if name == "pixels":
-        assert request.inputs["pixels"].tolist() == [image.tobytes() for image in IMAGES[:2]]
-
-
-@pytest.mark.parametrize(
-    ("signatures", "message"),
-    [
-        ({}, "no signature 'serving_default'; it has none"),
-        ({"a": IMAGES_SIGNATURE, "b": PIXELS_SIGNATURE}, "'serving_default'; it has a, b"),
-        ({"serving_default": Signature({}, {})}, "'serving_default' takes no input; expected exac"),
-        (
-            {"serving_default": Signature(dict.fromkeys("ba", TensorSpec("DT_FLOAT", None)), {})},
-            "takes a, b; expected exactly one input",
-        ),
-    ],
-    ids=["none", "others", "no input", "two inputs"],
-)
-def test_a_model_without_a_usable_signature_is_an_error(
-    signatures: dict[str, Signature], message: str
-) -> None:
-    with pytest.raises(SignatureNotFoundError, match=message):
-        execute(calls(WithSignatures(signatures)).predict(IMAGES, None))
+    # All of them share the deadline of the call.
+    timeouts = [request.timeout for request in fake.requests]
+    assert 20 > timeouts[0] > timeouts[-1] > 0
+    assert timeouts == sorted(timeouts, reverse=True)
 
 
 def test_pictures_are_split_by_their_size() -> None:
     fake = FakeTransport(seven)
     pictures = [bytes([1]) * size for size in (1_400_000, 1_400_000, 200_000, 5_000_000, 1)]
-    assert len(execute(calls(fake).predict_pictures(pictures, None))[0]) == 5
-    assert counts(fake) == [2, 1, 1, 1]
+    assert len(Client(transport=fake).predict_pictures(pictures)) == 5
+    assert sizes(fake) == [2, 1, 1, 1]
 
 
-def test_statuses_are_sorted_newest_first() -> None:
-    fake = FakeTransport(seven, statuses=[VersionStatus(n, "AVAILABLE") for n in (1, 3, 2)])
-    found, _ = execute(calls(fake).status(None))
-    assert [status.version for status in found] == [3, 2, 1]
+def test_one_image_that_is_too_large_is_an_error() -> None:
+    def never(images: NDArray[Any]) -> NDArray[Any]:
+        raise errors.RequestTooLargeError("too large")
+
+    with pytest.raises(errors.RequestTooLargeError):
+        Client(transport=FakeTransport(never)).predict(IMAGES[:2])
 
 
-NOT_FOUND = "Servable not found for request"
+def test_three_retries_cover_about_half_a_second() -> None:
+    fake = FakeTransport(seven, errors=[errors.OverloadedError("busy")] * 9)
+    start = time.monotonic()
+    with pytest.raises(errors.OverloadedError):
+        Client(transport=fake).predict(IMAGES)
+    assert 0.35 <= time.monotonic() - start < 5
+    fake = FakeTransport(seven, errors=[errors.OverloadedError("busy")] * 3)
+    assert len(Client(transport=fake).predict(IMAGES)) == 200
 
 
 @pytest.mark.parametrize(
-    ("spec", "statuses", "error", "message"),
+    ("error", "options"),
     [
-        (ModelSpec("m", 9), [VersionStatus(1, "AVAILABLE")], VersionNotFoundError, "server has 1"),
-        (ModelSpec("m", 9), [], VersionNotFoundError, "has no version 9; the server has none"),
-        (ModelSpec("m"), [VersionStatus(1, "LOADING")], NotReadyError, "version 1 .* is LOADING"),
-        (ModelSpec("m", 1), [VersionStatus(1, "END")], NotReadyError, "version 1 .* is END"),
-        (ModelSpec("m"), [VersionStatus(1, "AVAILABLE")], ModelNotFoundError, NOT_FOUND),
+        (errors.OverloadedError("busy"), {"retries": 0}),
+        (errors.OverloadedError("busy"), {"timeout": 0.04}),
+        (errors.ServerError("no"), {}),
     ],
+    ids=["no retries", "no time for a pause", "not retryable"],
 )
-def test_a_model_that_is_not_found_is_explained_by_its_status(
-    spec: ModelSpec, statuses: list[VersionStatus], error: type[ClientError], message: str
+def test_a_failure_is_final(error: errors.ClientError, options: dict[str, Any]) -> None:
+    client = Client(transport=FakeTransport(seven, errors=[error]), **options)
+    with pytest.raises(type(error)):
+        client.predict(IMAGES)
+    assert len(client.predict(IMAGES, timeout=9)) == 200
+
+
+def test_no_request_is_sent_after_the_deadline() -> None:
+    fake = FakeTransport(seven)
+    with pytest.raises(errors.DeadlineExceededError, match="no answer within 1e-09 s"):
+        Client(transport=fake).predict(IMAGES, timeout=1e-9)
+    assert fake.requests == []
+
+
+class Changing(FakeTransport):
+    """A fake whose signatures are replaced, and that counts how often they are read."""
+
+    def __init__(self) -> None:
+        super().__init__(seven)
+        self.found = super().metadata(ModelSpec("m"), 1)
+        self.reads = 0
+
+    def metadata(self, spec: ModelSpec, timeout: float) -> Metadata:
+        """Return the signatures."""
+        self.reads += 1
+        return self.found
+
+
+def test_the_signatures_are_read_when_needed() -> None:
+    fake = Changing()
+    client = Client(transport=fake)
+    for size in (1, 200, 3):
+        client.predict(IMAGES[:size])
+    assert fake.reads == 1
+    # The model of another shape was deployed: not a mistake of the caller.
+    fake.found = FakeTransport(seven, image_shape=(14, 28)).metadata(ModelSpec("m"), 1)
+    assert len(client.predict(IMAGES[:, ::2])) == 200
+    assert fake.reads == 2
+    # Another version answers than that of the signatures.
+    fake.found = Metadata(0, fake.found.signatures)
+    client.metadata()
+    client.predict(IMAGES[:, ::2])
+    client.predict(IMAGES[:, ::2])
+    assert fake.reads == 4
+
+
+def test_the_signatures_are_read_again_after_the_model_refused_a_request() -> None:
+    def refusing(images: NDArray[Any]) -> NDArray[Any]:
+        raise errors.InvalidInputError("no")
+
+    fake = Changing()
+    client = Client(transport=fake)
+    client.predict(IMAGES)
+    fake.predict = FakeTransport(refusing).predict  # type: ignore[method-assign]
+    for reads in (1, 2):
+        with pytest.raises(errors.InvalidInputError):
+            client.predict(IMAGES)
+        assert fake.reads == reads
+
+
+OUTPUTS = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
+DEFAULT = Signature({"images": TensorSpec("DT_UINT8", (None, 28, 28))}, OUTPUTS)
+STRINGS = Signature({"pixels": TensorSpec("DT_STRING", (None,))}, OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [
+        ({}, "no signature 'serving_default' with one input; it has none"),
+        ({"a": DEFAULT, "b": STRINGS}, r"it has a\(images\), b\(pixels\)"),
+        (
+            {"serving_default": Signature({**DEFAULT.inputs, **STRINGS.inputs}, {})},
+            "images, pixels",
+        ),
+    ],
+    ids=["none", "others", "two inputs"],
+)
+def test_a_model_without_a_usable_signature_is_an_error(
+    signatures: dict[str, Signature], message: str
 ) -> None:
-    fake = FakeTransport(seven, statuses=statuses, errors=[ModelNotFoundError(NOT_FOUND)])
-    with pytest.raises(error, match=message):
-        execute(calls(fake, spec=spec).metadata(None))
+    fake = Changing()
+    fake.found = Metadata(1, signatures)
+    with pytest.raises(errors.SignatureNotFoundError, match=message):
+        Client(transport=fake).predict(IMAGES)
 
 
-def test_a_failed_explanation_leaves_the_error_as_it_was() -> None:
-    errors = [ModelNotFoundError(NOT_FOUND), ServerError("broken")]
-    with pytest.raises(ModelNotFoundError, match=NOT_FOUND):
-        execute(calls(FakeTransport(seven, errors=errors)).metadata(None))
+def test_waiting_ends_when_it_can_no_longer_help() -> None:
+    down = [errors.NotReachableError("refused"), errors.NotReadyError("LOADING")]
+    Client(transport=FakeTransport(seven, errors=down)).wait_until_ready(9)
+    for fake in (
+        FakeTransport(seven, errors=[*down, errors.ModelNotFoundError("unknown")]),
+        FakeTransport(seven, statuses=[VersionStatus(1, "END", "INTERNAL", "broken")]),
+    ):
+        with pytest.raises(errors.ClientError) as info:
+            Client(transport=fake).wait_until_ready(60)
+        assert not info.value.retryable
+    # The last failure says more than the end of the time.
+    endless = FakeTransport(seven, errors=[errors.NotReachableError("refused")] * 99)
+    with pytest.raises(errors.NotReachableError, match="refused"):
+        Client(transport=endless).wait_until_ready(0.1)
 
 
-@pytest.mark.parametrize(
-    ("statuses", "ready"),
-    [
-        ([VersionStatus(1, "AVAILABLE"), VersionStatus(2, "LOADING")], True),
-        ([VersionStatus(1, "LOADING")], False),
-        ([], False),
-    ],
-)
-def test_a_model_is_ready_if_a_version_is_available(
-    statuses: Sequence[VersionStatus], ready: bool
-) -> None:
-    kmnist = calls(FakeTransport(seven, statuses=statuses))
-    assert execute(kmnist.is_ready(None)) == (ready, ["status"])
-
-
-def test_a_label_is_ready_if_a_request_with_it_succeeds() -> None:
-    labelled = calls(FakeTransport(seven), spec=ModelSpec("kmnist", label="stable"))
-    assert execute(labelled.is_ready(None)) == (True, ["status", "metadata"])
-
-
-def test_readiness_is_false_after_any_failure_without_retries() -> None:
-    kmnist = calls(FakeTransport(seven, errors=[OverloadedError("busy")]))
-    assert execute(kmnist.is_ready(None)) == (False, ["status"])
-
-
-def test_waiting_polls_until_the_model_is_available() -> None:
-    fake = FakeTransport(seven, errors=[NotReachableError("refused"), NotReadyError("LOADING")])
-    assert execute(calls(fake).wait_until_ready(9))[1] == ["status", 0.25, "status", 0.25, "status"]
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: FakeTransport(seven, errors=[ModelNotFoundError("unknown")]),
-        lambda: FakeTransport(seven, statuses=[VersionStatus(1, "END", "INTERNAL", "broken")]),
-    ],
-    ids=["unknown model", "failed load"],
-)
-def test_waiting_ends_at_once_if_it_is_useless(make: Callable[[], FakeTransport]) -> None:
-    with pytest.raises(ClientError) as info:
-        execute(calls(make()).wait_until_ready(9))
-    assert not info.value.retryable
+def test_a_call_may_take_any_time() -> None:
+    fake = FakeTransport(seven)
+    assert len(Client(transport=fake, timeout=math.inf).predict(IMAGES)) == 200
+    assert fake.requests[0].timeout < 2**31 / 1000  # sockets take no more

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kmnist.doctor import Finding, Report, examine_server
-from kmnist.errors import InvalidInputError
+from kmnist.errors import InputError
 from kmnist.server import Server
 from kmnist.versions import label
 
@@ -111,7 +111,7 @@ def test_another_web_server() -> None:
 
 
 def test_an_invalid_address_is_refused() -> None:
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(InputError):
         examine_server("localhost:8500")
 
 
