@@ -1,8 +1,6 @@
 """Measure commands and calls in turn, and format the figures as tables."""
 
-import argparse
 import json
-import os
 import shlex
 import statistics
 import subprocess
@@ -19,15 +17,19 @@ ROOT: Final = Path(__file__).parents[1]
 COMPARISON: Final = "what | kmnist | peer | the peer takes | ratio"
 
 
-class Options(argparse.Namespace):
-    """Options of the command line, described by its help."""
+@dataclass(frozen=True)
+class Options:
+    """How much to measure.
 
-    only: list[str] | None
-    quick: bool
+    Attributes:
+        rounds: The measurements of each side.
+        quick: Do less work, to check that it runs.
+        scratch: A folder for data sets and models, which all benchmarks of a run share.
+    """
+
     rounds: int
-    server: list[str]
+    quick: bool
     scratch: Path
-    output: Path | None
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,19 @@ def python(*arguments: str) -> Sequence[str]:
     return (sys.executable, *arguments)
 
 
-def display(command: Sequence[str]) -> str:
-    """Return a Python command without absolute paths and the text of scripts."""
-    shown = (
-        "FOLDER" if os.path.isabs(part) else "SCRIPT" if "\n" in part else part
-        for part in command[1:]
-    )
-    return shlex.join(["python", *shown])
-
-
 def run(command: Sequence[str]) -> Usage:
     """Run ``command`` in the root of the repository and measure it.
 
     Raises:
         RuntimeError: Its exit code is not 0. The message ends with its standard error.
     """
-    print(display(command), file=sys.stderr, flush=True)
+    shown = shlex.join(command).partition("\n")[0]
+    print(shown, file=sys.stderr, flush=True)
     started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
-        failed = f"{display(command)} ended with exit code {done.returncode}"
-        raise RuntimeError(f"{failed}\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{shown} ended with exit code {done.returncode}\n{done.stderr[-2000:]}")
     return Usage(seconds, done.stdout)
 
 
@@ -114,9 +107,9 @@ def milliseconds(function: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
-def memory(field: str) -> float:
-    """Return a field of ``/proc/self/status``, such as VmHWM, in MB."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+def memory(field: str, pid: str = "self") -> float:
+    """Return a field of a process's ``/proc/PID/status``, such as VmHWM, in MB."""
+    lines = Path("/proc", pid, "status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
 
 

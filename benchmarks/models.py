@@ -1,12 +1,17 @@
-"""A trained model, and ``kmnist serve`` for it."""
+"""A trained model, ``kmnist serve`` for it, and a request of gRPC."""
 
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from benchmarks.harness import ROOT, display, python, run
+from numpy.typing import NDArray
+
+from benchmarks.harness import ROOT, python, run
+from kmnist.protocol import serving_pb2 as pb
+from kmnist.protocol.tensors import from_array
 
 
 def trained_models(scratch: Path) -> Path:
@@ -25,7 +30,7 @@ def serve(models: Path) -> Sequence[str]:
 
 @contextmanager
 def first_line(command: Sequence[str]) -> Iterator[str]:
-    """Run ``command`` in the background; yield its first line of output once it is there.
+    """Run ``command`` in the background; yield its first line of output.
 
     Raises:
         RuntimeError: It ended without any output.
@@ -37,8 +42,8 @@ def first_line(command: Sequence[str]) -> Iterator[str]:
         try:
             line = process.stdout.readline()
             if not line:
-                raise RuntimeError(f"{display(command)} did not start; run it to see why")
-            yield line
+                raise RuntimeError(f"{command} did not start: run it to see why")
+            yield line.strip()
         finally:
             process.terminate()
 
@@ -49,3 +54,11 @@ def serving(models: Path) -> Iterator[tuple[str, str]]:
     with first_line(serve(models)) as line:
         urls = json.loads(line)
         yield urls["grpc"], urls["rest"]
+
+
+def predict_request(images: NDArray[Any]) -> pb.PredictRequest:
+    """Return the message that asks for the classes of images."""
+    request = pb.PredictRequest()
+    request.model_spec.name = "kmnist"
+    from_array(images, request.inputs["images"])
+    return request

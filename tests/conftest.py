@@ -4,11 +4,8 @@ The tiny data set is real: the first 500 training and 200 test images of MNIST.
 """
 
 import shutil
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -35,62 +32,31 @@ def tiny_dataset(tiny: Path) -> "Dataset":
 
 @pytest.fixture(scope="session")
 def tiny_tfds(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory of TFDS, with the tiny data set as ``tiny_digits``.
-
-    TFDS itself downloads and prepares it, from a server on this machine.
-    """
+    """A data directory of TFDS, with the tiny data set prepared as ``tiny_digits``."""
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    from kmnist.data.idx import read_idx
+    from kmnist import load_dataset
 
-    class TinyDigits(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self) -> Any:
-            features = {
-                "image": tfds.features.Image(shape=(28, 28, 1)),
-                "label": tfds.features.ClassLabel(num_classes=10),
-            }
-            return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
-
-        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            return {
-                split: self._generate_examples(
-                    dl_manager.download(
-                        {
-                            "image": f"{url}/{prefix}-images-idx3-ubyte.gz",
-                            "label": f"{url}/{prefix}-labels-idx1-ubyte.gz",
-                        }
-                    )
-                )
-                for split, prefix in (("train", "train"), ("test", "t10k"))
-            }
-
-        def _generate_examples(self, files: dict[str, Any]) -> "Iterator[tuple[int, Any]]":
-            # TFDS names a download after its content, and keeps the suffix.
-            images, labels = read_idx(files["image"], ndim=3), read_idx(files["label"], ndim=1)
-            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-                yield number, {"image": image[..., None], "label": int(label)}
-
-    handler = partial(QuietHandler, directory=str(tiny))
+    dataset = load_dataset(tiny, validation_size=0)
+    features = {
+        "image": tfds.features.Image(shape=(28, 28, 1)),
+        "label": tfds.features.ClassLabel(num_classes=10),
+    }
     data_dir = tmp_path_factory.mktemp("tfds")
-    with (
-        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("no_proxy", "127.0.0.1")
-        Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            TinyDigits(data_dir=data_dir).download_and_prepare()
-        finally:
-            server.shutdown()
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "tiny_digits",
+        "1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={
+            name: tf.data.Dataset.from_tensor_slices(
+                {"image": split.images[..., None], "label": split.labels.astype("int64")}
+            )
+            for name, split in (("train", dataset.train), ("test", dataset.test))
+        },
+        data_dir=data_dir,
+    )
     return data_dir
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")

@@ -201,8 +201,3 @@ def _anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_pictures_are_small() -> None:
-    for picture in (ROOT / "docs" / "images").iterdir():
-        assert picture.stat().st_size < 60_000, picture.name

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ import pytest
 from kmnist.files import locked, replacing
 
 
-def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
+def test_a_file_is_created_and_replaced_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "state"
+    path.touch(0o640)
+    path.chmod(0o640)
     for content in (b"old", b"new"):
         with replacing(path) as file:
             file.write(content)
         assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o640
     assert os.listdir(tmp_path) == ["state"]
 
 
@@ -28,15 +32,6 @@ def test_an_error_leaves_the_old_content(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["state"]
-
-
-def test_the_mode_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "state"
-    path.touch(0o640)
-    path.chmod(0o640)
-    with replacing(path):
-        pass
-    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_the_target_of_a_link_is_replaced(tmp_path: Path) -> None:
@@ -76,11 +71,8 @@ def test_writers_take_turns(tmp_path: Path) -> None:
             for start in range(0, len(content), 1000):
                 file.write(content[start : start + 1000])
 
-    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as executor:
+        list(executor.map(write, contents))
     assert path.read_bytes() in contents
 
 

@@ -34,5 +34,7 @@ def test_a_failed_command_is_an_error_with_its_output() -> None:
 @pytest.mark.parametrize("accuracy", [0.5, 0.95, float("nan")])
 def test_an_accuracy_out_of_range_is_an_error(accuracy: float) -> None:
     assert harness.check_accuracy(0.92, 0.91, 0.93, "softmax") == 0.92
-    with pytest.raises(RuntimeError, match=r"softmax has an accuracy of .*, outside of 0\.91 to 0\.93"):
+    with pytest.raises(
+        RuntimeError, match=r"softmax has an accuracy of .*, outside of 0\.91 to 0\.93"
+    ):
         harness.check_accuracy(accuracy, 0.91, 0.93, "softmax")

@@ -3,38 +3,32 @@
 import csv
 import json
 import os
-import runpy
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from runpy import run_path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
-
-if TYPE_CHECKING:
-    from kmnist import Dataset
-    from kmnist.server import Server
-
-pytest.importorskip("tensorflow", reason="needs TensorFlow to train a model")
-
 import tensorflow as tf
+
+from kmnist import Dataset, Server, load_dataset
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = ROOT / "examples"
+ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny_dataset: "Dataset", tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pictures of the first five test images, and a text file named as a PNG."""
     folder = tmp_path_factory.mktemp("pictures")
     for index, image in enumerate(tiny_dataset.test.images[:5]):
@@ -44,31 +38,12 @@ def pictures(tiny_dataset: "Dataset", tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with these environment variables added."""
-    return subprocess.run(
-        command, env=environment(**variables), capture_output=True, text=True, check=False
-    )
-
-
-def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_curl_gets_status_metadata_and_predictions(served: "Server", pictures: Path) -> None:
-    done = run("sh", EXAMPLES / "curl.sh", pictures / "0.png", REST=served.rest_url)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert len(done.stdout.splitlines()) < 120
-    parts = [part.partition("\n") for part in done.stdout.split("# ")[1:]]
-    assert [heading.split(":")[0] for heading, _, _ in parts] == [
-        "The versions and their states",
-        "The names of the signatures",
-        f"The class of {pictures / '0.png'}, of any size and colour; its bytes are encoded as base64",
-        "The same in the column format, which is more compact for many pictures",
-        "The class of an array",
-    ]
-    status, names, rows, columns, array = (answer for _, _, answer in parts)
+def test_curl_gets_status_metadata_and_predictions(served: Server, pictures: Path) -> None:
+    command = ["sh", EXAMPLES / "curl.sh", pictures / "0.png"]
+    variables = ENVIRONMENT | {"REST": served.rest_url}
+    parts = subprocess.check_output(command, env=variables, text=True).split("# ")[1:]
+    status, names, rows, columns, array = (part.partition("\n")[2] for part in parts)
     assert json.loads(status)["model_version_status"][0]["state"] == "AVAILABLE"
     assert names.split() == ["classes", "explain", "pictures", "pixels", "serving_default"]
     (row,) = json.loads(rows)["predictions"]
@@ -77,31 +52,20 @@ def test_curl_gets_status_metadata_and_predictions(served: "Server", pictures: P
 
 
 def test_the_seven_is_the_first_test_image_of_mnist() -> None:
-    from kmnist import load_dataset
-
     seven = load_dataset().test.images[0]
     request = json.loads((EXAMPLES / "seven.json").read_text())
     assert np.array_equal(request["instances"], [seven])
 
 
-@pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_batch_writes_a_line_for_each_picture(
-    served: "Server", pictures: Path, transport: str
-) -> None:
-    url = served.grpc_url if transport == "grpc" else served.rest_url
-    done = run(sys.executable, EXAMPLES / "batch.py", pictures, KMNIST_SERVER=url)
-    assert done.returncode == 0, done.stderr
-    lines = list(csv.DictReader(done.stdout.splitlines()))
+def test_batch_writes_a_line_for_each_picture(served: Server, pictures: Path) -> None:
+    command = [sys.executable, EXAMPLES / "batch.py", pictures]
+    variables = ENVIRONMENT | {"KMNIST_SERVER": served.grpc_url}
+    printed = subprocess.check_output(command, env=variables, text=True)
+    lines = list(csv.DictReader(printed.splitlines()))
     assert [line["picture"] for line in lines] == [*(f"{n}.png" for n in range(5)), "x.png"]
     assert all(line["digit"].isdigit() and float(line["probability"]) > 0 for line in lines[:5])
     assert not lines[5]["digit"]
     assert "PNG" in lines[5]["error"]
-
-
-def test_batch_without_a_folder_prints_its_usage() -> None:
-    done = run(sys.executable, EXAMPLES / "batch.py")
-    assert done.returncode == 1
-    assert done.stderr == "usage: python examples/batch.py FOLDER\n"
 
 
 def test_a_process_of_ray_classifies_paths(
@@ -128,43 +92,29 @@ def test_fit_trains_logs_and_exports(
     run_path(str(EXAMPLES / "fit.py"))
     mlflow.keras.autolog.assert_called_once()
     mlflow.set_tag.assert_called_once_with("version", "1")
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"Dataset({tiny}: 450 / 50 / 200 of 28×28, 10 classes)"
-    assert printed[-1] == "models/fit/1"
+    assert capsys.readouterr().out.splitlines()[-1] == "models/fit/1"
     assert (tmp_path / "models" / "fit" / "1" / "saved_model.pb").exists()
 
 
 @pytest.fixture
-def service(served: "Server") -> Iterator[str]:
+def service(served: Server) -> Iterator[str]:
     """The address of a running service.py."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, EXAMPLES / "service.py"],
-        env=environment(KMNIST_SERVER=served.grpc_url, PORT=str(port)),
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+    variables = ENVIRONMENT | {"KMNIST_SERVER": served.grpc_url, "PORT": str(port)}
+    command = [sys.executable, EXAMPLES / "service.py"]
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert b"Running on" in process.stdout.readline()
         yield f"http://127.0.0.1:{port}"
-    finally:
         process.terminate()
-        process.wait()
 
 
 def test_service_classifies_a_picture_and_refuses_other_bytes(service: str, pictures: Path) -> None:
     with urllib.request.urlopen(f"{service}/ready") as answer:
         assert answer.status == 200
-    picture = (pictures / "0.png").read_bytes()
-    with urllib.request.urlopen(f"{service}/digit", data=picture) as answer:
-        found = json.load(answer)
-    assert found["digit"].isdigit()
+    with urllib.request.urlopen(f"{service}/digit", (pictures / "0.png").read_bytes()) as answer:
+        assert json.load(answer)["digit"].isdigit()
     with pytest.raises(urllib.error.HTTPError) as info:
         urllib.request.urlopen(f"{service}/digit", data=b"not a picture")
     with info.value as refused:
@@ -173,16 +123,13 @@ def test_service_classifies_a_picture_and_refuses_other_bytes(service: str, pict
 
 
 def test_the_network_is_as_accurate_over_the_wire_as_here(
-    tiny_dataset: "Dataset",
+    tiny_dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kmnist.load_dataset", lambda name: tiny_dataset, raising=False)
-    runpy.run_path(str(EXAMPLES / "cnn.py"))
-    *_, exported, local, remote = capsys.readouterr().out.splitlines()
-    assert exported == f"exported {Path('models', 'cnn', '1')}"
-    assert local.startswith("accuracy here: ")
-    assert remote.startswith("accuracy over the wire: ")
-    assert local.split()[-1] == remote.split()[-1]
+    run_path(str(EXAMPLES / "cnn.py"))
+    *_, local, remote = capsys.readouterr().out.splitlines()
+    assert local.replace("here:         ", "over the wire:") == remote

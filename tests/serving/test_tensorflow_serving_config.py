@@ -1,87 +1,35 @@
-"""The configuration files of TensorFlow Serving conform to its schema."""
+"""The configuration files of TensorFlow Serving.
 
-from collections.abc import Callable
+tensorflow-serving-api does not contain their messages: the names of the fields are those of
+servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto.
+"""
+
+import re
 from pathlib import Path
-from typing import Any
-
-import pytest
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
-    text_format,
-    wrappers_pb2,  # noqa: F401 - registers Int64Value
-)
 
 FOLDER = Path(__file__).parents[2] / "serving" / "tensorflow_serving"
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_WRAPPER = ".google.protobuf."
-# tensorflow-serving-api does not contain these messages: name, number and type of the fields, from
-# servables/tensorflow/session_bundle_config.proto and config/monitoring_config.proto.
-_SCHEMA: dict[str, list[tuple[str, int, Any]]] = {
-    "BatchingParameters": [
-        ("max_batch_size", 1, _WRAPPER + "Int64Value"),
-        ("batch_timeout_micros", 2, _WRAPPER + "Int64Value"),
-        ("max_enqueued_batches", 3, _WRAPPER + "Int64Value"),
-        ("num_batch_threads", 4, _WRAPPER + "Int64Value"),
-        ("thread_pool_name", 5, _WRAPPER + "StringValue"),
-        ("allowed_batch_sizes", 6, _FIELD.TYPE_INT64),
-        ("pad_variable_length_inputs", 7, _FIELD.TYPE_BOOL),
-        ("enable_large_batch_splitting", 8, _WRAPPER + "BoolValue"),
-        ("max_execution_batch_size", 9, _WRAPPER + "Int64Value"),
-    ],
-    "PrometheusConfig": [("enable", 1, _FIELD.TYPE_BOOL), ("path", 2, _FIELD.TYPE_STRING)],
-    "MonitoringConfig": [("prometheus_config", 1, ".test.PrometheusConfig")],
-}
+
+def read(name: str) -> list[str]:
+    """Return the lines of a file without comments and blank lines."""
+    lines = (FOLDER / name).read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-@pytest.fixture(scope="module")
-def parse() -> Callable[[str, str], Any]:
-    """Parse a file of the folder as a message of the schema."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="test.proto",
-        package="test",
-        syntax="proto3",
-        dependency=["google/protobuf/wrappers.proto"],
-    )
-    for name, fields in _SCHEMA.items():
-        message = file.message_type.add(name=name)
-        for field, number, kind in fields:
-            label = _FIELD.LABEL_REPEATED if field.endswith("sizes") else _FIELD.LABEL_OPTIONAL
-            if isinstance(kind, str):
-                message.field.add(
-                    name=field,
-                    number=number,
-                    type=_FIELD.TYPE_MESSAGE,
-                    type_name=kind,
-                    label=label,
-                )
-            else:
-                message.field.add(name=field, number=number, type=kind, label=label)
-    pool = descriptor_pool.Default()
-    pool.AddSerializedFile(file.SerializeToString())
-
-    def parse(path: str, name: str) -> Any:
-        message = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))
-        return text_format.Parse((FOLDER / path).read_text(), message())
-
-    return parse
+def test_batching_adds_no_delay_and_accepts_large_requests() -> None:
+    fields = [re.fullmatch(r"(\w+) \{ value: (\d+) \}", line) for line in read("batching.config")]
+    batching = {field[1]: int(field[2]) for field in fields if field}
+    assert None not in fields
+    assert set(batching) <= {
+        "batch_timeout_micros", "max_batch_size", "max_enqueued_batches", "num_batch_threads",
+    }  # fmt: skip
+    assert batching["batch_timeout_micros"] == 0
+    assert batching["max_batch_size"] >= 10_000  # the test split in one request
 
 
-def test_batching_adds_no_delay_and_accepts_large_requests(
-    parse: Callable[[str, str], Any],
-) -> None:
-    batching = parse("batching.config", "BatchingParameters")
-    assert batching.batch_timeout_micros.value == 0
-    assert batching.max_batch_size.value >= 10_000  # the test split in one request
-    sizes = list(batching.allowed_batch_sizes)
-    # TensorFlow Serving does not start unless the last size is max_batch_size.
-    assert not sizes or sizes[-1] == batching.max_batch_size.value
-
-
-def test_prometheus_scrapes_the_path_of_the_metrics(parse: Callable[[str, str], Any]) -> None:
-    monitoring = parse("monitoring.config", "MonitoringConfig")
-    assert monitoring.prometheus_config.enable
-    scrape = (FOLDER.parent / "prometheus" / "prometheus.yml").read_text()
-    assert f"metrics_path: {monitoring.prometheus_config.path}\n" in scrape
+def test_prometheus_scrapes_the_path_of_the_metrics() -> None:
+    first, enable, path, last = read("monitoring.config")
+    assert (first, enable, last) == ("prometheus_config {", "  enable: true", "}")
+    [quoted] = re.findall(r'^  path: "(.+)"$', path)
+    scrape = (FOLDER.parent / "prometheus" / "prometheus.yml").read_text("utf-8")
+    assert f"metrics_path: {quoted}\n" in scrape

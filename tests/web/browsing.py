@@ -1,6 +1,5 @@
 """The drawing page in headless Chromium, as a user operates it."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +21,8 @@ __all__ = ["Page", "Pointer", "open_page"]
 _FLAGS = (
     "--headless",
     "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
 )
 _SECONDS = 30  # timeout of every wait
 
@@ -65,6 +60,11 @@ class Page:
         self.browser = browser
         self.look(1280, 800)
         browser.get(url)
+
+    def open(self, url: str) -> None:
+        """Open a page and wait until it is ready to draw."""
+        self.browser.get(url)
+        self.wait_for("state", "Ready")
 
     def look(self, width: int, height: int, scheme: Literal["light", "dark"] = "light") -> None:
         """Set the size of the window and the colour scheme of the system."""
@@ -152,13 +152,13 @@ class Page:
 
     def bars(self) -> dict[str, str]:
         """Return the percentage of each class."""
-        rows = self.browser.find_elements(By.CSS_SELECTOR, "#classes li")
-        return {
-            row.find_element(By.CLASS_NAME, "name").text: row.find_element(
-                By.CLASS_NAME, "percent"
-            ).text
-            for row in rows
-        }
+        return dict(
+            self.run("""
+                const rows = [...document.querySelectorAll("#classes li")];
+                const text = (row, name) => row.querySelector(name).textContent;
+                return rows.map((row) => [text(row, ".name"), text(row, ".percent")]);
+            """)
+        )
 
     def ink(self) -> int:
         """Return the number of covered pixels of the drawing area."""
@@ -170,6 +170,12 @@ class Page:
                 return data.filter((value, i) => i % 4 === 3 && value > 127).length;
             """)
         )
+
+    def extent(self) -> list[int]:
+        """Return the width and the height of the whole page."""
+        width, height = (f"document.documentElement.scroll{side}" for side in ("Width", "Height"))
+        extent: list[int] = self.run(f"return [{width}, {height}]")
+        return extent
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script and return its result."""
@@ -191,8 +197,7 @@ class Page:
 
     def violations(self) -> list[str]:
         """Return the accessibility violations that axe-core finds; skip the test without axe-core."""
-        modules = Path(__file__).parents[2] / "node_modules"
-        file = Path(os.environ.get("AXE_CORE") or modules / "axe-core" / "axe.min.js")
+        file = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
         if not file.is_file():
             pytest.skip(f"axe-core is not installed: no {file}; npm install --no-save axe-core")
         self.run(file.read_text("utf-8"))
