@@ -178,7 +178,7 @@ def _label_many(base: Path, name: str) -> None:
 
 def test_a_base_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="has no name"):
-        _add("/")
+        _add(Path("/"))
 
 
 def test_the_example_in_the_docstring_runs() -> None:
