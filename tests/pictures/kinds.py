@@ -152,11 +152,6 @@ def jpeg(pixels: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     return encode(pixels, "JPEG", quality=int(rng.integers(50, 91)))
 
 
-def plain(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """An image of the data set as PNG."""
-    return encode(image)
-
-
 def blue_pen(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     return jpeg(photograph(sheet_of(image, rng), rng), rng)
 
@@ -210,7 +205,6 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 
 KINDS: dict[str, Kind] = {
-    "plain": plain,
     "blue pen on paper": blue_pen,
     "pencil on paper": pencil,
     "fine pen on paper": fine_pen,
