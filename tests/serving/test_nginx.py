@@ -72,7 +72,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port: int = free.getsockname()[1]
         _configure(folder, port, read_timeout, {"SERVING": model_server} | allowed)
-        command = ["nginx", "-c", folder / "nginx.conf", "-g", "daemon off; user root;"]
+        command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         _wait_for(port)
         return port
