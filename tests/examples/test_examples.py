@@ -40,7 +40,7 @@ def pictures(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_curl_gets_status_metadata_and_predictions(served: Server, pictures: Path) -> None:
-    command = ["sh", EXAMPLES / "curl.sh", pictures / "0.png"]
+    command = ["sh", str(EXAMPLES / "curl.sh"), str(pictures / "0.png")]
     variables = ENVIRONMENT | {"REST": served.rest_url}
     parts = subprocess.check_output(command, env=variables, text=True).split("# ")[1:]
     status, names, rows, columns, array = (part.partition("\n")[2] for part in parts)
@@ -58,7 +58,7 @@ def test_the_seven_is_the_first_test_image_of_mnist() -> None:
 
 
 def test_batch_writes_a_line_for_each_picture(served: Server, pictures: Path) -> None:
-    command = [sys.executable, EXAMPLES / "batch.py", pictures]
+    command = [sys.executable, str(EXAMPLES / "batch.py"), str(pictures)]
     variables = ENVIRONMENT | {"KMNIST_SERVER": served.grpc_url}
     printed = subprocess.check_output(command, env=variables, text=True)
     lines = list(csv.DictReader(printed.splitlines()))
@@ -102,7 +102,7 @@ def service(served: Server) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     variables = ENVIRONMENT | {"KMNIST_SERVER": served.grpc_url, "PORT": str(port)}
-    command = [sys.executable, EXAMPLES / "service.py"]
+    command = [sys.executable, str(EXAMPLES / "service.py")]
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert b"Running on" in process.stdout.readline()

@@ -28,11 +28,11 @@ def _manifests() -> list[Path]:
     return [FOLDER / name for name in kustomization["resources"] if name.endswith(".yaml")]
 
 
-OBJECTS = {
-    f"{manifest['kind']} {manifest['metadata']['name']}": manifest
-    for path in _manifests()
-    for manifest in _objects(path)
-}
+def _name(manifest: dict[str, Any]) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"
+
+
+OBJECTS = {_name(manifest): manifest for path in _manifests() for manifest in _objects(path)}
 
 
 def _pod(name: str) -> dict[str, Any]:
@@ -50,19 +50,13 @@ def _containers() -> list[dict[str, Any]]:
     return [each for pod in PODS for each in pod["containers"] + pod.get("initContainers", [])]
 
 
-@pytest.mark.parametrize("version", ["1.30", "1.34"])
-@pytest.mark.parametrize("name", OBJECTS)
-def test_a_manifest_conforms_to_the_schema(name: str, version: str) -> None:
-    validator.validate(OBJECTS[name], version, strict=True)
-
-
 TRAINING = {manifest["kind"]: manifest for manifest in _objects(FOLDER / "training.yaml")}
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.34"])
-@pytest.mark.parametrize("kind", TRAINING)
-def test_a_manifest_of_the_workers_conforms_to_the_schema(kind: str, version: str) -> None:
-    validator.validate(TRAINING[kind], version, strict=True)
+@pytest.mark.parametrize("manifest", [*OBJECTS.values(), *TRAINING.values()], ids=_name)
+def test_a_manifest_conforms_to_the_schema(manifest: dict[str, Any], version: str) -> None:
+    validator.validate(manifest, version, strict=True)
 
 
 def test_the_workers_find_each_other_and_nobody_else_does() -> None:
@@ -83,7 +77,6 @@ def test_the_workers_find_each_other_and_nobody_else_does() -> None:
     [worker], [train] = pod["containers"], template["containers"]
     for field in ("securityContext", "volumeMounts", "resources"):
         assert worker[field] == train[field]
-    assert worker["image"] == "registry.example.com/kmnist:0.1.0"
 
 
 @pytest.mark.parametrize("resumed", [False, True])

