@@ -89,12 +89,16 @@ class _Grpc(ABC):
         """Send a request; return what ``read`` makes of the answer."""
 
     def _open(self, library: Any) -> Any:
-        """Return a channel of ``grpc`` or ``grpc.aio``."""
+        """Return a channel of ``grpc`` or ``grpc.aio``, and keep its methods."""
         if self._closed:
             raise closed()
         if self._credentials is None:
-            return library.insecure_channel(self._target, self._options)
-        return library.secure_channel(self._target, self._credentials, self._options)
+            channel = library.insecure_channel(self._target, self._options)
+        else:
+            channel = library.secure_channel(self._target, self._credentials, self._options)
+        # Without serializers: requests and responses are bytes.
+        self._methods = {path: channel.unary_unary(path, None, None) for path in _PATHS}
+        return channel
 
     def _read(self, read: _Reader, response: bytes) -> Any:
         try:
@@ -115,8 +119,6 @@ class GrpcTransport(_Grpc):
     def __init__(self, address: Address, headers: Mapping[str, str]) -> None:
         super().__init__(address, headers)
         self._channel = self._open(grpc)
-        # Without serializers: requests and responses are bytes.
-        self._methods = {path: self._channel.unary_unary(path, None, None) for path in _PATHS}
 
     def close(self) -> None:
         """Close the channel. Calls in progress raise ClosedError."""
@@ -153,9 +155,8 @@ class AsyncGrpcTransport(_Grpc):
     async def _send(self, path: str, request: bytes, timeout: float, read: _Reader) -> Any:
         if self._channel is None:
             self._channel = self._open(grpc.aio)
-        method: Any = self._channel.unary_unary(path, None, None)
         try:
-            response = await method(request, timeout=timeout, metadata=self._headers)
+            response = await self._methods[path](request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
             raise self._failed(error) from None
         except asyncio.CancelledError:
