@@ -19,8 +19,10 @@ from benchmarks.harness import (
 TRAIN: Final = "kmnist train"
 TUTORIAL: Final = "kmnist train, the tutorial's initial weights"
 EPOCHS: Final = "kmnist, without validation"
+NUMPY: Final = "NumPy by hand"
 GUIDE: Final = "the TFDS guide's pipeline"
-PEERS: Final = ("NumPy by hand", GUIDE, "Keras `fit` on arrays")
+PEERS: Final = (NUMPY, GUIDE, "Keras `fit` on arrays")
+IMPORT: Final = "import tensorflow"
 
 PREPARE: Final = "import sys, benchmarks.datasets as datasets; datasets.write_tfds(sys.argv[1])"
 PROCESSES: Final = "process | test accuracy | first epoch, s"
@@ -56,6 +58,7 @@ def _commands(options: Options, epochs: str) -> Mapping[str, Sequence[str]]:
         TUTORIAL: (*train, "--init", "random_normal"),
         EPOCHS: loop("kmnist", "--output", ours),
         **dict(zip(PEERS, peers, strict=True)),
+        IMPORT: python("-c", IMPORT),
     }
 
 
@@ -71,12 +74,15 @@ def _comparisons(usages: Usages) -> Iterator[Sequence[str]]:
 
     for name in PEERS:
         yield compare("an epoch", "s", steady(EPOCHS), name, steady(name))
+    numpy = [sum(usage.result["epochs"]) for usage in usages[NUMPY]]
+    floor = [sum(pair) for pair in zip(wall(IMPORT), numpy, strict=True)]
     yield compare("the whole command", "s", wall(TRAIN), GUIDE, wall(GUIDE))
+    yield compare("the whole command", "s", wall(TRAIN), f"{IMPORT} + NumPy's epochs", floor)
     yield compare("the export", "s", export(EPOCHS), "Keras' own", export(GUIDE))
 
 
 def _processes(usages: Usages, epochs: int) -> Iterator[Sequence[str]]:
-    for name in usages:
+    for name in filter(IMPORT.__ne__, usages):
         results = [usage.result for usage in usages[name]]
         accuracies = [_accuracy(result, name, epochs) for result in results]
         first = [result["epochs"][0] for result in results if "epochs" in result]
