@@ -126,7 +126,7 @@ class Dataset:
         test: The examples to evaluate the trained model on, once.
         class_names: The name of each class; labels are indices into it.
         paths: The files that the data set was read from; empty for TFDS, arrays and pictures.
-        notes: What was decided while it was read, such as how pictures were split, in sentences.
+        notes: What was decided while it was read, such as how pictures were split.
 
     Raises:
         InputError: There is no training image, the splits differ in the size of their images, a

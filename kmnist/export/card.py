@@ -100,7 +100,7 @@ def model_card(
             },
             "image_size": f"{height}×{width}",
             "class_names": list(dataset.class_names),
-            "notes": " ".join(dataset.notes),
+            "notes": "; ".join(dataset.notes),
             "pictures": _reading(dataset),
             "sha256": dataset.checksums(),
         },

@@ -55,8 +55,8 @@ def test_a_training_scales_pictures_to_the_size_of_its_option_and_an_evaluation_
     done = CliRunner().invoke(main, [*train, "--image-size", "30x20", "--grey", "--epochs", "1"])
     assert done.exit_code == 0, done.stderr
     card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
-    assert card["data"]["image_shape"] == [30, 20]
-    assert re.fullmatch(r"pictures scaled to \d+×\d+: \d+", card["data"]["notes"][0])
+    assert card["data"]["image_size"] == "30×20"
+    assert re.match(r"pictures scaled to 30×20: \d+; pictures chosen", card["data"]["notes"])
     evaluate = ["evaluate", *train[1:], "--json"]
     done = CliRunner().invoke(main, evaluate)
     assert json.loads(done.stdout)["examples"] == card["data"]["splits"]["test"]
