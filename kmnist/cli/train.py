@@ -33,6 +33,7 @@ _RATE: Final = click.FloatRange(0, min_open=True)
 @click.option(
     "--validation-size",
     type=click.IntRange(0),
+    default=None,
     show_default=f"a tenth, at most {MAX_VALIDATION_SIZE}",
     help="How many training images, from the first on, are held out for validation.",
 )

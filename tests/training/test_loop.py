@@ -146,6 +146,11 @@ def test_a_finished_run_can_be_resumed_with_more_epochs(
     assert more.weights_digest == train(build_model(), tiny_dataset, epochs=3).weights_digest
 
 
+def test_keeping_the_best_epoch_needs_validation_images(tiny: Path) -> None:
+    with pytest.raises(InputError, match="keep_best needs validation images"):
+        train(build_model(), load_dataset(tiny, validation_size=0), keep_best=True)
+
+
 def test_resuming_needs_a_checkpoint(tiny_dataset: Dataset) -> None:
     with pytest.raises(InputError, match="resume needs checkpoint"):
         train(build_model(), tiny_dataset, resume=True)
