@@ -54,7 +54,7 @@ def test_the_metrics_are_printed_as_a_table(
         ("--models MODELS --label stable", 2, "no label 'stable'"),
         ("--models MODELS --server grpc://localhost", 2, "--models and --server cannot be used"),
         ("--server SERVER --dataset /nowhere", 2, "/nowhere"),
-        ("--server localhost", 2, "grpc://localhost:8500"),
+        ("--server localhost", 2, "an address without a scheme"),
         ("--server http://127.0.0.1:9", 1, "127.0.0.1:9"),
     ],
 )
