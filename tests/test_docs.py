@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import MagicMock
 
 import click
@@ -36,16 +36,9 @@ NOTEBOOK: Final = ROOT / "examples" / "tutorial.ipynb"
 _NUMBER: Final = re.compile(r"\d+\.\d+")
 
 
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    language: str
-    content: str
-
-
-def blocks(page: Path) -> list[Block]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    return [Block(*block) for block in found]
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the language and the content of each fenced block of a page."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def code_cells() -> list[dict[str, Any]]:
@@ -174,9 +167,7 @@ def test_the_commands_and_options_of_shell_blocks_exist(page: Path) -> None:
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    run, check = [
-        block.content for block in blocks(ROOT / "README.md") if block.language == "bash"
-    ][:2]
+    run, check, *_ = (code for language, code in blocks(ROOT / "README.md") if language == "bash")
     assert "kmnist-train" in run
     assert "pytest" in check
     assert run in script

@@ -112,6 +112,7 @@ def test_the_servers_have_the_same_flags_and_images(services: Services) -> None:
     tags = {image["name"]: image["newTag"] for image in images}
     assert f":-{tags['tensorflow/serving']}}}" in serving["image"]
     assert f":{tags['nginxinc/nginx-unprivileged']}$" in web["image"]
+    assert {container["image"], proxy["image"]} < set(tags)
 
 
 def test_nginx_gets_the_variables_of_its_template(services: Services) -> None:

@@ -161,12 +161,6 @@ def test_the_network_policies_admit_clients_and_prometheus() -> None:
     assert training["ingress"] == []
 
 
-def test_every_image_has_a_tag() -> None:
-    images = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["images"]
-    assert {image["name"] for image in images} == {each["image"] for each in _containers()}
-    assert "latest" not in {image["newTag"] for image in images}
-
-
 def test_every_container_has_least_privileges() -> None:
     for pod in PODS:
         assert pod["securityContext"]["runAsNonRoot"]
