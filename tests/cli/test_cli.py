@@ -41,6 +41,13 @@ def test_a_word_means_the_same_in_every_command(option: str, commands: str) -> N
     assert having == commands.split()
 
 
+def test_all_commands_together_have_few_options() -> None:
+    """Counted as their help shows them, without --help and --debug."""
+    names = [option.name for name in COMMANDS for option in options_of(name)]
+    names += [option.name for option in main.params]
+    assert sum(name != "debug" for name in names) <= 95
+
+
 def test_version() -> None:
     done = CliRunner().invoke(main, ["--version"], prog_name="kmnist")
     assert (done.exit_code, done.stdout) == (0, f"kmnist {kmnist.__version__}\n")
