@@ -4,7 +4,7 @@
 
     KmnistError                      exit code 1
     ├── InputError                   an argument or a file cannot be used; ValueError, exit code 2
-    │   └── ColourError              images have colours, but grey ones are expected
+    │   └── ColourError              images have colours where greyscale is needed
     ├── MissingError                 a required file, version or device is missing;
     │                                FileNotFoundError, exit code 2
     ├── ExportError                  an exported model differs from the trained one
@@ -73,7 +73,7 @@ class InputError(KmnistError, ValueError):
 
 
 class ColourError(InputError):
-    """Images have colours, but grey ones are expected."""
+    """Images have colours where greyscale is needed."""
 
 
 class MissingError(KmnistError, FileNotFoundError):

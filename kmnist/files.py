@@ -113,7 +113,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     matches = [_LINE.fullmatch(line) for line in lines]
     checksums = {match[2]: match[1] for match in matches if match}
     if not checksums or None in matches:
-        raise KmnistError(f"{path} is damaged; expected lines of a SHA-256, two spaces and a path")
+        raise KmnistError(f"{path} is damaged: each line must be a SHA-256, two spaces and a path")
     return checksums
 
 
