@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -16,7 +18,13 @@ from kmnist.checks import one_line
 from kmnist.cli._stdio import flush_stdout, open_stdio
 from kmnist.errors import KmnistError, ModelNotFoundError
 
-__all__ = ["INTERRUPTED", "Command", "Group", "interrupt_on_sigterm", "was_interrupted"]
+__all__ = [
+    "INTERRUPTED",
+    "Command",
+    "Group",
+    "deferring_interrupts",
+    "interrupt_on_sigterm",
+]
 
 INTERRUPTED: Final = 130
 
@@ -24,6 +32,7 @@ INTERRUPTED: Final = 130
 _DEBUG: Final = "kmnist.cli.debug"
 
 _interrupted: Final = threading.Event()
+_deferring: Final = threading.Event()
 
 
 class _OneLineErrors(click.Command):
@@ -40,7 +49,8 @@ class _OneLineErrors(click.Command):
         except Exception as error:
             if ctx.meta.get(_DEBUG):
                 raise
-            if was_interrupted():
+            # TensorFlow may have replaced the interrupt by an error of its own.
+            if _interrupted.is_set():
                 _exit("interrupted", INTERRUPTED)
             _exit(_message(error), error.exit_code if isinstance(error, KmnistError) else 1)
         return result
@@ -94,17 +104,30 @@ def interrupt_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
 
 
-def was_interrupted() -> bool:
-    """Return whether the command got an interrupt, whatever became of the exception.
+@contextmanager
+def deferring_interrupts() -> Iterator[Callable[[], None]]:
+    """Let the first interrupt wait for the next call of the function that is yielded.
 
-    TensorFlow turns one that arrives while it traces a function into an error of its own.
+    Raised within TensorFlow's own Python, an exception may be printed, replaced or lost.
     """
-    return _interrupted.is_set()
+
+    def raise_if_interrupted() -> None:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+
+    _deferring.set()
+    try:
+        yield raise_if_interrupted
+    finally:
+        _deferring.clear()
+    raise_if_interrupted()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    is_first = not _interrupted.is_set()
     _interrupted.set()
-    raise KeyboardInterrupt
+    if not (is_first and _deferring.is_set()):
+        raise KeyboardInterrupt
 
 
 def _message(error: Exception) -> str:

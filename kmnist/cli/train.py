@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kmnist.checks import BATCH_SIZE, DEVICES, EPOCHS, INITS, LEARNING_RATE, MAX_VALIDATION_SIZE
-from kmnist.cli._base import Command, interrupt_on_sigterm, was_interrupted
+from kmnist.cli._base import Command, deferring_interrupts, interrupt_on_sigterm
 from kmnist.cli._data import load_data
 from kmnist.cli._options import conversion_options, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
@@ -191,19 +191,25 @@ def _train(
 
     model = build_model(data.image_shape, len(data.class_names), init=init, seed=settings["seed"])
     try:
-        with ThreadPoolExecutor(1) as pool, progress.training():
+        with (
+            ThreadPoolExecutor(1) as pool,
+            progress.training(),
+            deferring_interrupts() as raise_if_interrupted,
+        ):
+
+            def on_block(epoch: int, steps: int, done: int) -> None:
+                progress.block(epoch, steps, done)
+                raise_if_interrupted()
+
             if workers is None or workers.is_chief:
                 pool.submit(reading_graph, data)  # an error is repeated by the export itself
             return train(
                 model,
                 data,
                 workers=workers,
-                on_block=progress.block,
+                on_block=on_block,
                 on_epoch=progress.epoch,
                 **settings,
             )
-    except (KeyboardInterrupt, Exception) as error:
-        # While TensorFlow traces the step, it replaces the interrupt by an error of its own.
-        if not (isinstance(error, KeyboardInterrupt) or was_interrupted()):
-            raise
+    except KeyboardInterrupt:
         raise KeyboardInterrupt(progress.interrupted(settings["checkpoint"])) from None
