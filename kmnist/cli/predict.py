@@ -155,8 +155,8 @@ def _print_table(result: dict[str, Any]) -> None:
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    images = f"{summary['images']:,} image{'s' * (summary['images'] != 1)}"
     broken = f", {summary['broken']:,} of them broken" if summary["broken"] else ""
     click.echo(
-        f"wrote {summary['output']}: {summary['images']:,} images{broken}; "
-        f"{summary['images_per_second']:,.0f} images/s"
+        f"wrote {summary['output']}: {images}{broken}; {summary['images_per_second']:,.0f} images/s"
     )
