@@ -1,5 +1,6 @@
 """Start TensorFlow, without the messages that it writes to stderr meanwhile."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -28,6 +29,7 @@ def starting_tensorflow() -> Iterator[None]:
         os.write(stderr, _NOTE)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
+        gc.disable()  # the search for cyclic garbage is a fifth of the import
         try:
             import tensorflow as tf
 
@@ -39,6 +41,7 @@ def starting_tensorflow() -> Iterator[None]:
             os.write(stderr, b"\n" * on_terminal + log.read())
             raise
         finally:
+            gc.enable()
             if on_terminal:
                 os.write(stderr, _ERASE)
             os.dup2(stderr, 2)
