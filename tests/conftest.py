@@ -4,6 +4,7 @@ The tiny data set is real: the first 500 training and 200 test images of MNIST.
 """
 
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from kmnist import Dataset, Evaluation, Run
     from kmnist.server import Server
+
+# A shell's background jobs, and all that they start, ignore Ctrl-C, which the tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

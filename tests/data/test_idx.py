@@ -1,5 +1,6 @@
 """IDX files and folders of them: reading, writing, and what is rejected."""
 
+import functools
 import gzip
 import os
 import shutil
@@ -61,6 +62,7 @@ def test_a_large_raw_file_is_memory_mapped(tmp_path: Path) -> None:
 
 GOOD = header(2, 2, 2) + bytes(range(8))
 TERABYTES = header(2**32 - 1, 2**16, 2**16)
+gzipped = functools.partial(gzip.compress, mtime=0)  # the cases of all processes have one name
 
 
 @pytest.mark.parametrize(
@@ -75,12 +77,12 @@ TERABYTES = header(2**32 - 1, 2**16, 2**16)
         (GOOD[:-1], r"8 bytes of data .* do not fit a file of 23 bytes; fetch it again"),
         (GOOD + b"x", "do not fit a file of 25 bytes"),
         (TERABYTES, "do not fit"),
-        (gzip.compress(GOOD[:-1]), "the file has more or fewer"),
-        (gzip.compress(GOOD + b"x"), "the file has more or fewer"),
-        (gzip.compress(TERABYTES), "do not fit"),
-        (gzip.compress(GOOD)[:-10], "the gzip stream is damaged"),
-        (gzip.compress(GOOD)[:-8] + bytes(8), "the gzip stream is damaged"),
-        (gzip.compress(GOOD)[:12] + b"\xff\xff" + gzip.compress(GOOD)[14:], "is damaged"),
+        (gzipped(GOOD[:-1]), "the file has more or fewer"),
+        (gzipped(GOOD + b"x"), "the file has more or fewer"),
+        (gzipped(TERABYTES), "do not fit"),
+        (gzipped(GOOD)[:-10], "the gzip stream is damaged"),
+        (gzipped(GOOD)[:-8] + bytes(8), "the gzip stream is damaged"),
+        (gzipped(GOOD)[:12] + b"\xff\xff" + gzipped(GOOD)[14:], "is damaged"),
     ],
 )
 def test_an_invalid_file_is_rejected_by_name(tmp_path: Path, content: bytes, message: str) -> None:
