@@ -39,6 +39,7 @@ def test_training_needs_an_option_to_convert_colours_and_questions_need_none(
         assert CliRunner().invoke(main, asked).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_training_scales_pictures_to_the_size_of_its_option_and_an_evaluation_to_the_model_s(
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -197,6 +197,7 @@ def test_an_interrupted_or_killed_run_is_continued(
     assert (refused.exit_code, "a.csv exists" in refused.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_server_may_restart_but_not_stay_away(models: Path, images: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.jsonl"
     with Server(models, grpc_port=0, rest_port=0, grace=0) as first:

@@ -48,6 +48,7 @@ def test_a_full_stdout_is_one_line(base: Path, models: str, code: int) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_a_training_is_exported_before_a_full_stdout_is_reported(
     tiny: Path, tmp_path: Path

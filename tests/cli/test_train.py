@@ -48,6 +48,7 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
     assert (base / "1" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_exported_and_labelled(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
     fast = ["--validation-size", "100", "--epochs", "20", "--learning-rate", "0.5"]
@@ -159,6 +160,7 @@ def uninterrupted(tiny: Path) -> str:
     return train(build_model(), load_dataset(tiny, validation_size=0), epochs=300).weights_digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
     tiny: Path, tmp_path: Path, number: int, uninterrupted: str

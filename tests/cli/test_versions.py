@@ -64,6 +64,7 @@ def test_list_shows_the_newest_first_with_its_labels_and_its_card(
     assert (first["accuracy"], first["dataset"], first["epochs"]) == (0.92, name, 15)
 
 
+@pytest.mark.slow
 def test_compare_shows_which_version_is_better_and_where(
     swapped: Path, models: Path, tiny: Path, tmp_path: Path
 ) -> None:

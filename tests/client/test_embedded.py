@@ -47,6 +47,7 @@ def test_pictures_are_classified_and_refused(client: Client, tiny_dataset: "Data
         client.predict_pictures(b"no such")
 
 
+@pytest.mark.slow
 def test_a_restarted_server_and_a_new_version_are_found(
     make: Make, models: Path, scheme: str, tiny_dataset: "Dataset", tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from kmnist import Dataset, Server, load_dataset
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = ROOT / "examples"
+pytestmark = pytest.mark.slow
 ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 

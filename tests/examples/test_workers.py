@@ -11,6 +11,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "workers.sh"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("bash"), reason="needs bash"),
     pytest.mark.timeout(300),  # two processes that import TensorFlow
 ]

@@ -150,6 +150,7 @@ def test_images_of_another_size_without_ink_and_a_model_no_better_than_chance(
     assert "resized to fit and centred" in card["data"]["pictures"]
 
 
+@pytest.mark.slow
 def test_a_model_of_pixels_from_minus_1_to_1_is_served_as_accurately_as_it_is_here(
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -221,6 +222,7 @@ export_model(model, load_dataset(sys.argv[1], validation_size=0), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(
     trained: Run, tiny: Path, tmp_path: Path
 ) -> None:

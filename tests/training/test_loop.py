@@ -264,6 +264,7 @@ with strategy.scope():
 """
 
 
+@pytest.mark.slow
 def test_several_devices_make_the_same_update(tiny: Path) -> None:
     # In a new process: logical devices can only be created before TensorFlow starts.
     done = subprocess.run(

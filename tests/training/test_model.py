@@ -64,6 +64,7 @@ def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message:
         build_model(**arguments)
 
 
+@pytest.mark.slow
 def test_operations_of_a_small_model_use_one_thread() -> None:
     # In a new process: the number of threads is fixed once TensorFlow has started.
     code = "import tensorflow as tf; from kmnist import build_model; build_model(); "

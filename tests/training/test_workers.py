@@ -20,7 +20,7 @@ from kmnist import Dataset, InputError, Run, build_model, train
 from kmnist.training.workers import Cluster, read_cluster
 
 # Each of two fixtures waits for two processes that import TensorFlow.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Outputs: TypeAlias = list[list[dict[str, Any]]]
 
