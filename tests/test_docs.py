@@ -90,6 +90,22 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.M
     assert checked >= 10
 
 
+@pytest.fixture(scope="module")
+def half_plus_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of the model of TensorFlow Serving's documentation."""
+    import tensorflow as tf
+
+    from kmnist.server import Server
+
+    base = tmp_path_factory.mktemp("models") / "half_plus_two"
+    signature = tf.function(lambda x: {"y": x / 2 + 2}).get_concrete_function(
+        tf.TensorSpec((None,), name="x")
+    )
+    tf.saved_model.save(tf.Module(), str(base / "1"), signatures=signature)
+    with Server(base, grpc_port=0, rest_port=0) as server:
+        yield server.grpc_url
+
+
 @pytest.mark.parametrize(
     "page", ["README", "docs/client", "docs/data", "docs/recipes", "docs/serving"]
 )
@@ -98,6 +114,7 @@ def test_the_python_of_a_page_runs(
     tiny: Path,
     models: Path,
     served: "Server",
+    half_plus_two: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -114,9 +131,11 @@ def test_the_python_of_a_page_runs(
         if language == "python":
             tiny_data = f"load_dataset({str(tiny)!r}, validation_size=100)"
             here = content.replace('load_dataset("mnist")', tiny_data)
-            here = here.replace("grpc://localhost:8500", served.grpc_url)
+            url = half_plus_two if "half_plus_two" in here else served.grpc_url
+            here = here.replace("grpc://localhost:8500", url)
             printed += execute(here.replace("http://localhost:8501", served.rest_url), names)
     assert "7" in printed.split() or "seven.png" not in text
+    assert "{'y': array([2.5, 3. , 4.5]" in printed or "half_plus_two" not in text
 
 
 @pytest.mark.slow

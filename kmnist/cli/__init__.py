@@ -15,7 +15,17 @@ from kmnist.cli._base import Group
 __all__ = ["COMMANDS", "main"]
 
 # In the order in which the data passes through them.
-COMMANDS: Final = ("train", "evaluate", "serve", "predict", "status", "versions", "doctor", "bench")
+COMMANDS: Final = (
+    "train",
+    "evaluate",
+    "serve",
+    "predict",
+    "call",
+    "status",
+    "versions",
+    "doctor",
+    "bench",
+)
 
 
 class _Main(Group):

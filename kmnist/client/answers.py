@@ -17,6 +17,7 @@ __all__ = [
     "OUTPUTS",
     "Prediction",
     "Predictions",
+    "check_outputs",
     "concatenate",
     "read_predictions",
     "read_statuses",
@@ -72,7 +73,35 @@ class Predictions:
         return (self[index] for index in range(len(self)))
 
 
-def read_predictions(outputs: Outputs, count: int, specs: Mapping[str, TensorSpec]) -> Predictions:
+def check_outputs(outputs: Outputs, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
+    """Return the outputs that were asked for, with the dtypes and shapes of the signature.
+
+    Args:
+        outputs: The outputs of the model; others are left out.
+        specs: The outputs that were asked for.
+
+    Raises:
+        BadAnswerError: An output is missing, or has another dtype or shape.
+    """
+    checked = {}
+    for name, spec in specs.items():
+        array = outputs.tensors.get(name)
+        if array is None:
+            found = ", ".join(sorted(outputs.tensors)) or "nothing"
+            raise BadAnswerError(f"the answer has no {name}, only {found}")
+        if array.dtype.name == "bfloat16":  # TensorFlow's own dtype, from a model in this process
+            array = array.astype(np.float32)
+        if array.dtype != spec.array_dtype or not spec.accepts(array.shape):
+            raise BadAnswerError(
+                f"the answer has {name} as {array.dtype} of shape {array.shape}, not {spec}"
+            )
+        checked[name] = array
+    return checked
+
+
+def read_predictions(
+    outputs: Mapping[str, NDArray[Any]], count: int, specs: Mapping[str, TensorSpec]
+) -> Predictions:
     """Validate an answer and convert it to predictions.
 
     Args:
@@ -137,10 +166,10 @@ def read_statuses(response: "pb.GetModelStatusResponse") -> list[VersionStatus]:
     ]
 
 
-def _output(outputs: Outputs, name: str, kinds: str, ndim: int) -> NDArray[Any]:
-    array = outputs.tensors.get(name)
+def _output(outputs: Mapping[str, NDArray[Any]], name: str, kinds: str, ndim: int) -> NDArray[Any]:
+    array = outputs.get(name)
     if array is None:
-        found = ", ".join(sorted(outputs.tensors)) or "nothing"
+        found = ", ".join(sorted(outputs)) or "nothing"
         raise BadAnswerError(f"the answer has no {name}, only {found}")
     if array.dtype.kind not in kinds or array.ndim != ndim:
         raise BadAnswerError(f"the answer has {name} as {array.dtype} of shape {array.shape}")

@@ -3,15 +3,15 @@
 # ruff: noqa: ASYNC109 - the timeout is the same argument as the blocking client's
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar, cast
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kmnist.client.address import Address
 from kmnist.client.answers import Predictions
 from kmnist.client.calls import BaseClient, Flow, Send
-from kmnist.client.inputs import PicturesLike
+from kmnist.client.inputs import InputsLike, PicturesLike
 from kmnist.errors import ClientError
 from kmnist.protocol.messages import Metadata, VersionStatus
 
@@ -36,6 +36,17 @@ class AsyncClient(BaseClient):
 
     Arguments: see ``__init__``.
     """
+
+    async def call(
+        self,
+        inputs: InputsLike,
+        *,
+        signature: str = "serving_default",
+        outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Call a signature of any model. See :meth:`kmnist.client.Client.call`."""
+        return await self._run(self._call(inputs, signature, outputs, timeout))
 
     async def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images. See :meth:`kmnist.client.Client.predict`."""

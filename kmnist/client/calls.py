@@ -18,16 +18,25 @@ from numpy.typing import ArrayLike, NDArray
 from kmnist import errors
 from kmnist.checks import integer
 from kmnist.client.address import TLS, Address, check_headers
-from kmnist.client.answers import Predictions, concatenate, read_predictions
+from kmnist.client.answers import Predictions, check_outputs, concatenate, read_predictions
 from kmnist.client.inputs import (
+    InputsLike,
     PicturesLike,
     as_bytes,
     as_images,
+    as_inputs,
     as_pictures,
     check_images,
     fitting,
 )
-from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, Signature, VersionStatus
+from kmnist.protocol.messages import (
+    Metadata,
+    ModelSpec,
+    Outputs,
+    Request,
+    Signature,
+    VersionStatus,
+)
 
 __all__ = ["BaseClient", "Flow", "Send", "Transport"]
 
@@ -54,15 +63,11 @@ class Transport(Protocol):
 
     sends_bytes_best: bool
 
-    def predict(
-        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float, /
-    ) -> Outputs:
+    def predict(self, request: Request, timeout: float, /) -> Outputs:
         """Send a predict request.
 
         Args:
-            spec: The model, and its version or label.
-            signature: The name of the signature.
-            inputs: Arrays by input name; strings as object arrays of bytes.
+            request: The model, the signature and the inputs.
             timeout: Seconds until the deadline.
 
         Raises:
@@ -70,7 +75,7 @@ class Transport(Protocol):
         """
 
     def metadata(self, spec: ModelSpec, timeout: float, /) -> Metadata:
-        """Return the signatures of a version; arguments and errors as in ``predict``."""
+        """Return the signatures of a version; timeout and errors as in ``predict``."""
 
     def status(self, spec: ModelSpec, timeout: float, /) -> Sequence[VersionStatus]:
         """Return the states of all versions, or of ``spec.version``; errors as in ``predict``."""
@@ -194,17 +199,30 @@ class BaseClient(ABC):
         error.address = self.address
         error.model, error.version, error.label = self._spec
 
+    def _call(
+        self,
+        inputs: InputsLike,
+        signature: str,
+        outputs: Sequence[str] | None,
+        timeout: float | None,
+    ) -> Flow[dict[str, NDArray[Any]]]:
+        deadline = self._deadline(timeout)
+        request = yield from self._choose(
+            lambda metadata: self._prepared(metadata, signature, inputs, outputs), deadline
+        )
+        return (yield from self._ask(request, deadline))
+
     def _predict(self, images: ArrayLike, timeout: float | None) -> Flow[Predictions]:
         array, deadline = as_images(images), self._deadline(timeout)
-        name, signature = yield from self._signature(
+        name, signature = yield from self._choose(
             lambda metadata: self._for_images(metadata, array), deadline
         )
         return (yield from self._in_chunks(name, signature, array, deadline))
 
     def _predict_pictures(self, pictures: PicturesLike, timeout: float | None) -> Flow[Predictions]:
         contents, deadline = as_pictures(pictures), self._deadline(timeout)
-        name, signature = yield from self._signature(
-            lambda metadata: (_PICTURES, self._named(metadata, _PICTURES)), deadline
+        name, signature = yield from self._choose(
+            lambda metadata: (_PICTURES, self._with_one_input(metadata, _PICTURES)), deadline
         )
         return (yield from self._in_chunks(name, signature, contents, deadline))
 
@@ -300,18 +318,39 @@ class BaseClient(ABC):
             retryable=not ended,
         )
 
-    def _signature(
-        self, choose: Callable[[Metadata], tuple[str, Signature]], deadline: _Deadline
-    ) -> Flow[tuple[str, Signature]]:
-        """Return the chosen signature; read the model's current ones before the choice fails."""
+    def _choose(self, choose: Callable[[Metadata], T], deadline: _Deadline) -> Flow[T]:
+        """Return a choice among the signatures; read the current ones before the choice fails."""
         if self._metadata is not None:
             with contextlib.suppress(errors.ClientError):
                 return choose(self._metadata)
         return choose((yield from self._read_metadata(deadline)))
 
+    def _prepared(
+        self, metadata: Metadata, name: str, inputs: InputsLike, outputs: Sequence[str] | None
+    ) -> Request:
+        """Check a call against the signature that it names."""
+        signature = metadata.signatures.get(name)
+        if signature is None:
+            known = ", ".join(sorted(metadata.signatures)) or "none"
+            raise errors.SignatureNotFoundError(
+                f"model {self.model!r} has no signature {name!r}; it has {known}"
+            )
+        wanted = () if outputs is None else tuple(dict.fromkeys(outputs))
+        if outputs is not None and (isinstance(outputs, str) or not wanted):
+            raise errors.InvalidInputError(
+                f"outputs must be a sequence of at least one name, not {outputs!r}"
+            )
+        if unknown := [each for each in wanted if each not in signature.outputs]:
+            raise errors.InvalidInputError(
+                f"signature {name!r} has no output {unknown[0]!r}; it has "
+                f"{', '.join(sorted(signature.outputs))}"
+            )
+        arrays = as_inputs(inputs, signature.inputs)
+        return Request(self._spec, name, signature, arrays, wanted)
+
     def _for_images(self, metadata: Metadata, images: NDArray[np.uint8]) -> tuple[str, Signature]:
         """Check the images; choose ``pixels`` if transport and model prefer it."""
-        signature = self._named(metadata, _IMAGES)
+        signature = self._with_one_input(metadata, _IMAGES)
         (spec,) = signature.inputs.values()
         if len(images):
             check_images(images, spec, self.model)
@@ -320,7 +359,7 @@ class BaseClient(ABC):
             return _IMAGES, signature
         return _PIXELS, pixels
 
-    def _named(self, metadata: Metadata, name: str) -> Signature:
+    def _with_one_input(self, metadata: Metadata, name: str) -> Signature:
         signature = metadata.signatures.get(name)
         if signature is None or len(signature.inputs) != 1:
             known = [
@@ -343,8 +382,9 @@ class BaseClient(ABC):
             chunk = values[start : start + self._batch_size]
             chunk = chunk[: fitting(chunk)]
             inputs = {input_name: as_bytes(chunk) if name == _PIXELS else chunk}
+            request = Request(self._spec, name, signature, inputs)
             try:
-                outputs = yield from self._ask(name, inputs, deadline)
+                outputs = yield from self._ask(request, deadline)
             except errors.RequestTooLargeError as error:
                 if len(chunk) == 1:
                     raise
@@ -355,21 +395,18 @@ class BaseClient(ABC):
             start += len(chunk)
         return concatenate(parts, signature.outputs)
 
-    def _ask(
-        self, name: str, inputs: Mapping[str, NDArray[Any]], deadline: _Deadline
-    ) -> Flow[Outputs]:
-        """Send a predict request; forget the signatures if they turn out to be outdated."""
+    def _ask(self, request: Request, deadline: _Deadline) -> Flow[dict[str, NDArray[Any]]]:
+        """Return the outputs; forget the signatures if they turn out to be outdated."""
         known = self._metadata
-        request = ("predict", self._spec, name, inputs)
         try:
-            outputs: Outputs = yield from self._request(*request, deadline=deadline)
+            outputs: Outputs = yield from self._request("predict", request, deadline=deadline)
         except (errors.InvalidInputError, errors.SignatureNotFoundError) as error:
             if not isinstance(error, errors.RequestTooLargeError):
                 self._metadata = None
             raise
         if known is not None and outputs.version not in (None, known.version):
             self._metadata = None
-        return outputs
+        return check_outputs(outputs, request.outputs)
 
     def _deadline(self, timeout: float | None) -> _Deadline:
         return _Deadline(self._timeout if timeout is None else _seconds(timeout))

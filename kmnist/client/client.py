@@ -1,15 +1,15 @@
 """The blocking client."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar, cast
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kmnist.client.address import Address
 from kmnist.client.answers import Predictions
 from kmnist.client.calls import BaseClient, Flow, Send, Transport
-from kmnist.client.inputs import PicturesLike
+from kmnist.client.inputs import InputsLike, PicturesLike
 from kmnist.errors import ClientError
 from kmnist.protocol.messages import Metadata, VersionStatus
 
@@ -34,6 +34,43 @@ class Client(BaseClient):
 
     Arguments: see ``__init__``.
     """
+
+    def call(
+        self,
+        inputs: InputsLike,
+        *,
+        signature: str = "serving_default",
+        outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Call a signature of any model.
+
+        The inputs are checked against the signature before they are sent, in one request.
+
+        ::
+
+            >>> client.call({"images": images}, outputs=["class_ids", "class_names"])
+            {'class_ids': array([7]), 'class_names': array([b'7'], dtype=object)}
+
+        Args:
+            inputs: An array-like for each input by name, or that of the only input. Integers are
+                converted to other integers if they fit, numbers to floats if they stay finite, and
+                text to UTF-8; floats are not converted to integers, nor numbers to booleans.
+            signature: The name of the signature.
+            outputs: The names of the outputs to return; by default all of them.
+            timeout: Seconds for this call, instead of the client's.
+
+        Returns:
+            An array for each output, with the dtype and the shape of the signature: strings as object
+            arrays of bytes, bfloat16 as float32.
+
+        Raises:
+            InvalidInputError: An input is missing or unknown, has another shape, cannot be converted
+                without loss, or is refused by the model; or there is no such output.
+            SignatureNotFoundError: The model has no such signature.
+            ClientError: The call failed in another way.
+        """
+        return self._run(self._call(inputs, signature, outputs, timeout))
 
     def predict(self, images: ArrayLike, *, timeout: float | None = None) -> Predictions:
         """Classify images.

@@ -6,21 +6,21 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 
 from kmnist.client.address import TLS, Address
-from kmnist.client.answers import OUTPUTS, read_statuses
+from kmnist.client.answers import read_statuses
 from kmnist.client.failures import brief, closed, failure
 from kmnist.errors import BadAnswerError, ClientError, InputError
 from kmnist.protocol import messages, prediction
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus, read_signatures
+from kmnist.protocol.messages import Metadata, ModelSpec, Request, VersionStatus, read_signatures
 
 __all__ = ["AsyncGrpcTransport", "GrpcTransport"]
 
@@ -61,12 +61,10 @@ class _Grpc(ABC):
         self._headers = tuple(headers.items())
         self._closed = False
 
-    def predict(
-        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
-    ) -> Any:
+    def predict(self, request: Request, timeout: float) -> Any:
         """Send a predict request."""
-        request = prediction.request(spec, signature, inputs)
-        return self._send(messages.PREDICT, request, timeout, _outputs)
+        read = partial(prediction.read_outputs, names=request.outputs)
+        return self._send(messages.PREDICT, prediction.serialize(request), timeout, read)
 
     def metadata(self, spec: ModelSpec, timeout: float) -> Any:
         """Return the signatures of a version."""
@@ -175,10 +173,6 @@ def _credentials(tls: TLS) -> grpc.ChannelCredentials:
     except OSError as error:
         raise InputError(f"cannot read the TLS file {error.filename}: {error.strerror}") from None
     return grpc.ssl_channel_credentials(*contents)
-
-
-def _outputs(response: bytes) -> Outputs:
-    return prediction.read_outputs(response, OUTPUTS)
 
 
 def _metadata(response: bytes) -> Metadata:

@@ -1,7 +1,7 @@
-"""Validation and conversion of the images and pictures that a caller passes."""
+"""Validation and conversion of the images, pictures and other inputs that a caller passes."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +10,23 @@ from numpy.typing import ArrayLike, NDArray
 from kmnist.errors import InvalidInputError
 from kmnist.protocol.messages import TensorSpec
 
-__all__ = ["PicturesLike", "as_bytes", "as_images", "as_pictures", "check_images", "fitting"]
+__all__ = [
+    "InputsLike",
+    "PicturesLike",
+    "as_bytes",
+    "as_images",
+    "as_inputs",
+    "as_pictures",
+    "check_images",
+    "fitting",
+]
 
+InputsLike = Mapping[str, ArrayLike] | ArrayLike
 PicturesLike = str | bytes | os.PathLike[str] | Iterable[str | bytes | os.PathLike[str]]
+
+# The kinds of arrays that can be converted to a kind of dtype without changing what they mean.
+_KINDS: Final = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "c": "iufc"}
+_NAMES_OF_KINDS: Final = {"U": "text", "S": "bytes", "O": "objects"}
 
 # gRPC servers and proxies accept 4 MiB by default; base64 adds a third.
 _MAX_REQUEST_BYTES: Final = 2_900_000
@@ -61,6 +75,34 @@ def as_pictures(pictures: PicturesLike) -> NDArray[np.object_]:
     return contents
 
 
+def as_inputs(inputs: InputsLike, specs: Mapping[str, TensorSpec]) -> dict[str, NDArray[Any]]:
+    """Convert the inputs of a call to the dtypes of a signature; copy only if needed.
+
+    Args:
+        inputs: An array-like for each input by name, or that of the only one.
+        specs: The inputs of the signature.
+
+    Returns:
+        An array for each input, strings as object arrays of bytes.
+
+    Raises:
+        InvalidInputError: An input is missing, unknown or ragged, has another shape, or cannot be
+            converted without loss.
+    """
+    names = ", ".join(sorted(specs)) or "none"
+    if not isinstance(inputs, Mapping):
+        if len(specs) != 1:
+            raise InvalidInputError(
+                f"the signature has {len(specs)} inputs: pass a dict with the keys {names}"
+            )
+        inputs = dict.fromkeys(specs, inputs)
+    missing, unknown = specs.keys() - inputs.keys(), inputs.keys() - specs.keys()
+    if missing or unknown:
+        problem = f"no input {min(missing)!r}" if missing else f"unknown input {min(unknown)!r}"
+        raise InvalidInputError(f"{problem}; the inputs of the signature: {names}")
+    return {name: _as_input(name, inputs[name], spec) for name, spec in specs.items()}
+
+
 def check_images(images: NDArray[np.uint8], spec: TensorSpec, model: str) -> None:
     """Check that a model accepts the images.
 
@@ -72,11 +114,7 @@ def check_images(images: NDArray[np.uint8], spec: TensorSpec, model: str) -> Non
     Raises:
         InvalidInputError: The model expects another dtype or shape.
     """
-    fits = spec.shape is None or (
-        len(spec.shape) == images.ndim
-        and all(want in (None, got) for want, got in zip(spec.shape, images.shape, strict=True))
-    )
-    if spec.dtype != "DT_UINT8" or not fits:
+    if spec.dtype != "DT_UINT8" or not spec.accepts(images.shape):
         raise InvalidInputError(f"model {model!r} expects {spec}, not uint8 {images.shape}")
 
 
@@ -99,6 +137,57 @@ def as_bytes(images: NDArray[np.uint8]) -> NDArray[np.object_]:
     rows = np.empty(len(images), dtype=object)
     rows[:] = [image.tobytes() for image in images]
     return rows
+
+
+def _as_input(name: str, values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
+    dtype = spec.array_dtype
+    if dtype is None:
+        raise InvalidInputError(f"input {name!r} is {spec}, which cannot be sent")
+    try:
+        array = np.asarray(values, object if dtype.kind == "O" else None)
+    except ValueError:
+        raise InvalidInputError(f"input {name!r} has lists of different lengths") from None
+    array = _as_strings(name, array) if dtype.kind == "O" else _as_numbers(name, array, dtype, spec)
+    if not spec.accepts(array.shape):
+        raise InvalidInputError(f"input {name!r} must be {spec}, not of shape {array.shape}")
+    return array
+
+
+def _as_strings(name: str, array: NDArray[Any]) -> NDArray[np.object_]:
+    strings = np.empty(array.size, object)
+    try:
+        strings[:] = [s.encode() if isinstance(s, str) else s for s in array.ravel().tolist()]
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"input {name!r} has text that is not Unicode: {error}") from None
+    if odd := {type(each).__name__ for each in strings if not isinstance(each, bytes)}:
+        hint = "lists of different lengths" if "list" in odd else f"values of type {min(odd)}"
+        raise InvalidInputError(f"input {name!r} consists of text or bytes, and has {hint}")
+    return strings.reshape(array.shape)
+
+
+def _as_numbers(
+    name: str, array: NDArray[Any], dtype: np.dtype[Any], spec: TensorSpec
+) -> NDArray[Any]:
+    if array.dtype == dtype:
+        return array
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    kind = array.dtype.kind
+    if array.size and kind not in _KINDS[dtype.kind]:
+        found = _NAMES_OF_KINDS.get(kind, array.dtype)
+        raise InvalidInputError(f"input {name!r} must be {spec}, not {found}: convert it first")
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind in "iu":
+        fits = np.array_equal(array, converted)
+    else:
+        fits = np.array_equal(np.isfinite(array), np.isfinite(converted))
+    if not fits:
+        low, high = array.min(), array.max()
+        raise InvalidInputError(
+            f"input {name!r} has values from {low} to {high}, not all of which fit {dtype}"
+        )
+    return converted
 
 
 def _as_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -15,19 +15,34 @@ import time
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import numpy as np
 from google.protobuf.json_format import ParseDict, ParseError
 from numpy.typing import NDArray
 
 from kmnist.client.address import TLS, Address
 from kmnist.client.answers import read_statuses
 from kmnist.client.failures import brief, closed, failure, not_reached
-from kmnist.errors import BadAnswerError, ClientError, DeadlineExceededError, InputError
+from kmnist.errors import (
+    BadAnswerError,
+    ClientError,
+    DeadlineExceededError,
+    InputError,
+    InvalidInputError,
+)
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus, read_signatures
+from kmnist.protocol.json import to_array
+from kmnist.protocol.messages import (
+    Metadata,
+    ModelSpec,
+    Outputs,
+    Request,
+    TensorSpec,
+    VersionStatus,
+    read_signatures,
+)
 
 if TYPE_CHECKING:  # either is loaded by the transport that needs it
     import aiohttp
@@ -57,12 +72,11 @@ class _Rest(ABC):
         self._server_name = None if address.tls is None else address.tls.server_name
         self._closed = False
 
-    def predict(
-        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
-    ) -> Any:
+    def predict(self, request: Request, timeout: float) -> Any:
         """Send a predict request."""
-        body = _predict_body(signature, inputs)
-        return self._send(self._path(spec, ":predict"), body, timeout, _outputs)
+        read = partial(_outputs, request=request)
+        path = self._path(request.spec, ":predict")
+        return self._send(path, _predict_body(request), timeout, read)
 
     def metadata(self, spec: ModelSpec, timeout: float) -> Any:
         """Return the signatures of a version."""
@@ -216,17 +230,27 @@ def _tls_context(tls: TLS) -> ssl.SSLContext:
     return context
 
 
-def _predict_body(signature: str, inputs: Mapping[str, NDArray[Any]]) -> bytes:
+def _predict_body(request: Request) -> bytes:
     """Return the body of a predict request, in the column format, which is the more compact one."""
-    columns = ",".join(f"{json.dumps(name)}:{_column(values)}" for name, values in inputs.items())
-    return f'{{"signature_name":{json.dumps(signature)},"inputs":{{{columns}}}}}'.encode()
+    columns = ",".join(
+        f"{json.dumps(name)}:{_column(name, values)}" for name, values in request.inputs.items()
+    )
+    name = json.dumps(request.signature_name)
+    return f'{{"signature_name":{name},"inputs":{{{columns}}}}}'.encode()
 
 
-def _column(values: NDArray[Any]) -> str:
+def _column(name: str, values: NDArray[Any]) -> str:
+    if values.dtype.kind == "c":
+        raise InvalidInputError(f"input {name!r} of {values.dtype} has no JSON form: use gRPC")
     if values.dtype != object:
         return json.dumps(values.tolist(), separators=(",", ":"))
-    encoded = [f'{{"b64":"{b64encode(value).decode()}"}}' for value in values.tolist()]
-    return f"[{','.join(encoded)}]"
+    return _strings(values.tolist())
+
+
+def _strings(nested: Any) -> str:
+    if isinstance(nested, bytes):
+        return f'{{"b64":"{b64encode(nested).decode()}"}}'
+    return f"[{','.join(map(_strings, nested))}]"
 
 
 def _read(response: "urllib3.BaseHTTPResponse", end: float) -> bytes:
@@ -283,14 +307,22 @@ def _answer(status: int, body: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _outputs(parsed: dict[str, Any]) -> Outputs:
-    return Outputs({name: _array(value) for name, value in parsed["outputs"].items()})
+def _outputs(parsed: dict[str, Any], request: Request) -> Outputs:
+    values = parsed["outputs"]
+    if len(request.signature.outputs) == 1:  # written without its name
+        values = dict.fromkeys(request.signature.outputs, values)
+    known = {name: spec for name, spec in request.outputs.items() if name in values}
+    return Outputs({name: _array(name, values[name], spec) for name, spec in known.items()})
 
 
-def _array(value: Any) -> NDArray[Any]:
-    array = np.array(value)
-    # JSON has one type of number; these are the dtypes of the model's outputs.
-    return array.astype({"i": np.int64, "f": np.float32, "U": object}[array.dtype.kind])
+def _array(name: str, value: Any, spec: TensorSpec) -> NDArray[Any]:
+    """Return an output as an array; JSON has neither dtypes nor the shape of what is empty."""
+    if spec.array_dtype is None:
+        raise ValueError(f"{name} is {spec}")
+    array = to_array(name, value, spec.array_dtype)
+    if array.size or spec.shape is None or len(spec.shape) == array.ndim:
+        return array
+    return array.reshape([size or 0 for size in spec.shape])
 
 
 def _metadata(parsed: dict[str, Any]) -> Metadata:

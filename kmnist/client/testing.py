@@ -9,46 +9,40 @@
     >>> fake.requests[0].inputs["images"].shape
     (1, 28, 28)
 
+For another model, pass its signatures::
+
+    >>> halves = Signature({"x": TensorSpec("DT_FLOAT", (None,))}, {"y": TensorSpec("DT_FLOAT", (None,))})
+    >>> fake = FakeTransport(
+    ...     lambda inputs: {"y": inputs["x"] / 2 + 2}, signatures={"serving_default": halves}
+    ... )
+    >>> Client(transport=fake).call([1.0, 2.0, 5.0])
+    {'y': array([2.5, 3. , 4.5], dtype=float32)}
+
 It works with :class:`kmnist.client.Client` and :class:`kmnist.client.AsyncClient`, without network
 and grpcio.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from kmnist.client.answers import OUTPUTS
 from kmnist.client.failures import closed
+from kmnist.client.inputs import as_inputs
 from kmnist.errors import ClientError
 from kmnist.protocol.messages import (
     Metadata,
     ModelSpec,
     Outputs,
+    Request,
     Signature,
     TensorSpec,
     VersionStatus,
 )
 
-__all__ = ["FakeTransport", "Request"]
-
-
-class Request(NamedTuple):
-    """A predict request that a FakeTransport received.
-
-    Attributes:
-        spec: The model, and its version or label.
-        signature: ``serving_default`` or ``pictures``.
-        inputs: Arrays by name: ``images`` uint8 (n, h, w), or ``pictures`` object (n,) of bytes.
-        timeout: Seconds until the deadline.
-    """
-
-    spec: ModelSpec
-    signature: str
-    inputs: Mapping[str, NDArray[Any]]
-    timeout: float
+__all__ = ["FakeTransport"]
 
 
 class FakeTransport:
@@ -56,59 +50,69 @@ class FakeTransport:
 
     Args:
         answer: Maps images, uint8 (n, h, w), or pictures, object (n,) of bytes, to probabilities
-            (n, classes).
+            (n, classes); with ``signatures``, inputs to outputs, arrays by name.
         image_shape: The height and width that the model accepts.
         class_names: The name of each class; by default the digits.
+        signatures: The signatures of a model of another kind, by name.
         statuses: The result of ``status()``; by default version 1, AVAILABLE.
         errors: Raised by the first requests of any kind, one each, before any answer.
 
     Attributes:
-        requests: The predict requests in order, including those that failed.
+        requests: The predict requests in order, including those that failed:
+            :class:`kmnist.protocol.messages.Request`.
+        timeouts: For each of these, the seconds until its deadline.
     """
 
     sends_bytes_best = False
 
     def __init__(
         self,
-        answer: Callable[[NDArray[Any]], ArrayLike],
+        answer: Callable[[Any], Any],
         *,
         image_shape: tuple[int, int] = (28, 28),
         class_names: Sequence[str] = tuple("0123456789"),
+        signatures: Mapping[str, Signature] | None = None,
         statuses: Sequence[VersionStatus] = (VersionStatus(1, "AVAILABLE"),),
         errors: Iterable[ClientError] = (),
     ) -> None:
         self.requests: list[Request] = []
+        self.timeouts: list[float] = []
         self._answer = answer
+        self._names = np.array([name.encode() for name in class_names], dtype=object)
+        self._signatures = signatures
         self._image_shape = image_shape
-        self._names = np.array(class_names, dtype=object)
         self._statuses = list(statuses)
         self._errors = list(errors)
         self._closed = False
         self._lock = threading.Lock()
 
-    def predict(
-        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
-    ) -> Outputs:
-        """Record the request and return the outputs for the probabilities of ``answer``.
+    def predict(self, request: Request, timeout: float) -> Outputs:
+        """Record the request and return the outputs that ``answer`` gives or implies.
 
         Raises:
             ClientError: The next of ``errors``, or ClosedError.
         """
-        self.requests.append(Request(spec, signature, inputs, timeout))
+        self.requests.append(request)
+        self.timeouts.append(timeout)
         self._raise_next_error()
-        (values,) = inputs.values()
+        if self._signatures is not None:
+            outputs = self._answer(request.inputs)
+            return Outputs(as_inputs(outputs, request.signature.outputs), self._version())
+        (values,) = request.inputs.values()
         probabilities = np.asarray(self._answer(values), dtype=np.float32)
         class_ids = probabilities.argmax(axis=-1)
         answers = (probabilities, class_ids, self._names[class_ids])
         return Outputs(dict(zip(OUTPUTS, answers, strict=True)), self._version())
 
     def metadata(self, _spec: ModelSpec, _timeout: float) -> Metadata:
-        """Return the signatures ``serving_default`` and ``pictures`` of the newest version.
+        """Return the signatures of the newest version, ``serving_default`` and ``pictures`` by default.
 
         Raises:
             ClientError: The next of ``errors``, or ClosedError.
         """
         self._raise_next_error()
+        if self._signatures is not None:
+            return Metadata(self._version(), self._signatures)
         outputs = {
             "probabilities": TensorSpec("DT_FLOAT", (None, len(self._names))),
             "class_ids": TensorSpec("DT_INT64", (None,)),

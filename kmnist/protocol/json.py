@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BodyError", "PredictBody", "encode", "parse"]
+__all__ = ["BodyError", "PredictBody", "encode", "parse", "to_array"]
 
 _MAX_DIMENSIONS: Final = 32
 # Parsing a body holds Python's global lock, so that meanwhile no other request is answered.
@@ -66,7 +66,9 @@ class PredictBody:
             BodyError: Names, types or shapes do not match the signature.
         """
         values = self._values(dtypes)
-        return {name: _array(name, values[name], dtype) for name, dtype in dtypes.items()}
+        return {
+            name: to_array(f"input {name!r}", values[name], dtype) for name, dtype in dtypes.items()
+        }
 
     def _values(self, names: Collection[str]) -> Mapping[str, Any]:
         """Return the JSON value of each input, whose name may be left out if there is only one."""
@@ -96,7 +98,8 @@ def parse(body: bytes | bytearray) -> PredictBody:
     if _excess(body) and (excess := _excess(_without_strings(body))):
         raise BodyError(f"JSON Parse error: the body has more than {excess}")
     try:
-        document, _ = json.JSONDecoder().raw_decode(body.decode("utf-8-sig").lstrip())
+        text = body.decode("utf-8-sig").lstrip()
+        document, _ = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise BodyError(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
@@ -158,6 +161,15 @@ def _excess(body: bytes | bytearray) -> str:
     return ""
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise ValueError(f"an object has the key {brief_repr(twice)} twice")
+    return members
+
+
 def _without_strings(body: bytes | bytearray) -> bytes:
     # A regular expression would create an object for every string.
     body = body.replace(rb"\\", b"").replace(rb"\"", b"")
@@ -166,28 +178,42 @@ def _without_strings(body: bytes | bytearray) -> bytes:
     return codes[is_outside].tobytes()
 
 
-def _array(name: str, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def to_array(what: str, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert a JSON value to an array.
+
+    Args:
+        what: What to call it in a message.
+        value: A value or nested lists of values; strings are text or ``{"b64": "..."}``.
+        dtype: The dtype of the array; object stands for strings, which become bytes.
+
+    Raises:
+        BodyError: The lists are ragged, or a value is none of the dtype.
+    """
     nested = np.array(value, dtype=object)
     flat = nested.ravel().tolist()
     types = set(map(type, flat))
     if list in types:
-        raise BodyError(f"input {name!r} has lists of different lengths or depths")
+        raise BodyError(f"{what} has lists of different lengths or depths")
     if nested.ndim > _MAX_DIMENSIONS:
-        raise BodyError(f"input {name!r} has more than {_MAX_DIMENSIONS} dimensions")
-    if wrong := types - _TYPES_OF_KIND.get(dtype.kind, set()):
+        raise BodyError(f"{what} has more than {_MAX_DIMENSIONS} dimensions")
+    if wrong := types - _TYPES_OF_KIND.get(_kind(dtype), set()):
         odd = next(item for item in flat if type(item) in wrong)
         expected = "strings" if dtype.kind == "O" else dtype
-        raise BodyError(f"input {name!r} must consist of {expected}, not {brief_repr(odd)}")
+        raise BodyError(f"{what} must consist of {expected}, not {brief_repr(odd)}")
     try:
         return _converted(flat, dtype).reshape(nested.shape)
     except (ArithmeticError, ValueError) as error:  # out of range, no base64, a lone surrogate
-        raise BodyError(f"input {name!r}: {error}") from None
+        raise BodyError(f"{what}: {error}") from None
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    return "f" if dtype.name == "bfloat16" else dtype.kind  # which is no dtype of NumPy's own
 
 
 def _converted(flat: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "O":
         flat = [item.encode() if type(item) is str else _decoded(item) for item in flat]
-    if dtype.kind != "f":
+    if _kind(dtype) != "f":
         return np.array(flat, dtype=dtype)
     with np.errstate(over="raise"):
         return np.array(flat, dtype=np.float64).astype(dtype)
@@ -210,6 +236,8 @@ def _is_named(value: Any) -> bool:
 
 def _listed(name: str, array: NDArray[Any]) -> Any:
     """Return the array as nested lists of JSON values."""
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
     if array.dtype.kind == "O":
         flat: list[Any] = [_string(value, name) for value in array.ravel().tolist()]
     elif array.dtype.name in ("float32", "float16"):

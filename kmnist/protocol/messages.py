@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Metadata",
     "ModelSpec",
     "Outputs",
+    "Request",
     "Signature",
     "TensorSpec",
     "VersionStatus",
@@ -33,6 +35,11 @@ SIGNATURES_TYPE_URL: Final = "type.googleapis.com/tensorflow.serving.SignatureDe
 
 # TensorFlow writes this signature into every SavedModel; it cannot be called.
 INIT_SIGNATURE: Final = "__saved_model_init_op"
+
+# NumPy's names of dtypes, where TensorFlow's differ.
+_NUMPY_NAMES: Final = {"float": "float32", "double": "float64", "half": "float16"}
+# The arrays of what NumPy does not have.
+_STAND_INS: Final = {"string": "object", "bfloat16": "float32"}
 
 
 class ModelSpec(NamedTuple):
@@ -100,12 +107,31 @@ class TensorSpec:
     dtype: str
     shape: tuple[int | None, ...] | None
 
+    @property
+    def array_dtype(self) -> np.dtype[Any] | None:
+        """The dtype of its arrays: object for strings, float32 for bfloat16, None if there is none."""
+        try:
+            return np.dtype(_STAND_INS.get(self._name, self._name))
+        except TypeError:  # a quantized dtype, a resource
+            return None
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an array may have this shape."""
+        return self.shape is None or (
+            len(self.shape) == len(shape)
+            and all(want in (None, got) for want, got in zip(self.shape, shape, strict=True))
+        )
+
     def __str__(self) -> str:
-        name = self.dtype.removeprefix("DT_").lower()
         if self.shape is None:
-            return f"{name} of any shape"
+            return f"{self._name} of any shape"
         sizes = ["n" if size is None else str(size) for size in self.shape]
-        return f"{name} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        return f"{self._name} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+    @property
+    def _name(self) -> str:
+        name = self.dtype.removeprefix("DT_").lower()
+        return _NUMPY_NAMES.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +145,30 @@ class Signature:
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+
+
+class Request(NamedTuple):
+    """A predict request.
+
+    Attributes:
+        spec: The model, and its version or label.
+        signature_name: The name of the signature.
+        signature: The inputs and outputs of the signature.
+        inputs: An array for each input; strings as object arrays of bytes.
+        output_filter: The names of the outputs to return; empty for all of them.
+    """
+
+    spec: ModelSpec
+    signature_name: str
+    signature: Signature
+    inputs: Mapping[str, NDArray[Any]]
+    output_filter: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """The outputs to return."""
+        names = self.output_filter or self.signature.outputs
+        return {name: self.signature.outputs[name] for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import ModelSpec, Outputs
+from kmnist.protocol.messages import ModelSpec, Outputs, Request
 from kmnist.protocol.tensors import MAX_TENSOR_BYTES, from_array, to_array
 
-__all__ = ["message", "model_spec", "read_outputs", "request"]
+__all__ = ["message", "model_spec", "read_outputs", "serialize"]
 
 
 def model_spec(spec: ModelSpec, signature: str = "") -> pb.ModelSpec:
@@ -31,7 +31,11 @@ def model_spec(spec: ModelSpec, signature: str = "") -> pb.ModelSpec:
 
 
 def message(
-    spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]]
+    spec: ModelSpec,
+    signature: str,
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    bfloat16: Collection[str] = (),
 ) -> pb.PredictRequest:
     """Return a predict request as a message.
 
@@ -39,24 +43,33 @@ def message(
         spec: The model, and its version or label.
         signature: The name of the signature; "" for the default one.
         inputs: Arrays by input name.
+        bfloat16: The names of the inputs that are bfloat16, for which NumPy has no dtype.
 
     Raises:
         TensorError: An input has a dtype that TensorFlow Serving does not support.
     """
-    return pb.PredictRequest(
-        model_spec=model_spec(spec, signature),
-        inputs={name: from_array(values) for name, values in inputs.items()},
-    )
+    proto = pb.PredictRequest(model_spec=model_spec(spec, signature))
+    for name, values in inputs.items():
+        from_array(values, proto.inputs[name], bfloat16=name in bfloat16)
+    return proto
 
 
-def request(spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return a predict request as serialized bytes; arguments and errors as in :func:`message`."""
-    if len(inputs) == 1:
+def serialize(request: Request) -> bytes:
+    """Return a predict request as bytes.
+
+    Raises:
+        TensorError: An input has a dtype that TensorFlow Serving does not support.
+    """
+    spec, signature_name, signature, inputs, output_filter = request
+    if len(inputs) == 1 and not output_filter:
         ((name, values),) = inputs.items()
         if values.dtype == np.uint8:
-            head = _until_pixels(spec, signature, name, values.shape)
+            head = _until_pixels(spec, signature_name, name, values.shape)
             return b"".join((head, np.ascontiguousarray(values).data))
-    return message(spec, signature, inputs).SerializeToString()
+    bfloat16 = [name for name in inputs if signature.inputs[name].dtype == "DT_BFLOAT16"]
+    proto = message(spec, signature_name, inputs, bfloat16=bfloat16)
+    proto.output_filter.extend(output_filter)
+    return proto.SerializeToString()
 
 
 def read_outputs(

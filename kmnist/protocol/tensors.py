@@ -1,8 +1,8 @@
 """Conversion between numpy arrays and TensorProto messages, without a loop over elements.
 
-Supported are bool, (u)int8 to (u)int64, float16 to float64, complex64 and complex128, and strings
-as object arrays of bytes. TensorFlow's other dtypes (bfloat16, quantized types, resources) raise
-:class:`TensorError`.
+Supported are bool, (u)int8 to (u)int64, float16 to float64, complex64 and complex128, bfloat16 as
+float32, and strings as object arrays of bytes. TensorFlow's other dtypes (quantized types, resources)
+raise :class:`TensorError`.
 
 Source: tensorflow/core/framework/tensor.proto.
 """
@@ -49,6 +49,8 @@ _ENCODINGS: Final[Mapping[int, tuple[np.dtype[Any], str]]] = {
     pb.DT_STRING: (np.dtype("O"), "string_val"),
 }
 _DATA_TYPES: Final = {dtype: data_type for data_type, (dtype, _) in _ENCODINGS.items()}
+# The bits of a bfloat16, which are the upper half of those of a float32.
+_BFLOAT16_BITS: Final = (np.dtype("<u2"), "half_val")
 
 # The numbers in these fields: a half as its bits, a complex number as its two parts.
 _PARTS: Final[Mapping[str, np.dtype[Any]]] = {
@@ -73,7 +75,11 @@ def shape_of(shape: pb.TensorShapeProto) -> tuple[int | None, ...] | None:
 
 
 def from_array(
-    values: ArrayLike, into: pb.TensorProto | None = None, *, typed: bool = False
+    values: ArrayLike,
+    into: pb.TensorProto | None = None,
+    *,
+    typed: bool = False,
+    bfloat16: bool = False,
 ) -> pb.TensorProto:
     """Write an array as a TensorProto.
 
@@ -83,6 +89,8 @@ def from_array(
             default a new one.
         typed: Write numbers into the field of their dtype (``float_val``, …), as TensorFlow
             Serving answers by default, rather than into ``tensor_content``.
+        bfloat16: Round the numbers to bfloat16. Arrays with the dtype of that name, which
+            TensorFlow has, are written as such in any case.
 
     Returns:
         The message.
@@ -102,12 +110,16 @@ def from_array(
         except TypeError as error:
             raise TensorError(f"an object array must consist of bytes or str: {error}") from None
         return tensor
-    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    if array.dtype not in _DATA_TYPES:
-        raise TensorError(f"TensorFlow Serving accepts no arrays of {array.dtype}")
-    tensor.dtype = _DATA_TYPES[array.dtype]  # type: ignore[assignment]
+    if bfloat16 or array.dtype.name == "bfloat16":
+        tensor.dtype = pb.DT_BFLOAT16
+        array = _rounded_to_bfloat16(array.astype("<f4"))
+    else:
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        if array.dtype not in _DATA_TYPES:
+            raise TensorError(f"TensorFlow Serving accepts no arrays of {array.dtype}")
+        tensor.dtype = _DATA_TYPES[array.dtype]  # type: ignore[assignment]
     if typed:
-        _, field = _ENCODINGS[tensor.dtype]
+        _, field = _encoding(tensor.dtype)
         parts = array.ravel().view(_PARTS.get(field, array.dtype))
         getattr(tensor, field).extend(parts.tolist())
     else:
@@ -133,9 +145,7 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_TENSOR_BYTES) -> NDArra
         TensorError: The dtype is not supported, the shape is not fully known or exceeds
             ``limit``, or the number of values does not fit the shape.
     """
-    if tensor.dtype not in _ENCODINGS:
-        raise TensorError(f"dtype {dtype_name(tensor.dtype)} has no numpy equivalent")
-    dtype, field = _ENCODINGS[tensor.dtype]
+    dtype, field = _encoding(tensor.dtype)
     shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
     if len(shape) > _MAX_DIMS:
         raise TensorError(f"a tensor may have {_MAX_DIMS} dimensions, not {len(shape)}")
@@ -149,9 +159,26 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_TENSOR_BYTES) -> NDArra
             values = _content(tensor.tensor_content, dtype, count)
         else:
             values = _padded(_typed(getattr(tensor, field), field, dtype), count)
+        if tensor.dtype == pb.DT_BFLOAT16:
+            values = (values.astype("<u4") << 16).view("<f4")
         return values.reshape(shape)
     except (ValueError, OverflowError) as error:  # numpy limits the shapes of empty arrays as well
         raise TensorError(f"values do not fit shape {shape} of {dtype}: {error}") from None
+
+
+def _encoding(data_type: int) -> tuple[np.dtype[Any], str]:
+    if data_type == pb.DT_BFLOAT16:
+        return _BFLOAT16_BITS
+    if data_type not in _ENCODINGS:
+        raise TensorError(f"dtype {dtype_name(data_type)} has no numpy equivalent")
+    return _ENCODINGS[data_type]
+
+
+def _rounded_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the bits of the nearest bfloat16 of each number, the even one of two."""
+    bits = values.view("<u4")
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype("<u2")
 
 
 def _typed(values: Any, field: str, dtype: np.dtype[Any]) -> NDArray[Any]:

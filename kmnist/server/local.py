@@ -1,16 +1,13 @@
 """A client transport to a version in this process, without a server."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from kmnist.checks import one_line
 from kmnist.client.failures import failure
 from kmnist.errors import InputError
-from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, VersionStatus
+from kmnist.protocol.messages import Metadata, ModelSpec, Outputs, Request, VersionStatus
 from kmnist.server.base_folder import require_base_folder
 from kmnist.server.errors import StatusError
 from kmnist.server.model import LoadedModel
@@ -22,9 +19,9 @@ __all__ = ["LocalModel"]
 class LocalModel:
     """A loaded version as a transport of a client.
 
-    Errors are those of a client that is connected to a server. The ``spec`` and ``timeout``
-    arguments of the methods are not used: there is one version, and a running computation cannot be
-    interrupted.
+    Errors are those of a client that is connected to a server. The version or label
+    that is asked for and the ``timeout`` are not used: there is one version, and a running computation
+    cannot be interrupted.
 
     Example::
 
@@ -55,9 +52,7 @@ class LocalModel:
                 f"{folder} cannot be loaded, see kmnist doctor: {one_line(error)}"
             ) from None
 
-    def predict(
-        self, spec: ModelSpec, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float, /
-    ) -> Outputs:
+    def predict(self, request: Request, timeout: float, /) -> Outputs:
         """Compute the outputs of a signature.
 
         Raises:
@@ -66,7 +61,7 @@ class LocalModel:
             ServerError: The model failed.
         """
         try:
-            outputs = self._model.signature(signature)(inputs)
+            outputs = self._model.signature(request.signature_name)(request.inputs)
         except StatusError as error:
             raise failure(error.code.name, error.message) from None
         return Outputs(outputs, self._model.version)

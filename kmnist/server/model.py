@@ -183,7 +183,23 @@ class LoadedModel:
         # With the public make_callable, the server answers a quarter to a third fewer requests of one
         # image (one client: 515 instead of 715 a second over gRPC, 310 instead of 510 over REST).
         run = self._session._make_callable_from_options(options)  # noqa: SLF001
+        if any(dtype.name == "bfloat16" for dtype in inputs.values()):
+            run = _casting(run, list(inputs.values()))
         return LoadedSignature(name, inputs, tuple(definition.outputs), run)
+
+
+def _casting(run: Callable[..., Any], dtypes: Sequence[np.dtype[Any]]) -> Callable[..., Any]:
+    """Return a function that casts float32, as messages are read, to bfloat16 before it calls ``run``."""
+
+    def cast(*arrays: NDArray[Any]) -> Any:
+        return run(
+            *(
+                array.astype(dtype) if dtype.name == "bfloat16" else array
+                for array, dtype in zip(arrays, dtypes, strict=True)
+            )
+        )
+
+    return cast
 
 
 def _load_error(error: Exception) -> StatusError:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from kmnist.client import Prediction, Predictions, TensorSpec
 from kmnist.client.answers import OUTPUTS, concatenate, read_predictions
 from kmnist.errors import BadAnswerError
-from kmnist.protocol.messages import Outputs
 
 SPECS = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
 
@@ -26,7 +25,7 @@ def arrays(**changes: Any) -> dict[str, NDArray[Any]]:
 
 
 def read(**changes: Any) -> Predictions:
-    return read_predictions(Outputs(arrays(**changes)), 3, SPECS)
+    return read_predictions(arrays(**changes), 3, SPECS)
 
 
 def test_predictions_are_arrays_and_tuples() -> None:
@@ -50,7 +49,7 @@ def test_arrays_are_writable_and_converted() -> None:
 
 
 def test_the_number_of_classes_is_that_of_the_answer_if_the_signature_lacks_it() -> None:
-    assert read_predictions(Outputs(arrays()), 3, {}).probabilities.shape == (3, 10)
+    assert read_predictions(arrays(), 3, {}).probabilities.shape == (3, 10)
 
 
 @pytest.mark.parametrize(

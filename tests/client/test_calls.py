@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from kmnist import errors
 from kmnist.client import AsyncClient, Client, Metadata, Signature, TensorSpec, VersionStatus
 from kmnist.client.testing import FakeTransport
-from kmnist.protocol.messages import ModelSpec
+from kmnist.protocol.messages import ModelSpec, Outputs, Request
 
 IMAGES = np.arange(200 * 28 * 28).reshape(200, 28, 28).astype(np.uint8)
 
@@ -65,15 +66,118 @@ def test_the_repr_shows_what_is_requested(options: dict[str, Any], text: str) ->
     assert (client.address, client.model) == ("grpc://a:8500", "m")
 
 
+MIXED = Signature(
+    {
+        "ids": TensorSpec("DT_INT8", (None, 2)),
+        "flag": TensorSpec("DT_BOOL", ()),
+        "text": TensorSpec("DT_STRING", None),
+        "x": TensorSpec("DT_HALF", (None,)),
+    },
+    {"y": TensorSpec("DT_FLOAT", (None,)), "z": TensorSpec("DT_STRING", ())},
+)
+GOOD: dict[str, Any] = {"ids": [[1, -2]], "flag": True, "text": "ö", "x": [1, 2.5]}
+
+
+def mixed(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    return {"y": inputs["x"], "z": inputs["text"]}
+
+
+def test_the_inputs_of_any_model_are_converted_to_its_dtypes() -> None:
+    fake = FakeTransport(mixed, signatures={"mixed": MIXED})
+    client = Client(transport=fake)
+    found = client.call(GOOD, signature="mixed", outputs=["z"])
+    assert found == {"z": np.array("ö".encode(), object)}
+    sent = fake.requests[0].inputs
+    assert {name: value.dtype.name for name, value in sent.items()} == {
+        "ids": "int8",
+        "flag": "bool",
+        "text": "object",
+        "x": "float16",
+    }
+    kept = np.zeros((3, 2), np.int8)
+    client.call({**GOOD, "ids": kept, "x": []}, signature="mixed")
+    assert fake.requests[1].inputs["ids"] is kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ids": None}, "no input 'ids'; the inputs of the signature: flag, ids, text, x"),
+        ({"more": 1}, "unknown input 'more'; the inputs"),
+        ({"ids": [[1.0, 2.0]]}, r"'ids' must be int8 \(n, 2\), not float64: convert it first"),
+        ({"ids": [[1, 128]]}, "'ids' has values from 1 to 128, not all of which fit int8"),
+        ({"ids": [[True, False]]}, "'ids' must be int8 .*, not bool"),
+        ({"ids": [[2**64, 1]]}, "'ids' must be int8 .*, not objects"),
+        ({"ids": [1, 2]}, r"'ids' must be int8 \(n, 2\), not of shape \(2,\)"),
+        ({"ids": [[1, 2, 3]]}, r"'ids' must be int8 \(n, 2\), not of shape \(1, 3\)"),
+        ({"ids": [[1, 2], [3]]}, "'ids' has lists of different lengths"),
+        ({"flag": 1}, r"'flag' must be bool \(\), not int64"),
+        ({"text": ["a", 1]}, "'text' consists of text or bytes, and has values of type int"),
+        ({"text": [["a"], ["b", "c"]]}, "'text' .* and has lists of different lengths"),
+        ({"text": "\ud800"}, "'text' has text that is not Unicode"),
+        ({"x": ["1.5"]}, "'x' must be float16 .*, not text"),
+        ({"x": [b"1.5"]}, "'x' must be float16 .*, not bytes"),
+        ({"x": [1, 65520.0]}, "'x' has values from 1.0 to 65520.0, not all of which fit float16"),
+        ({"x": [1 + 2j]}, "'x' must be float16 .*, not complex128"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_not_sent(changes: dict[str, Any], message: str) -> None:
+    inputs = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    fake = FakeTransport(mixed, signatures={"serving_default": MIXED})
+    with pytest.raises(errors.InvalidInputError, match=message):
+        Client(transport=fake).call(inputs)
+    assert not fake.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"inputs": [1.0]}, errors.InvalidInputError, "has 4 inputs: pass a dict with the keys fl"),
+        ({"signature": "no"}, errors.SignatureNotFoundError, "no signature 'no'; it has serving_d"),
+        ({"signature": ""}, errors.SignatureNotFoundError, "no signature ''; it has serving_def"),
+        ({"outputs": ["w"]}, errors.InvalidInputError, "has no output 'w'; it has y, z"),
+        ({"outputs": [b"y"]}, errors.InvalidInputError, "has no output b'y'; it has y, z"),
+        ({"outputs": "y"}, errors.InvalidInputError, "a sequence of at least one name, not 'y'"),
+        ({"outputs": []}, errors.InvalidInputError, r"a sequence of at least one name, not \[\]"),
+    ],
+)
+def test_what_the_signature_does_not_have_is_not_sent(
+    arguments: dict[str, Any], error: type[errors.ClientError], message: str
+) -> None:
+    fake = FakeTransport(mixed, signatures={"serving_default": MIXED})
+    with pytest.raises(error, match=message):
+        Client(transport=fake).call(**{"inputs": GOOD, **arguments})
+    assert not fake.requests
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"y": np.zeros(2, np.float64)}, r"y as float64 of shape \(2,\), not float32 \(n,\)"),
+        ({"y": np.zeros((2, 2), np.float32)}, r"y as float32 of shape \(2, 2\), not"),
+        ({"z": np.zeros(2, np.float32)}, "no y, only z"),
+    ],
+)
+def test_an_answer_that_breaks_the_signature_is_an_error(
+    outputs: dict[str, NDArray[Any]], message: str
+) -> None:
+    class Other(FakeTransport):
+        def predict(self, request: Request, timeout: float) -> Outputs:
+            return Outputs(outputs, 1)
+
+    other = Other(mixed, signatures={"serving_default": MIXED})
+    with pytest.raises(errors.BadAnswerError, match=message):
+        Client(transport=other).call(GOOD)
+
+
 def test_a_call_is_split_into_requests_of_the_batch_size() -> None:
     fake = FakeTransport(lambda images: np.eye(10)[images[:, 0, 0] % 10])
     predictions = Client(transport=fake, batch_size=64).predict(IMAGES, timeout=20)
     assert sizes(fake) == [64, 64, 64, 8]
     assert predictions.class_ids.tolist() == (IMAGES[:, 0, 0] % 10).tolist()
     # All of them share the deadline of the call.
-    timeouts = [request.timeout for request in fake.requests]
-    assert 20 > timeouts[0] > timeouts[-1] > 0
-    assert timeouts == sorted(timeouts, reverse=True)
+    assert 20 > fake.timeouts[0] > fake.timeouts[-1] > 0
+    assert fake.timeouts == sorted(fake.timeouts, reverse=True)
 
 
 def test_pictures_are_split_by_their_size() -> None:
@@ -215,4 +319,4 @@ def test_waiting_ends_when_it_can_no_longer_help() -> None:
 def test_a_call_may_take_any_time() -> None:
     fake = FakeTransport(seven)
     assert len(Client(transport=fake, timeout=math.inf).predict(IMAGES)) == 200
-    assert fake.requests[0].timeout < 2**31 / 1000  # sockets take no more
+    assert fake.timeouts[0] < 2**31 / 1000  # sockets take no more

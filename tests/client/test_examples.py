@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kmnist.client import AsyncClient, Client
+from kmnist.client import AsyncClient, Client, Signature, TensorSpec
 from kmnist.client.testing import FakeTransport
 
 
@@ -21,7 +21,7 @@ def seven(values: NDArray[Any]) -> NDArray[Any]:
 
 @pytest.mark.parametrize(
     ("module", "count"),
-    [("address", 1), ("async_client", 2), ("client", 8), ("testing", 3)],
+    [("address", 1), ("async_client", 2), ("client", 9), ("testing", 6)],
 )
 def test_examples(module: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "seven.png").write_bytes(b"PNG")
@@ -31,6 +31,8 @@ def test_examples(module: str, count: int, tmp_path: Path, monkeypatch: pytest.M
         "client": Client(transport=FakeTransport(seven)),
         "images": np.zeros((1, 28, 28), np.uint8),
         "np": np,
+        "Signature": Signature,
+        "TensorSpec": TensorSpec,
     }
     for kind in (AsyncClient, Client):
         names[kind.__name__] = functools.partial(kind, transport=FakeTransport(seven))

@@ -22,8 +22,8 @@ def test_a_fake_answers_and_records_the_requests() -> None:
         assert client.predict_pictures([b"a", b"b"]).class_ids.tolist() == [7, 7]
         assert client.is_ready()
     first, second = fake.requests
-    assert (first.signature, first.inputs["images"].shape) == ("serving_default", (1, 28, 28))
-    assert (second.signature, second.inputs["pictures"].tolist()) == ("pictures", [b"a", b"b"])
+    assert (first.signature_name, first.inputs["images"].shape) == ("serving_default", (1, 28, 28))
+    assert (second.signature_name, second.inputs["pictures"].tolist()) == ("pictures", [b"a", b"b"])
 
 
 def test_a_fake_may_be_another_model() -> None:

@@ -73,6 +73,7 @@ def test_floats_may_be_integers_nan_or_infinite() -> None:
         (b"[" + b"[]," * 200_000 + b"1]", "uint8", "JSON Parse error: .* 200,000 arrays and obj"),
         (b'{"x": {"a":' + b"[" * 63, "uint8", "JSON Parse error: .* 64 levels"),
         (b'["]",' * 100_000, "uint8", "JSON Parse error: "),  # deep, and seems to be flat
+        (b'{"inputs": {"x": [1], "x": [2]}}', "int32", "an object has the key 'x' twice"),
         ([1], "int32", "must be a JSON object"),
         ({}, "int32", "one of the keys 'instances' and 'inputs'"),
         ({"instances": [1], "inputs": [1]}, "int32", "one of the keys"),

@@ -17,8 +17,8 @@ from kmnist.protocol.messages import (
     [
         ("DT_UINT8", (None, 28, 28), "uint8 (n, 28, 28)"),
         ("DT_STRING", (None,), "string (n,)"),
-        ("DT_FLOAT", (), "float ()"),
-        ("DT_FLOAT", None, "float of any shape"),
+        ("DT_FLOAT", (), "float32 ()"),
+        ("DT_FLOAT", None, "float32 of any shape"),
     ],
 )
 def test_a_tensor_spec_prints_as_dtype_and_shape(

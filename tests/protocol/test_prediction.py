@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kmnist.protocol import prediction
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import ModelSpec
+from kmnist.protocol.messages import ModelSpec, Request, Signature, TensorSpec
 from kmnist.protocol.tensors import TensorError, from_array, to_array
 
 OUTPUTS: dict[str, NDArray[Any]] = {
@@ -60,7 +60,9 @@ def test_a_model_spec_contains_only_what_is_set(
     ids=["scalar", "empty", "images", "strided", "others"],
 )
 def test_a_request_parses_to_its_message(spec: ModelSpec, inputs: dict[str, NDArray[Any]]) -> None:
-    sent = pb.PredictRequest.FromString(prediction.request(spec, "pictures", inputs))
+    specs = {name: TensorSpec("DT_UINT8", None) for name in inputs}
+    request = Request(spec, "pictures", Signature(specs, {}), inputs)
+    sent = pb.PredictRequest.FromString(prediction.serialize(request))
     assert sent == prediction.message(spec, "pictures", inputs)
     assert sent.model_spec == prediction.model_spec(spec, "pictures")
     assert sent.inputs.keys() == inputs.keys()
@@ -70,7 +72,7 @@ def test_a_request_parses_to_its_message(spec: ModelSpec, inputs: dict[str, NDAr
 
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "content"])
 def test_outputs_are_read_from_typed_fields_and_from_tensor_content(typed: bool) -> None:
-    unreadable = pb.TensorProto(dtype=pb.DT_BFLOAT16)  # not read, because it is not asked for
+    unreadable = pb.TensorProto(dtype=pb.DT_QINT8)  # not read, because it is not asked for
     answer = prediction.read_outputs(response(typed=typed, other=unreadable), OUTPUTS)
     assert answer.version == 7
     assert list(answer.tensors) == list(OUTPUTS)

@@ -58,6 +58,17 @@ def test_tensorflow_reads_and_writes_the_same_tensors(dtype: np.dtype[Any]) -> N
     np.testing.assert_array_equal(to_array(ours), values)
 
 
+def test_bfloat16_is_rounded_as_tensorflow_does_and_read_as_float32() -> None:
+    tf = pytest.importorskip("tensorflow", reason="compares with TensorFlow")
+    values = np.array(
+        [0, -0.0, 1, 1 / 3, 1.00390625, 1.01171875, -3e38, 1e-40, np.inf, np.nan], "f4"
+    )
+    theirs = tf.cast(values, tf.bfloat16).numpy()
+    for written in (from_array(values, bfloat16=True), from_array(theirs, typed=True)):
+        assert written.dtype == pb.DT_BFLOAT16
+        np.testing.assert_array_equal(to_array(written), theirs.astype("f4"), strict=True)
+
+
 def test_text_is_written_as_utf8() -> None:
     for values in (["seven", "ö"], np.array(["seven", "ö"], dtype=object)):
         assert to_array(from_array(values)).tolist() == [b"seven", "ö".encode()]
@@ -96,7 +107,7 @@ def test_strings_in_tensor_content_are_read() -> None:
         (tensor(pb.DT_STRING, 0, tensor_content=b"xx"), "2 bytes instead of 0"),
         (tensor(pb.DT_FLOAT, 2**40, 0, -1), "the shape .* is not fully known"),
         (pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape={"unknown_rank": True}), "None is not"),
-        (tensor(pb.DT_BFLOAT16, 1), "DT_BFLOAT16 has no numpy equivalent"),
+        (tensor(pb.DT_QINT8, 1), "DT_QINT8 has no numpy equivalent"),
         (pb.TensorProto.FromString(b"\x08\x63"), "DataType 99 has no numpy equivalent"),
         (tensor(pb.DT_FLOAT, 2**40, float_val=[1]), "the limit of 2,147,483,648 bytes"),
         (tensor(pb.DT_FLOAT, 0, 2**62, 2**62), "fit shape .0, 4611686018427387904, 4"),

@@ -1,7 +1,7 @@
 """Small SavedModels, which are saved in a fraction of a second and need no Keras."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -88,11 +88,24 @@ class Mixed(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         }
 
 
+ECHO: Final = {
+    dtype.name: tf.TensorSpec((None, 2), dtype, name=dtype.name)
+    for dtype in (
+        *(tf.bool, tf.int8, tf.int16, tf.int32, tf.int64),
+        *(tf.uint8, tf.uint16, tf.uint32, tf.uint64),
+        *(tf.float16, tf.bfloat16, tf.float32, tf.float64),
+    )
+}
+ECHO_COMPLEX: Final = tf.TensorSpec((None, 2), tf.complex64, name="x")
+
+
 def save_mixed(base: Path) -> Path:
     """Save version 1 of the model."""
     model = Mixed()
     folder = base / "1"
     names = ["double", "add", "shout", "invert", "total", "uneven", "cast"]
     signatures = {name: getattr(model, name) for name in names}
+    signatures["echo"] = tf.function(lambda **inputs: inputs).get_concrete_function(**ECHO)
+    signatures["complex"] = tf.function(lambda x: {"x": x}).get_concrete_function(ECHO_COMPLEX)
     tf.saved_model.save(model, str(folder), signatures=signatures)
     return folder

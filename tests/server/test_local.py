@@ -14,7 +14,7 @@ from kmnist.errors import (
     MissingError,
     SignatureNotFoundError,
 )
-from kmnist.protocol.messages import ModelSpec
+from kmnist.protocol.messages import ModelSpec, Request
 from kmnist.server import Server
 from kmnist.server.local import LocalModel
 from tests.server.calls import IMAGES
@@ -57,8 +57,9 @@ def test_errors_equal_those_of_a_server(local: Client, served: Server, picture: 
 
 def test_an_unknown_signature_is_a_client_error(saved: Path) -> None:
     model = LocalModel(saved)
+    signature = model.metadata(SPEC, 1.0).signatures["serving_default"]
     with pytest.raises(SignatureNotFoundError, match='signature key "x" not found'):
-        model.predict(SPEC, "x", {"images": IMAGES}, 1.0)
+        model.predict(Request(SPEC, "x", signature, {"images": IMAGES}), 1.0)
     model.close()
 
 
@@ -68,7 +69,9 @@ def test_the_newest_version_is_the_default_and_is_not_warmed_up(base: Path) -> N
     warmup.write_bytes(bytes(100))
     for version, class_id in ((None, 3), (1, 1)):
         model = LocalModel(base, version)
-        outputs = model.predict(SPEC, "serving_default", {"images": IMAGES}, 1.0)
+        signature = model.metadata(SPEC, 1.0).signatures["serving_default"]
+        request = Request(SPEC, "serving_default", signature, {"images": IMAGES})
+        outputs = model.predict(request, 1.0)
         assert outputs.tensors["class_ids"].tolist() == [class_id]
         assert outputs.version == class_id
         model.close()
