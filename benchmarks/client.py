@@ -1,6 +1,6 @@
 """The client: its import and its requests, beside what it replaces."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -9,10 +9,11 @@ import numpy as np
 import requests
 
 from benchmarks.harness import Options, call_in_turn, compare, python, run_in_turn, table
-from benchmarks.models import predict_request, serving, trained_models
+from benchmarks.models import half_plus_two, predict_request, serving, trained_models
 from kmnist import Client
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.messages import PREDICT
+from kmnist.protocol.messages import PREDICT, ModelSpec
+from kmnist.protocol.prediction import message
 
 IMAGES: Final = np.random.default_rng(0).integers(0, 256, (1000, 28, 28), dtype=np.uint8)
 STUBS: Final = "tensorflow_serving.apis.predict_pb2"
@@ -30,9 +31,11 @@ def measure(options: Options) -> str:
     with serving(trained_models(options.scratch)) as (grpc_url, rest_url):
         rows = [
             *_imports(options.rounds),
-            *(_over_grpc(grpc_url, *load, options.rounds) for load in ((1, 2000), (1000, 300))),
+            *(_images(grpc_url, *load, options.rounds) for load in ((1, 2000), (1000, 300))),
             _over_rest(rest_url, options.rounds),
         ]
+    with serving(half_plus_two(options.scratch)) as (grpc_url, _):
+        rows.insert(-1, _call(grpc_url, options.rounds))
     return (
         "## Client\n\n`kmnist.client` beside what it replaces, request by request in turn on the "
         "same server. A round counts with the median of its requests.\n\n" + table(rows)
@@ -50,15 +53,36 @@ def _imports(rounds: int) -> Iterator[Sequence[str]]:
     yield compare("import, memory", "MB", peaks[0], peer, peaks[1])
 
 
-def _over_grpc(url: str, count: int, calls: int, rounds: int) -> Sequence[str]:
+def _images(url: str, count: int, calls: int, rounds: int) -> Sequence[str]:
     images = IMAGES[:count]
-    with Client(url) as client, grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
+    with Client(url) as client:
+        ours = partial(client.predict, images)
+        what = f"gRPC, {count:,} image{'s' * (count > 1)}"
+        return _over_grpc(what, ours, url, predict_request(images), calls, rounds)
+
+
+def _call(url: str, rounds: int) -> Sequence[str]:
+    vector = np.arange(100, dtype=np.float32)
+    request = message(ModelSpec("half_plus_two"), "", {"x": vector})
+    with Client(url, model="half_plus_two") as client:
+        ours = partial(client.call, vector)
+        return _over_grpc("gRPC, `call` with 100 floats", ours, url, request, 2000, rounds)
+
+
+def _over_grpc(
+    what: str,
+    ours: Callable[[], object],
+    url: str,
+    request: pb.PredictRequest,
+    calls: int,
+    rounds: int,
+) -> Sequence[str]:
+    with grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
         stub = channel.unary_unary(
             PREDICT, pb.PredictRequest.SerializeToString, pb.PredictResponse.FromString
         )
-        theirs = partial(stub, predict_request(images), timeout=30)
-        figures = call_in_turn(partial(client.predict, images), theirs, calls=calls, rounds=rounds)
-    what = f"gRPC, {count:,} image{'s' * (count > 1)}"
+        theirs = partial(stub, request, timeout=30)
+        figures = call_in_turn(ours, theirs, calls=calls, rounds=rounds)
     return compare(what, "ms", figures[0], "a bare stub, message prebuilt", figures[1])
 
 

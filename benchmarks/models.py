@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import ROOT, python, run
 from kmnist.protocol import serving_pb2 as pb
-from kmnist.protocol.tensors import from_array
+from kmnist.protocol.messages import ModelSpec
+from kmnist.protocol.prediction import message
 
 
 def trained_models(scratch: Path) -> Path:
@@ -56,9 +57,18 @@ def serving(models: Path) -> Iterator[tuple[str, str]]:
         yield urls["grpc"], urls["rest"]
 
 
+def half_plus_two(scratch: Path) -> Path:
+    """Save the model of TensorFlow Serving's documentation under ``scratch``; return its folder."""
+    import tensorflow as tf
+
+    models = scratch / "half_plus_two"
+    signature = tf.function(lambda x: {"y": x / 2 + 2}).get_concrete_function(
+        tf.TensorSpec((None,), name="x")
+    )
+    tf.saved_model.save(tf.Module(), str(models / "1"), signatures=signature)
+    return models
+
+
 def predict_request(images: NDArray[Any]) -> pb.PredictRequest:
     """Return the message that asks for the classes of images."""
-    request = pb.PredictRequest()
-    request.model_spec.name = "kmnist"
-    from_array(images, request.inputs["images"])
-    return request
+    return message(ModelSpec("kmnist"), "", {"images": images})

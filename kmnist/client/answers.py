@@ -89,8 +89,8 @@ def check_outputs(outputs: Outputs, specs: Mapping[str, TensorSpec]) -> dict[str
         if array is None:
             found = ", ".join(sorted(outputs.tensors)) or "nothing"
             raise BadAnswerError(f"the answer has no {name}, only {found}")
-        if array.dtype.name == "bfloat16":  # TensorFlow's own dtype, from a model in this process
-            array = array.astype(np.float32)
+        if array.dtype != spec.array_dtype and array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)  # from a model in this process, as TensorFlow has it
         if array.dtype != spec.array_dtype or not spec.accepts(array.shape):
             raise BadAnswerError(
                 f"the answer has {name} as {array.dtype} of shape {array.shape}, not {spec}"

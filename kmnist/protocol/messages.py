@@ -5,6 +5,7 @@ Source: tensorflow_serving/apis/prediction_service.proto and model_service.proto
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -110,10 +111,7 @@ class TensorSpec:
     @property
     def array_dtype(self) -> np.dtype[Any] | None:
         """The dtype of its arrays: object for strings, float32 for bfloat16, None if there is none."""
-        try:
-            return np.dtype(_STAND_INS.get(self._name, self._name))
-        except TypeError:  # a quantized dtype, a resource
-            return None
+        return _array_dtype(self._name)
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Return whether an array may have this shape."""
@@ -132,6 +130,14 @@ class TensorSpec:
     def _name(self) -> str:
         name = self.dtype.removeprefix("DT_").lower()
         return _NUMPY_NAMES.get(name, name)
+
+
+@cache
+def _array_dtype(name: str) -> np.dtype[Any] | None:
+    try:
+        return np.dtype(_STAND_INS.get(name, name))
+    except TypeError:  # a quantized dtype, a resource
+        return None
 
 
 @dataclass(frozen=True, slots=True)
