@@ -16,8 +16,8 @@ A version has ``classes`` if its model is one Dense layer on the pixels. All oth
 ``class_names`` string (n,). ``explain`` also returns ``images`` uint8 (n, height, width), the
 pictures as the model sees them. ``classes`` returns ``class_names`` string (n,) and ``weights``
 float32 (n, height, width), the contribution of each white pixel to the logit of the class; it takes
-at most as many ids as there are classes. The limits of pictures are in
-:mod:`kmnist.pictures.limits`. The answer to an image or to its pixels is smaller than the request.
+at most as many ids as there are classes. A request has at most ``MAX_IMAGES`` images; the limits of
+pictures are in :mod:`kmnist.pictures.limits`. The answer to an image or to its pixels is smaller than the request.
 
 Images are scaled and centred in the graph, so that all clients get the same result. Servers do not
 enforce the shapes of a signature, so the functions do. Every output has one row per row of the
@@ -37,8 +37,12 @@ from numpy.typing import NDArray
 from kmnist.data import Dataset
 from kmnist.pictures.decode import read_pictures
 from kmnist.pictures.frame import background_tone, ink_extent
+from kmnist.pictures.limits import limit_rows
 
-__all__ = ["Endpoint", "build_endpoints", "reading_graph"]
+__all__ = ["MAX_IMAGES", "Endpoint", "build_endpoints", "reading_graph"]
+
+# Of one request. More than a message of gRPC holds by default, but not more than one can claim.
+MAX_IMAGES: Final = 100_000
 
 # The number of training images that an exported model is verified with.
 _SAMPLES: Final = 20
@@ -102,6 +106,7 @@ def build_endpoints(
 
     def images(images: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.ensure_shape(images, (None, height, width))
+        images = limit_rows(images, MAX_IMAGES, "images")
         probabilities = model(images, training=False)
         class_ids = tf.argmax(probabilities, axis=1)
         return {
@@ -111,13 +116,15 @@ def build_endpoints(
         }
 
     def pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = tf.ensure_shape(pixels, (None,))
-        tf.debugging.assert_equal(
+        pixels = limit_rows(tf.ensure_shape(pixels, (None,)), MAX_IMAGES, "images")
+        fits = tf.debugging.assert_equal(
             tf.strings.length(pixels),
             height * width,
             f"each string of pixels has to be {height * width} bytes: {height} rows of {width}, "
             "one byte a pixel",
         )
+        with tf.control_dependencies([fits]):
+            pixels = tf.identity(pixels)
         # With fixed_length the shape is known even if there are no strings.
         values = tf.io.decode_raw(pixels, tf.uint8, fixed_length=height * width)
         return images(tf.reshape(values, (-1, height, width)))
@@ -154,11 +161,8 @@ def _classes_endpoint(
     count = len(names)
 
     def classes(class_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        class_ids = tf.ensure_shape(class_ids, (None,))
         # Each id of a few bytes is answered with the weights of a whole image.
-        tf.debugging.assert_less_equal(
-            tf.size(class_ids), count, f"more class ids than the {count} classes"
-        )
+        class_ids = limit_rows(tf.ensure_shape(class_ids, (None,)), count, "class ids")
         weights = tf.reshape(tf.transpose(kernel), (-1, *image_shape))
         return {
             "class_names": tf.gather(names, class_ids),

@@ -9,7 +9,14 @@ from typing import Final
 
 import tensorflow as tf
 
-__all__ = ["MAX_BYTES", "MAX_PICTURES", "MAX_PIXELS", "MAX_SCANS", "check_pictures"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PICTURES",
+    "MAX_PIXELS",
+    "MAX_SCANS",
+    "check_pictures",
+    "limit_rows",
+]
 
 # The size of the photographs of phones, and of the largest files they make of them.
 MAX_PIXELS: Final = 50_000_000
@@ -49,6 +56,28 @@ _CHUNKS: Final = 200
 _CHUNK: Final = 1000
 
 
+def limit_rows(rows: tf.Tensor, most: int, what: str) -> tf.Tensor:
+    """Refuse a request of too many rows before anything is computed from them.
+
+    A message of a few bytes can have any number of rows: one value, and a shape.
+
+    Args:
+        rows: The input of a signature, (n, ...).
+        most: The largest n.
+        what: What the rows are, for the message.
+
+    Returns:
+        The same rows. What uses these runs after the check; an assertion alone would run beside it.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When the graph runs: there are more rows.
+    """
+    message = f" {what}, larger than maximum input batch size "
+    check = _check_request(tf.shape(rows, tf.int64)[0], message, most, what)
+    with tf.control_dependencies([check]):
+        return tf.identity(rows)
+
+
 def check_pictures(pictures: tf.Tensor) -> tf.Tensor:
     """Read the headers of pictures and refuse what is too large.
 
@@ -62,6 +91,7 @@ def check_pictures(pictures: tf.Tensor) -> tf.Tensor:
         tf.errors.InvalidArgumentError: When the graph runs; see
             :func:`kmnist.pictures.decode.read_pictures`.
     """
+    pictures = limit_rows(pictures, MAX_PICTURES, "pictures")
     header = tf.cast(tf.io.decode_raw(pictures, tf.uint8, fixed_length=_HEADER), tf.int64)
     jpeg, png, bmp = (
         _has(header, magic) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
@@ -73,9 +103,6 @@ def check_pictures(pictures: tf.Tensor) -> tf.Tensor:
     heavy = f" bytes; expected at most {MAX_BYTES:,}. Send a smaller picture."
     scans = f" has more than {MAX_SCANS} scans. Save it again as an ordinary JPEG or PNG."
     checks = [
-        _check_request(
-            tf.size(pictures), MAX_PICTURES, " pictures, larger than maximum input batch size "
-        ),
         _check(jpeg | png | bmp | webp, ", ", length, form),
         _check(length <= MAX_BYTES, " has ", length, heavy),
         _check(_count(pictures, _SCAN, MAX_SCANS) <= MAX_SCANS, scans),
@@ -98,7 +125,10 @@ def check_pictures(pictures: tf.Tensor) -> tf.Tensor:
         _check(fits & (pixels <= MAX_PIXELS), " has ", width, " by ", height, large),
         _check(read[:, 3] > 0, damaged),
         _check_request(
-            total, most, f" pixels, with {_EXTRA:,} more for each picture, larger than maximum "
+            total,
+            f" pixels, with {_EXTRA:,} more for each picture, larger than maximum ",
+            most,
+            "pictures",
         ),
     ]
     with tf.control_dependencies(checks):
@@ -122,10 +152,12 @@ def _check(good: tf.Tensor, *message: str | tf.Tensor) -> tf.Operation:
     return tf.debugging.Assert(tf.reduce_all(good), [first])
 
 
-def _check_request(received: tf.Tensor, most: tf.Tensor | int, message: str) -> tf.Operation:
+def _check_request(
+    received: tf.Tensor, message: str, most: tf.Tensor | int, rows: str
+) -> tf.Operation:
     # Clients split a request that is "larger than maximum", which TensorFlow Serving says too.
     numbers = tf.strings.as_string(received), message, tf.strings.as_string(most)
-    text = tf.strings.join(["Received ", *numbers, "; send fewer pictures in one request."])
+    text = tf.strings.join(["Received ", *numbers, f"; send fewer {rows} in one request."])
     return tf.debugging.Assert(received <= most, [text])
 
 

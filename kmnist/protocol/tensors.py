@@ -22,8 +22,14 @@ __all__ = ["MAX_TENSOR_BYTES", "TensorError", "dtype_name", "from_array", "shape
 # The size limit of a protobuf message, so no tensor in one can be larger.
 MAX_TENSOR_BYTES: Final = 2**31
 
-# numpy's limit; more would make the product of the dimensions slow.
-_MAX_DIMS: Final = 64
+# TensorFlow's limit for strings, beyond which it crashes; no honest tensor has as many.
+_MAX_DIMS: Final = 32
+
+# A string has at least a pointer here and an object of 24 bytes in TensorFlow.
+_STRING_BYTES: Final = 32
+
+# What a tensor may take beyond its values: more is no abbreviation but an attack.
+_MAX_FILLED_BYTES: Final = 2**20
 
 
 class TensorError(ValueError):
@@ -135,15 +141,16 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_TENSOR_BYTES) -> NDArra
 
     Args:
         tensor: The message.
-        limit: Largest size of the array in bytes; a string counts as a pointer. Nothing larger is
-            ever allocated, whatever the shape claims.
+        limit: Largest size of the array in bytes, 32 for each string. Nothing larger is ever
+            allocated, whatever the shape claims.
 
     Returns:
         The array, read-only if it shares the memory of ``tensor_content``.
 
     Raises:
         TensorError: The dtype is not supported, the shape is not fully known or exceeds
-            ``limit``, or the number of values does not fit the shape.
+            ``limit``, the number of values does not fit the shape, or more than 1 MiB would repeat
+            the last one.
     """
     dtype, field = _encoding(tensor.dtype)
     shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
@@ -152,7 +159,8 @@ def to_array(tensor: pb.TensorProto, *, limit: int = MAX_TENSOR_BYTES) -> NDArra
     if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise TensorError(f"the shape {shape_of(tensor.tensor_shape)} is not fully known")
     count = math.prod(shape)
-    if count * dtype.itemsize > limit:
+    size = _STRING_BYTES if dtype.kind == "O" else dtype.itemsize
+    if count * size > limit:
         raise TensorError(f"shape {shape} of {dtype} takes more than the limit of {limit:,} bytes")
     try:
         if tensor.tensor_content:
@@ -193,6 +201,9 @@ def _padded(values: NDArray[Any], count: int) -> NDArray[Any]:
     """Repeat the last value up to ``count`` values; zeros or empty strings if there is none."""
     if len(values) >= count:
         return values
+    size = _STRING_BYTES if values.dtype.kind == "O" else values.dtype.itemsize
+    if (count - len(values)) * size > _MAX_FILLED_BYTES:
+        raise ValueError(f"it is not filled with {len(values):,} of {count:,} values")
     filler = values[-1] if len(values) else b"" if values.dtype.kind == "O" else 0
     padded = np.full(count, filler, dtype=values.dtype)
     padded[: len(values)] = values

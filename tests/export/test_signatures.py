@@ -1,6 +1,8 @@
 """The signatures of an exported model: inputs, outputs, and rejection of invalid input."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,7 @@ _EMPTY = {"b64": ""}
         ("pictures", {"pictures": [_TEXT]}, "Picture 0"),
         ("pictures", {"pictures": [_EMPTY]}, "Picture 0"),
         ("explain", {"pictures": [_TEXT] * 101}, "Received 101 pictures"),
-        ("classes", {"class_ids": [0] * 11}, "more class ids than the 10 classes"),
+        ("classes", {"class_ids": [0] * 11}, "Received 11 class ids, larger than maximum input ba"),
     ],
 )
 def test_the_graph_rejects_invalid_input(
@@ -128,3 +130,44 @@ def test_the_graph_rejects_invalid_input(
     with caught.value:
         assert caught.value.code == 400
         assert message in json.load(caught.value)["error"]
+
+
+# Prints, for each signature, the MB that a request of ten million values takes, and its error.
+_COST = """
+import json, resource, sys
+import numpy as np
+import tensorflow as tf
+from benchmarks.harness import memory
+
+resource.setrlimit(resource.RLIMIT_DATA, (12 * 2**30,) * 2)
+HOSTILE = {
+    tf.uint8: lambda: np.zeros((100_001, 28, 28), np.uint8),
+    tf.string: lambda: np.full(10_000_000, b"", object),
+    tf.int64: lambda: np.zeros(10_000_000, np.int64),
+}
+found = {}
+with tf.compat.v1.Session(graph=tf.Graph()) as session:
+    model = tf.compat.v1.saved_model.load(session, ["serve"], sys.argv[1])
+    for name in {"serving_default", "pixels", "pictures", "explain", "classes"}:
+        signature = model.signature_def[name]
+        (feed,) = signature.inputs.values()
+        values = HOSTILE[tf.as_dtype(feed.dtype)]()
+        open("/proc/self/clear_refs", "w").write("5")  # resets the peak
+        before = memory("VmRSS")
+        try:
+            session.run([each.name for each in signature.outputs.values()], {feed.name: values})
+        except tf.errors.InvalidArgumentError as error:
+            found[name] = memory("VmHWM") - before, error.message
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_a_refused_request_takes_no_more_memory_than_its_tensor(models: Path) -> None:
+    command = [sys.executable, "-c", _COST, str(models / "1")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert len(found) == 5
+    for megabytes, message in found.values():
+        assert "larger than maximum input batch size" in message
+        assert megabytes < 300  # ten million strings are 240 MB in TensorFlow

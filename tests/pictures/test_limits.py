@@ -1,6 +1,8 @@
 """Limits of pictures and of requests, checked before anything is decoded."""
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -75,6 +77,22 @@ def test_a_request_beyond_a_limit_is_rejected(
     pictures: list[bytes], message: str, check: Check
 ) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        check(pictures)
+
+
+def test_the_limits_are_those_of_security_md(check: Check) -> None:
+    page = (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")
+    row = re.search(
+        r"(\d+), and (\d+) million pixels, with (\d) for each byte; each picture counts as (\S+) more",
+        page,
+    )
+    assert row
+    count, millions, per_byte, extra = (int(number.replace(",", "")) for number in row.groups())
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f" {count + 1} .* size {count};"):
+        check([SMALL] * (count + 1))
+    pictures = [hostile.png(5000, 5000)] * 3
+    total, most = 3 * (25_000_000 + extra), millions * 10**6 + per_byte * sum(map(len, pictures))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{total} pixels.* maximum {most};"):
         check(pictures)
 
 

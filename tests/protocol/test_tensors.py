@@ -111,7 +111,10 @@ def test_strings_in_tensor_content_are_read() -> None:
         (pb.TensorProto.FromString(b"\x08\x63"), "DataType 99 has no numpy equivalent"),
         (tensor(pb.DT_FLOAT, 2**40, float_val=[1]), "the limit of 2,147,483,648 bytes"),
         (tensor(pb.DT_FLOAT, 0, 2**62, 2**62), "fit shape .0, 4611686018427387904, 4"),
-        (tensor(pb.DT_FLOAT, *[2**62] * 1000), "64 dimensions, not 1000"),
+        (tensor(pb.DT_FLOAT, *[2**62] * 1000), "32 dimensions, not 1000"),
+        (tensor(pb.DT_STRING, *[1] * 33, string_val=[b""]), "32 dimensions, not 33"),
+        (tensor(pb.DT_UINT8, 2**20 + 2, int_val=[7]), r"not filled with 1 of 1,048,578 values"),
+        (tensor(pb.DT_STRING, 2**15 + 1), "not filled with 0 of 32,769 values"),
     ],
 )
 def test_an_inconsistent_tensor_is_an_error(bad: pb.TensorProto, message: str) -> None:
