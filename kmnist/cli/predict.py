@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmnist.cli._base import Command
+from kmnist.cli._base import Command, interrupt_on_sigterm
 from kmnist.cli._client import ask, image_size
 from kmnist.cli._options import (
     client_options,
@@ -78,6 +78,7 @@ def command(
         raise click.UsageError("give either pictures or --random")
     if resume and output is None:
         raise click.UsageError("--resume needs --output")
+    interrupt_on_sigterm()
     if at_random:
         ask(
             source,

@@ -39,7 +39,7 @@ def read_npz(path: Path, *, grey: bool = False) -> Dataset:
         with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
             arrays = [file[name] for name in _ARRAYS]
             names = file[_CLASS_NAMES].tolist() if _CLASS_NAMES in file else None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} is not an .npz file of the arrays {', '.join(_ARRAYS)} ({one_line(error)}): "
             "save them with np.savez"

@@ -26,7 +26,7 @@ __all__ = ["MAX_CLASSES", "Dataset", "Split", "without_colours"]
 MAX_CLASSES: Final = 1_000
 
 # Without surrogates, which stand for bytes that are not UTF-8 in the name of a folder.
-_CLASS_NAME: Final = re.compile("[^\ud800-\udfff]{1,256}")
+_CLASS_NAME: Final = re.compile("[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}")
 
 _IMAGES: Final = (
     "uint8 (n, height, width), 0 for black and 255 for white, as of (255 * x).astype(np.uint8)"
@@ -265,8 +265,8 @@ class Dataset:
         for name in names:
             if not _CLASS_NAME.fullmatch(name):
                 raise InputError(
-                    f"{self.name} has the class name {name[:20]!r}: names must be 1 to 256 characters "
-                    "of UTF-8, because each prediction contains one"
+                    f"{self.name} has the class name {name[:20]!r}: names must be 1 to 256 "
+                    "characters without control characters: each prediction contains one"
                 )
 
 

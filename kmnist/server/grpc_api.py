@@ -1,5 +1,6 @@
 """The gRPC port: PredictionService, ModelService and health checking."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -23,6 +24,8 @@ __all__ = ["GrpcApi"]
 
 # The size limit of a request.
 _MAX_BYTES: Final = 64 * 2**20
+# Between the first refusal of a call and the end of the port.
+_REFUSING_SECONDS: Final = 0.1
 _OPTIONS: Final = [
     ("grpc.max_receive_message_length", _MAX_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -43,12 +46,15 @@ class GrpcApi:
     def __init__(self, service: Service) -> None:
         """Create the API of a model."""
         self._service = service
+        self._stopping = False
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
         self._server = grpc.aio.server(
             handlers=[
-                _handler(messages.PREDICT, pb.PredictRequest, self._predict),
-                _handler(messages.GET_MODEL_METADATA, pb.GetModelMetadataRequest, self._metadata),
-                _handler(messages.GET_MODEL_STATUS, pb.GetModelStatusRequest, self._status),
+                self._handler(messages.PREDICT, pb.PredictRequest, self._predict),
+                self._handler(
+                    messages.GET_MODEL_METADATA, pb.GetModelMetadataRequest, self._metadata
+                ),
+                self._handler(messages.GET_MODEL_STATUS, pb.GetModelStatusRequest, self._status),
             ],
             options=_OPTIONS,
         )
@@ -67,8 +73,48 @@ class GrpcApi:
 
     async def stop(self, grace: float) -> None:
         """Refuse new requests, and cancel those in progress after ``grace`` seconds."""
+        self._stopping = True
         await self._health.enter_graceful_shutdown()
+        # grpcio cancels the calls that wait to be accepted, rather than to refuse them. Callers that are
+        # refused pause, so that few wait after this time.
+        await asyncio.sleep(_REFUSING_SECONDS)
         await self._server.stop(grace)
+
+    def _handler(
+        self,
+        path: str,
+        request_type: type[_Request],
+        answer: Callable[[_Request], Awaitable[Message]],
+    ) -> Any:
+        """Return the handler of the method at ``path``, which is ``/service/method``.
+
+        Args:
+            path: The path of the method.
+            request_type: The message that it receives.
+            answer: Returns the response to a request.
+        """
+        _, service, method = path.split("/")
+
+        async def handle(data: bytes, context: grpc.aio.ServicerContext[bytes, Message]) -> Message:
+            try:
+                self._refuse_if_stopping()
+                return await answer(request_type.FromString(data))
+            except StatusError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - logged; the server continues
+                _log.exception("gRPC %s failed", method)
+                failure = StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+            _log.info("gRPC %s %s: %s", method, failure.code.name, one_line(failure))
+            return await context.abort(failure.code, failure.message)
+
+        unary = grpc.unary_unary_rpc_method_handler(
+            handle, response_serializer=lambda response: response.SerializeToString()
+        )
+        return grpc.method_handlers_generic_handler(service, {method: unary})
+
+    def _refuse_if_stopping(self) -> None:
+        if self._stopping:
+            raise StatusError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 
     async def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
         name, version, label = _target(request)
@@ -77,7 +123,7 @@ class GrpcApi:
             with self._service.versions.use(name, version, label) as model:
                 signature = model.signature(request.model_spec.signature_name)
                 signature.check_names(request.inputs.keys())
-                outputs = self._service.run(signature, _arrays(request.inputs))
+                outputs = self._service.run(model.version, signature, _arrays(request.inputs))
             response = pb.PredictResponse(model_spec=_spec(name, model.version, signature.name))
             for output in _wanted(list(request.output_filter), signature.outputs):
                 # In the typed field, as TensorFlow Serving does by default.
@@ -101,35 +147,6 @@ class GrpcApi:
         # As in TensorFlow Serving, a label is ignored here: all versions are listed.
         name, version, _ = _target(request)
         return self._service.versions.status(name, version)
-
-
-def _handler(
-    path: str, request_type: type[_Request], answer: Callable[[_Request], Awaitable[Message]]
-) -> Any:
-    """Return the handler of the method at ``path``, which is ``/service/method``.
-
-    Args:
-        path: The path of the method.
-        request_type: The message that it receives.
-        answer: Returns the response to a request.
-    """
-    _, service, method = path.split("/")
-
-    async def handle(data: bytes, context: grpc.aio.ServicerContext[bytes, Message]) -> Message:
-        try:
-            return await answer(request_type.FromString(data))
-        except StatusError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - logged; the server continues
-            _log.exception("gRPC %s failed", method)
-            failure = StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
-        _log.info("gRPC %s %s: %s", method, failure.code.name, one_line(failure))
-        return await context.abort(failure.code, failure.message)
-
-    unary = grpc.unary_unary_rpc_method_handler(
-        handle, response_serializer=lambda response: response.SerializeToString()
-    )
-    return grpc.method_handlers_generic_handler(service, {method: unary})
 
 
 def _target(request: Any) -> tuple[str, int | None, str | None]:

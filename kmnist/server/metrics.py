@@ -2,7 +2,7 @@
 
 Source of names, labels and buckets: tensorflow_serving/servables/tensorflow/util.cc,
 saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc. Times are in microseconds. One
-metric is this project's own: kmnist_predictions, the number of images by predicted class.
+metric is this project's own: kmnist_predictions, the number of images by version and predicted class.
 """
 
 import re
@@ -47,7 +47,9 @@ class Metrics:
             "Microseconds that TensorFlow ran for a request.",
             ["model_name", "API", "runtime"],
         )
-        self._predictions = counter("kmnist_predictions", "Predictions by class.", ["class_name"])
+        self._predictions = counter(
+            "kmnist_predictions", "Predictions by version and class.", ["version", "class_name"]
+        )
         self._loads = counter(
             f"{_LOADER}load_attempt_count",
             "Attempts to load a version, by folder and status.",
@@ -75,10 +77,10 @@ class Metrics:
         """Count a run of the model and its duration in seconds."""
         self._runtime_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
 
-    def predicted(self, class_names: Iterable[bytes]) -> None:
-        """Count predictions by the names of their classes, in UTF-8."""
+    def predicted(self, version: int, class_names: Iterable[bytes]) -> None:
+        """Count predictions of a version by the names of their classes, in UTF-8."""
         for name, count in Counts(class_names).items():
-            self._predictions.labels(name.decode("utf-8", "replace")).inc(count)
+            self._predictions.labels(version, name.decode("utf-8", "replace")).inc(count)
 
     def load(self, folder: Path, error: Exception | None, seconds: float) -> None:
         """Count an attempt to load a version and its duration in seconds.

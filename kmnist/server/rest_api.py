@@ -167,7 +167,7 @@ class RestApi:
                         parsed = parse(body)
                         signature = _signature(model, parsed.signature_name)
                         inputs = parsed.inputs(signature.inputs)
-                    outputs = self._service.run(signature, inputs)
+                    outputs = self._service.run(model.version, signature, inputs)
                 return encode(outputs, by_row=parsed.by_row)
             except BodyError as error:
                 raise invalid(str(error)) from None

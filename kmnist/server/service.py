@@ -86,14 +86,14 @@ class Service:
                 raise StatusError(StatusCode.DEADLINE_EXCEEDED, message) from None
 
     def run(
-        self, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
+        self, version: int, signature: LoadedSignature, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        """Compute the outputs of ``signature``; count the run and the predictions."""
+        """Compute the outputs of a signature of a version; count the run and the predictions."""
         started = time.perf_counter()
         outputs = signature(inputs)
         self.metrics.run(self.versions.name, time.perf_counter() - started)
         if outputs.keys() >= _PREDICTION and outputs["class_names"].dtype == object:
-            self.metrics.predicted(outputs["class_names"].ravel().tolist())
+            self.metrics.predicted(version, outputs["class_names"].ravel().tolist())
         return outputs
 
     def close(self) -> None:

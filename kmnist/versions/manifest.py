@@ -59,6 +59,8 @@ def verify_version(folder: str | os.PathLike[str]) -> bool:
     folder = Path(folder)
     if not (folder / CHECKSUMS).exists():
         return False
+    if not (folder / CHECKSUMS).is_file():  # reading a pipe would not end
+        raise KmnistError(f"{folder / CHECKSUMS} is not a file: copy or export the version again")
     try:
         _compare(folder, read_checksums(folder))
     except OSError as error:

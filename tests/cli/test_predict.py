@@ -170,10 +170,11 @@ def test_an_interrupted_or_killed_run_is_continued(
     predict(images, *server, "--output", whole)
     assert len(rows(whole)) == 20_000
 
-    with start(images, output, served) as run:
-        run.send_signal(signal.SIGINT)
-        assert run.communicate()[1] == "Error: interrupted; continue with --resume\n"
-    assert run.returncode == 130
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with start(images, output, served) as run:
+            run.send_signal(number)
+            assert run.communicate()[1] == "Error: interrupted; continue with --resume\n"
+        assert run.returncode == 130
     with start(images, output, served) as run:
         run.kill()
     assert run.returncode == -signal.SIGKILL

@@ -1,5 +1,6 @@
 """``.npz`` files: those of Keras, and what is refused."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_colours_are_refused_or_converted(arrays: dict[str, Any], tmp_path: Path
     assert (load_dataset(tmp_path / "x.npz", grey=True).train.images == 60).all()
 
 
-@pytest.mark.parametrize("kind", ["text", "truncated", "missing", "objects"])
+@pytest.mark.parametrize("kind", ["text", "truncated", "missing", "objects", "huge"])
 def test_a_file_of_another_kind_is_refused(
     arrays: dict[str, Any], tmp_path: Path, kind: str
 ) -> None:
@@ -53,6 +54,10 @@ def test_a_file_of_another_kind_is_refused(
     elif kind == "missing":
         del arrays["y_test"]
     np.savez(path, **arrays)
+    if kind == "huge":
+        with zipfile.ZipFile(path, "w") as file, file.open("x_train.npy", "w") as member:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (10**12,)}
+            np.lib.format.write_array_header_1_0(member, header)
     if kind in ("text", "truncated"):
         path.write_bytes(b"x_train" if kind == "text" else path.read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"x\.npz is not an \.npz file of the arrays x_train, y_t"):

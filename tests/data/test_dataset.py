@@ -119,6 +119,7 @@ MADE = Dataset("mine", SPLIT, SPLIT[:0], SPLIT, ("a", "b", "c"))
         ({"class_names": tuple(map(str, range(1001)))}, "mine has 1001 class names"),
         ({"class_names": ("a", "b", "")}, "the class name '': names must be 1 to 256 characters"),
         ({"class_names": ("a", "b", "x" * 5_000_000)}, f"the class name '{'x' * 20}': names must"),
+        ({"class_names": ("a", "b\x1b[2J")}, "'b.x1b.2J': names must .* control characters"),
         ({"class_names": ("a", "b", "a")}, "mine has the class name 'a' 2 times"),
     ],
 )

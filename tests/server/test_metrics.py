@@ -63,6 +63,8 @@ def test_predictions_are_counted_by_class(
 def predictions(server: Server) -> Counter[str]:
     """Return the counter of predictions by class."""
     lines = re.findall(
-        r'^kmnist_predictions_total\{class_name="(.*)"\} (.*)$', page(server), re.MULTILINE
+        r'^kmnist_predictions_total\{class_name="(.*)",version="1"\} (.*)$',
+        page(server),
+        re.MULTILINE,
     )
     return Counter({name: int(float(count)) for name, count in lines})

@@ -64,6 +64,7 @@ def _replace_by_a_pipe(path: Path) -> None:
         ("variables/more", Path.touch, "is not listed in SHA256SUMS: delete it, or"),
         ("saved_model.pbtxt", Path.touch, "is not listed in SHA256SUMS"),
         ("SHA256SUMS", lambda path: path.write_bytes(b"\xff\n"), "is damaged"),
+        ("SHA256SUMS", _replace_by_a_pipe, "is not a file"),
     ],
 )
 def test_a_difference_is_reported_with_the_path_of_the_file(
@@ -80,5 +81,5 @@ def test_a_version_without_a_manifest_is_not_verified_and_an_unreadable_one_is_n
     (version / "SHA256SUMS").unlink()
     assert not verify_version(version)
     (version / "SHA256SUMS").mkdir()
-    with pytest.raises(KmnistError, match="1/SHA256SUMS cannot be read: Is a directory"):
+    with pytest.raises(KmnistError, match="1/SHA256SUMS is not a file"):
         verify_version(version)
