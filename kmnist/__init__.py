@@ -3,7 +3,7 @@
 Public names are imported on first use, so ``import kmnist`` itself loads nothing:
 
 * ``load_dataset``, ``build_model``, ``train``, ``evaluate``, ``export_model``, ``load_model`` and
-  ``Server`` import TensorFlow when they are called for the first time;
+  ``Server`` need the extra ``train``, and import TensorFlow when they are first called;
 * ``Client`` and ``AsyncClient`` import numpy, and grpcio, urllib3 or aiohttp as the server's
   address requires.
 """
@@ -68,7 +68,13 @@ def __getattr__(name: str) -> Any:
         module = _MODULES[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        error.add_note(
+            "all but the client needs pip install -c constraints.txt '.[train]' in the checkout"
+        )
+        raise
 
 
 def __dir__() -> list[str]:

@@ -39,6 +39,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         kmnist.Clinet  # noqa: B018
 
 
+def test_a_name_that_needs_the_extra_train_says_so() -> None:
+    code = "import sys; sys.modules['keras'] = None; from kmnist import train"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ModuleNotFoundError" in done.stderr
+    assert "pip install -c constraints.txt '.[train]'" in done.stderr.splitlines()[-1]
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import kmnist") == set()
 

@@ -132,13 +132,22 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"no module {error.name}: install kmnist with its dependencies, pip install kmnist"
+        return _missing(error.name)
     message = "; ".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, ModelNotFoundError):
         return f"{message}; select another model with --name"
     if isinstance(error, (KmnistError, OSError)):
         return message
     return f"{type(error).__name__}: {message} (--debug shows the traceback)"
+
+
+def _missing(module: str | None) -> str:
+    """Say how to install a module; in a checkout, as no package index has this project."""
+    install = "run pip install -c constraints.txt '.[train]' in the checkout of kmnist"
+    _, minor = sys.version_info[:2]
+    if minor >= 14:
+        install += f" with Python 3.11 to 3.13: TensorFlow has no release for 3.{minor} yet"
+    return f"no module {module}: {install}"
 
 
 def _exit(message: str, code: int) -> NoReturn:

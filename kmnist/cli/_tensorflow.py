@@ -6,12 +6,23 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Final
 
-__all__ = ["starting_tensorflow"]
+__all__ = ["require_tensorflow", "starting_tensorflow"]
 
 _NOTE: Final = b"starting TensorFlow ..."
 _ERASE: Final = b"\r\x1b[K"
+
+
+def require_tensorflow() -> None:
+    """Raise before a command reads, writes or waits for anything, if TensorFlow is not installed.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
+    if find_spec("tensorflow") is None:
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
 
 @contextmanager

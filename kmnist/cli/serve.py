@@ -17,7 +17,7 @@ from kmnist.cli._options import (
     timeout_option,
 )
 from kmnist.cli._output import show_result
-from kmnist.cli._tensorflow import starting_tensorflow
+from kmnist.cli._tensorflow import require_tensorflow, starting_tensorflow
 from kmnist.errors import InputError
 
 __all__ = ["command"]
@@ -52,6 +52,7 @@ def command(models: Path, as_json: bool, **settings: Any) -> None:
 
     if models.is_file():
         raise InputError(f"{models} is a file, not a folder of versions such as models/kmnist")
+    require_tensorflow()
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("kmnist").setLevel(logging.INFO)
     # It logs a traceback for everything on the port that is not HTTP.

@@ -12,7 +12,7 @@ from kmnist.cli._base import Command, deferring_interrupts, interrupt_on_sigterm
 from kmnist.cli._data import load_data
 from kmnist.cli._options import conversion_options, dataset_options, json_option, models_option
 from kmnist.cli._progress import TrainingProgress
-from kmnist.cli._tensorflow import starting_tensorflow
+from kmnist.cli._tensorflow import require_tensorflow, starting_tensorflow
 from kmnist.errors import KmnistError, MissingError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def command(
 
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
+    require_tensorflow()
     interrupt_on_sigterm()
     cluster = read_cluster()
     writes = cluster is None or cluster.index == 0
@@ -162,8 +163,8 @@ def _choose_device(device: str) -> str:
     gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise MissingError(
-            "TensorFlow sees no GPU: check that nvidia-smi lists one and that kmnist[gpu] is "
-            "installed, or use --device cpu"
+            "TensorFlow sees no GPU: check that nvidia-smi lists one, install '.[gpu]' instead of "
+            "'.[train]', or use --device cpu"
         )
     tf.config.set_visible_devices(gpus, "GPU")
     return f"{len(gpus)} GPU{'s' * (len(gpus) > 1)}" if gpus else "cpu"

@@ -32,17 +32,31 @@ def command_that_raises(error: BaseException) -> click.Command:
         (RuntimeError("no\nluck"), 1, "RuntimeError: no luck (--debug shows the traceback)"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (KeyboardInterrupt("interrupted after epoch 2"), 130, "interrupted after epoch 2"),
-        (
-            ModuleNotFoundError("No module named 'rich'", name="rich"),
-            1,
-            "no module rich: install kmnist with its dependencies, pip install kmnist",
-        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_a_failure_is_one_line_on_stderr(error: BaseException, code: int, message: str) -> None:
     done = CliRunner().invoke(command_that_raises(error), [])
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", f"Error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("python", "reason"),
+    [
+        ((3, 13), ""),
+        ((3, 14), " with Python 3.11 to 3.13: TensorFlow has no release for 3.14 yet"),
+    ],
+    ids=str,
+)
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
+    python: tuple[int, int], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", python)
+    error = ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    done = CliRunner().invoke(command_that_raises(error), [])
+    command = "run pip install -c constraints.txt '.[train]' in the checkout of kmnist"
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: no module tensorflow: {command}{reason}\n"
 
 
 def test_a_note_of_an_error_is_appended_to_its_message() -> None:

@@ -1,10 +1,14 @@
-"""The start of TensorFlow, whose messages are kept off stderr."""
+"""The start of TensorFlow, whose messages are kept off stderr, and commands without it."""
 
 import os
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from kmnist.cli import main
 from kmnist.cli._tensorflow import starting_tensorflow
 
 
@@ -20,3 +24,28 @@ def test_messages_of_a_start_are_shown_only_if_it_fails(
             raise error
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == f"{shown}afterwards\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --tensorboard logs",
+        "serve",
+        "evaluate",
+        "predict --random --models models/kmnist",
+        "versions compare 1 1",
+        "doctor",
+    ],
+)
+def test_a_command_that_lacks_it_ends_with_one_line_and_writes_nothing(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # as if it were not installed
+    monkeypatch.chdir(tmp_path)
+    Path("models/kmnist/1").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: no module tensorflow: ")
+    assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
