@@ -6,7 +6,7 @@
     python examples/batch.py FOLDER > digits.csv
 
 ``kmnist predict FOLDER --output digits.csv`` does the same and can be resumed; this is how to
-do it in a program. It needs only requirements-client.txt. ``$KMNIST_SERVER`` is the address of the
+do it in a program. It needs no TensorFlow. ``$KMNIST_SERVER`` is the address of the
 server. While a server restarts, the job waits.
 """
 

@@ -7,7 +7,7 @@
     curl --data-binary @seven.png localhost:8000/digit
     {"digit": "7", "probability": 0.998}
 
-It needs only requirements-client.txt. ``$KMNIST_SERVER`` is the address of the model server,
+It needs no TensorFlow. ``$KMNIST_SERVER`` is the address of the model server,
 ``$PORT`` the port of this service.
 """
 
