@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kmnist.client import AsyncClient as AsyncClient
     from kmnist.client import Client as Client
+    from kmnist.client import Prediction as Prediction
+    from kmnist.client import Predictions as Predictions
     from kmnist.client.stream import predict_stream as predict_stream
     from kmnist.data import Dataset as Dataset
     from kmnist.data import Split as Split
@@ -44,6 +46,8 @@ _MODULES = {
     "InputError": "kmnist.errors",
     "KmnistError": "kmnist.errors",
     "MissingError": "kmnist.errors",
+    "Prediction": "kmnist.client",
+    "Predictions": "kmnist.client",
     "Run": "kmnist.training.loop",
     "Server": "kmnist.server",
     "Split": "kmnist.data",
@@ -59,22 +63,24 @@ _MODULES = {
 __all__ = [*sorted(_MODULES), "__version__"]  # noqa: PLE0604 - the keys are strings
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a checker would take any name for one of the package
 
-        return version("kmnist")
-    try:
-        module = _MODULES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    try:
-        return getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        error.add_note(
-            "all but the client needs pip install -c constraints.txt '.[train]' in the checkout"
-        )
-        raise
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("kmnist")
+        try:
+            module = _MODULES[name]
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        try:
+            return getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            error.add_note(
+                "all but the client needs pip install -c constraints.txt '.[train]' in the checkout"
+            )
+            raise
 
 
 def __dir__() -> list[str]:

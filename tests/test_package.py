@@ -36,7 +36,7 @@ def test_every_public_name_exists() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'kmnist' has no attribute 'Clinet'"):
-        kmnist.Clinet  # noqa: B018
+        kmnist.Clinet  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_a_name_that_needs_the_extra_train_says_so() -> None:

@@ -6,8 +6,16 @@ from typing import Any, assert_type
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist import AsyncClient, Client, InputError, KmnistError, predict_stream
-from kmnist.client import TLS, Metadata, Prediction, Predictions, VersionStatus
+from kmnist import (
+    AsyncClient,
+    Client,
+    InputError,
+    KmnistError,
+    Prediction,
+    Predictions,
+    predict_stream,
+)
+from kmnist.client import TLS, Metadata, VersionStatus
 from kmnist.client.testing import FakeTransport
 
 
@@ -33,6 +41,16 @@ async def classify_in_loop(url: str, images: NDArray[np.uint8]) -> float:
         raise SystemExit(str(error)) from None
     assert_type(predictions, Predictions)
     return max(prediction.probability for prediction in predictions)
+
+
+def make_mistakes(client: Client) -> None:
+    """Make five mistakes; mypy reports the comment of one that it does not find."""
+    from kmnist import Cliennt  # type: ignore[attr-defined]  # noqa: F401
+
+    client.predict([[0]], timeot=3)  # type: ignore[call-arg]
+    client.predict_pictures(7)  # type: ignore[arg-type]
+    client.predict_pictures("a")[0].clas_name  # type: ignore[attr-defined]  # noqa: B018
+    client.call([1.0], "pixels")  # type: ignore[call-arg]
 
 
 def test_of_a_user() -> None:
