@@ -73,8 +73,8 @@ def export_model(
         The version folder, ``base``/N.
 
     Raises:
-        ExportError: The SavedModel or ``model.keras``, loaded again, gives other answers than the
-            model.
+        ExportError: TensorFlow cannot save the model, or the SavedModel or ``model.keras``, loaded
+            again, gives other answers than the model.
         PlotError: The plots could not be drawn.
         InputError: The model is no classifier of the images, or Keras cannot load it again; ``run``
             is not the last training of the model; the data set has no test images; ``base`` is a
@@ -100,7 +100,8 @@ def export_model(
     _warn_of_chance(evaluation, pixel_range)
     kernel = pixel_weights(model, pixel_range=pixel_range)
     with versions.stage(base) as folder:
-        with drawing_plots(folder, dataset, evaluation, run.history if run else (), kernel):
+        history = run.history if run else ()
+        with drawing_plots(folder, dataset, evaluation, history, kernel), _export_errors():
             endpoints = build_endpoints(classifier, dataset, kernel)
             _write_saved_model(folder, base.name, endpoints)
             with _keras_errors():
@@ -179,6 +180,20 @@ def _read_keras(folder: Path) -> keras.Model:
     with _keras_errors():
         # Not compiled: a loss of the user's need not be registered.
         return keras.saving.load_model(folder / _KERAS_FILE, compile=False)
+
+
+@contextmanager
+def _export_errors() -> Iterator[None]:
+    """Raise an ExportError for whatever the code of a model makes TensorFlow and Keras raise."""
+    try:
+        yield
+    except (KmnistError, OSError):
+        raise
+    except Exception as error:
+        reason = shorten(str(error).strip().partition("\n")[0], 200, placeholder=" …")
+        raise ExportError(
+            f"the model cannot be exported ({type(error).__name__}: {reason}); nothing was published"
+        ) from error
 
 
 @contextmanager

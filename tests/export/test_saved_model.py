@@ -62,6 +62,17 @@ class Forgetful(layers.Layer):  # type: ignore[misc]
         return {"name": self.name}
 
 
+FACTORS = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([0], [2.0]), 1.0)
+
+
+@keras.saving.register_keras_serializable("kmnist-tests")
+class Untracked(layers.Layer):  # type: ignore[misc]
+    """Uses a table that it does not own, so that a SavedModel cannot have it."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs * FACTORS.lookup(tf.constant(0))
+
+
 class Unregistered(layers.Layer):  # type: ignore[misc]
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return inputs * 2
@@ -187,6 +198,11 @@ def test_a_model_of_pixels_from_minus_1_to_1_is_served_as_accurately_as_it_is_he
             Forgetful(3.0),
             ExportError,
             r"the answers of model\.keras differ by .*get_config of each must",
+        ),
+        (
+            Untracked(),
+            ExportError,
+            r"cannot be exported \(AssertionError: Tried to export a functi",
         ),
         (Unregistered(), InputError, "TypeError: Could not locate class 'Unregistered'.*decorate"),
     ],
