@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 # In the order in which the data passes through them.
 COMMANDS: Final = (
     "train",
+    "export",
     "evaluate",
     "serve",
     "predict",

@@ -98,6 +98,20 @@ def conversion_options(function: F) -> F:
     )(function)
 
 
+def publishing_options(function: F) -> F:
+    """Add ``--min-accuracy`` and ``--label``."""
+    return _apply(
+        click.option(
+            "--min-accuracy",
+            metavar="X",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            help="Publish nothing, and exit with 1, if the test accuracy is lower.",
+        ),
+        click.option("--label", metavar="NAME", help="Point this label at the published version."),
+    )(function)
+
+
 def port_options(zero: str) -> Callable[[F], F]:
     """Define ``--grpc-port`` and ``--rest-port``; ``zero`` is what port 0 does."""
     return _apply(

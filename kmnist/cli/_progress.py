@@ -107,17 +107,20 @@ class TrainingProgress:
         )
 
     def exported(
-        self, run: "Run", evaluation: "Evaluation", folder: Path, label: str | None
+        self, run: "Run", evaluation: "Evaluation", folder: Path | None, label: str | None
     ) -> None:
-        """Print the version folder, or the JSON object."""
+        """Print the version folder, or the JSON object; None if nothing was published."""
         if not self._quiet:
+            if folder is None:
+                return
             labelled = f" with the label {label}" if label else ""
             serve = f"kmnist serve{models_argument(folder.parent)}"
             click.echo(f"exported {folder}{labelled}; serve it with: {serve}")
         else:
             result = {
-                "version": int(folder.name),
-                "path": str(folder),
+                "published": folder is not None,
+                "version": int(folder.name) if folder else None,
+                "path": str(folder) if folder else None,
                 "label": label,
                 "kept_epoch": run.settings.get("kept_epoch"),
                 "test": {"accuracy": evaluation.accuracy, "cost": evaluation.cost},

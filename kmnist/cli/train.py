@@ -10,10 +10,16 @@ import click
 from kmnist.checks import BATCH_SIZE, DEVICES, EPOCHS, INITS, LEARNING_RATE, MAX_VALIDATION_SIZE
 from kmnist.cli._base import Command, deferring_interrupts, interrupt_on_sigterm
 from kmnist.cli._data import load_data
-from kmnist.cli._options import conversion_options, dataset_options, json_option, models_option
+from kmnist.cli._options import (
+    conversion_options,
+    dataset_options,
+    json_option,
+    models_option,
+    publishing_options,
+)
 from kmnist.cli._progress import TrainingProgress
 from kmnist.cli._tensorflow import require_tensorflow, starting_tensorflow
-from kmnist.errors import KmnistError, MissingError
+from kmnist.errors import ExportError, MissingError
 
 if TYPE_CHECKING:
     from kmnist import Dataset, Run
@@ -64,14 +70,7 @@ _RATE: Final = click.FloatRange(0, min_open=True)
 @click.option(
     "--keep-best", is_flag=True, help="Export the epoch with the best validation accuracy."
 )
-@click.option(
-    "--min-accuracy",
-    metavar="X",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    help="Publish nothing, and exit with 1, if the test accuracy is lower.",
-)
-@click.option("--label", metavar="NAME", help="Point this label at the published version.")
+@publishing_options
 @click.option(
     "--tensorboard", metavar="DIR", type=_FOLDER, help="Write event files to this folder."
 )
@@ -104,7 +103,6 @@ def command(
         # A thread of OpenBLAS would take a SIGTERM while TensorFlow starts, whose handler ignores it.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from kmnist.training.workers import read_cluster
-    from kmnist.versions import label as set_labels
 
     if settings["resume"] and settings["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR, the folder to resume from")
@@ -120,7 +118,7 @@ def command(
     )
     with starting_tensorflow():
         from kmnist import evaluate
-        from kmnist.export.saved_model import export_model
+        from kmnist.export.saved_model import export_model, require_accuracy
     place = _choose_device(device)
     workers = None
     if cluster is not None:
@@ -131,15 +129,14 @@ def command(
     evaluation = evaluate(run.model, data.test)
     if writes:
         progress.evaluated(run, evaluation)
-    if evaluation.accuracy < min_accuracy:
-        raise KmnistError(
-            f"the test accuracy {evaluation.accuracy:.4f} is below --min-accuracy {min_accuracy}: "
-            "nothing was published"
-        )
+    try:
+        require_accuracy(evaluation, min_accuracy)
+    except ExportError:
+        if writes:
+            progress.exported(run, evaluation, None, None)
+        raise
     if writes:
-        folder = export_model(run.model, data, models, run=run, evaluation=evaluation)
-        if label is not None:
-            set_labels(models, {label: int(folder.name)})
+        folder = export_model(run.model, data, models, run=run, evaluation=evaluation, label=label)
         progress.exported(run, evaluation, folder, label)
     if workers is not None:
         workers.wait()  # the others end when the version is published

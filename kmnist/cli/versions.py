@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,11 +10,15 @@ from kmnist.cli._base import Group
 from kmnist.cli._client import image_size, open_client
 from kmnist.cli._options import dataset_options, json_option, models_option
 from kmnist.cli._output import print_table, show_result
+from kmnist.errors import KmnistError
 
 if TYPE_CHECKING:
     from kmnist.client import Client
 
 __all__ = ["command"]
+
+# The usual level; see the help of `compare`.
+_SIGNIFICANT: Final = 0.05
 
 
 @click.group("versions", cls=Group)
@@ -59,6 +63,11 @@ def list_(models: Path, as_json: bool) -> None:
 @click.argument("second", metavar="B")
 @models_option()
 @dataset_options
+@click.option(
+    "--fail-if-worse",
+    is_flag=True,
+    help="Exit with 1 if B is worse than A, unless that may be chance (a p of 0.05 or more).",
+)
 @json_option
 def compare(
     first: str,
@@ -66,6 +75,7 @@ def compare(
     models: Path,
     dataset: str,
     data_dir: Path | None,
+    fail_if_worse: bool,
     as_json: bool,
 ) -> None:
     """Compare two versions on the test split, before a promotion.
@@ -113,6 +123,9 @@ def compare(
         },
     }
     show_result(result, as_json, _print_comparison)
+    one, other = result["accuracy"]
+    if fail_if_worse and other < one and comparison.p_value < _SIGNIFICANT:
+        raise KmnistError(f"version {versions[1]} is worse than version {versions[0]}")
 
 
 @command.command()

@@ -29,7 +29,7 @@ from kmnist.training.classifier import PIXEL_RANGE, as_classifier, classifier_fo
 from kmnist.training.evaluation import evaluate
 from kmnist.training.loop import Run, weights_digest
 
-__all__ = ["export_model", "load_model"]
+__all__ = ["export_model", "load_model", "read_keras_file", "require_accuracy"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ def export_model(
     run: Run | None = None,
     evaluation: Evaluation | None = None,
     pixel_range: tuple[float, float] = PIXEL_RANGE,
+    min_accuracy: float = 0.0,
+    label: str | None = None,
 ) -> Path:
     """Evaluate a model on the test split and export it as the next version.
 
@@ -68,17 +70,19 @@ def export_model(
         evaluation: The evaluation of the model on the test split; None to evaluate it.
         pixel_range: The range of the pixels that the model was trained on: (0, 255) as in the data,
             (0, 1) or (-1, 1). The exported model takes pixels from 0 to 255 and scales them.
+        min_accuracy: The lowest accuracy on the test split with which the model is published.
+        label: The label to point at the published version.
 
     Returns:
         The version folder, ``base``/N.
 
     Raises:
-        ExportError: TensorFlow cannot save the model, or the SavedModel or ``model.keras``, loaded
+        ExportError: The accuracy is below ``min_accuracy``, TensorFlow cannot save the model, or the SavedModel or ``model.keras``, loaded
             again, gives other answers than the model.
         PlotError: The plots could not be drawn.
         InputError: The model is no classifier of the images, or Keras cannot load it again; ``run``
             is not the last training of the model; the data set has no test images; ``base`` is a
-            file or has no name; or ``models.config`` cannot be edited.
+            file or has no name; the label is not one; or ``models.config`` cannot be edited.
         OSError: A file cannot be written, for example because the disk is full. After any error
             the staging folder is deleted.
 
@@ -87,6 +91,8 @@ def export_model(
         PosixPath('models/kmnist/1')
     """
     versions.check_writable(base)
+    if label is not None:
+        versions.check_label(label)
     base = Path(base)
     classifier = classifier_for(model, dataset, pixel_range=pixel_range)
     if run is not None and (run.model, run.dataset, run.weights_digest) != (
@@ -97,6 +103,7 @@ def export_model(
         raise InputError("the run is not the last training of this model: leave it out")
     if evaluation is None:
         evaluation = evaluate(classifier, dataset.test)
+    require_accuracy(evaluation, min_accuracy)
     _warn_of_chance(evaluation, pixel_range)
     kernel = pixel_weights(model, pixel_range=pixel_range)
     with versions.stage(base) as folder:
@@ -116,8 +123,9 @@ def export_model(
         versions.write_manifest(folder)
         published = base / str(versions.publish(folder, base))
     try:
-        with versions.edit(base):
-            pass  # adds the entry of the model if there is none
+        with versions.edit(base) as entry:  # adds the entry of the model if there is none
+            if label is not None:
+                entry.version_labels[label] = int(published.name)
     except (KmnistError, OSError) as error:
         error.add_note(f"{published} is published nevertheless")
         raise
@@ -151,7 +159,27 @@ def load_model(version: str | os.PathLike[str]) -> keras.Model:
             f"no {_KERAS_FILE} in {version}; load the folder of a version, such as models/kmnist/1"
         )
     versions.verify_version(version)
-    return _read_keras(version)
+    return read_keras_file(version / _KERAS_FILE)
+
+
+def read_keras_file(path: Path) -> keras.Model:
+    """Load a model from a file of Keras's, not compiled.
+
+    Raises:
+        InputError: Keras cannot load it.
+    """
+    with _keras_errors():
+        # Not compiled: a loss of the user's need not be registered.
+        return keras.saving.load_model(path, compile=False)
+
+
+def require_accuracy(evaluation: Evaluation, minimum: float) -> None:
+    """Raise an ExportError if the accuracy is below the minimum."""
+    if evaluation.accuracy < minimum:
+        raise ExportError(
+            f"the test accuracy {evaluation.accuracy:.4f} is below the minimum {minimum}: nothing was "
+            "published"
+        )
 
 
 def _warn_of_chance(evaluation: Evaluation, pixel_range: tuple[float, float]) -> None:
@@ -174,12 +202,6 @@ def _write_saved_model(folder: Path, name: str, endpoints: Sequence[Endpoint]) -
     compact_saved_model(folder)
     first = {each.name: {each.spec.name: each.sample[:1]} for each in endpoints}
     write_warmup(folder, name, first)
-
-
-def _read_keras(folder: Path) -> keras.Model:
-    with _keras_errors():
-        # Not compiled: a loss of the user's need not be registered.
-        return keras.saving.load_model(folder / _KERAS_FILE, compile=False)
 
 
 @contextmanager
@@ -232,7 +254,7 @@ def _verify_saved_model(folder: Path, endpoints: Sequence[Endpoint]) -> None:
 def _verify_keras(
     folder: Path, classifier: keras.Model, examples: Split, pixel_range: tuple[float, float]
 ) -> None:
-    copy = as_classifier(_read_keras(folder), examples, pixel_range=pixel_range)
+    copy = as_classifier(read_keras_file(folder / _KERAS_FILE), examples, pixel_range=pixel_range)
     _compare(f"the answers of {_KERAS_FILE}", copy(examples.images), classifier(examples.images))
 
 

@@ -25,15 +25,15 @@ def test_the_help_lists_every_command_with_a_whole_sentence() -> None:
 @pytest.mark.parametrize(
     ("option", "commands"),
     [
-        ("--models", "train evaluate serve predict versions doctor"),
+        ("--models", "train export evaluate serve predict versions doctor"),
         ("--server", "evaluate predict call status doctor bench"),
         ("--name", "evaluate serve predict call status doctor bench"),
         ("--version", "evaluate predict call status bench"),
-        ("--label", "train evaluate predict call status bench"),
-        ("--dataset", "train evaluate predict versions"),
-        ("--data-dir", "train evaluate predict versions"),
-        ("--json", "train evaluate serve predict status versions doctor bench"),
-        ("--debug", "train evaluate serve predict call status versions doctor bench"),
+        ("--label", "train export evaluate predict call status bench"),
+        ("--dataset", "train export evaluate predict versions"),
+        ("--data-dir", "train export evaluate predict versions"),
+        ("--json", "train export evaluate serve predict status versions doctor bench"),
+        ("--debug", "train export evaluate serve predict call status versions doctor bench"),
     ],
 )
 def test_a_word_means_the_same_in_every_command(option: str, commands: str) -> None:
@@ -44,7 +44,7 @@ def test_a_word_means_the_same_in_every_command(option: str, commands: str) -> N
 def test_all_commands_together_have_few_options() -> None:
     """Counted as their help shows them, without --help and --debug."""
     names = [option.name for name in COMMANDS for option in options_of(name)]
-    assert sum(name != "debug" for name in names) <= 100
+    assert sum(name != "debug" for name in names) <= 105
 
 
 def test_version() -> None:

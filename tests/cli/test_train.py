@@ -71,7 +71,7 @@ def test_nothing_is_published_below_the_minimum_accuracy(tiny: Path, tmp_path: P
     arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--models", base, "--json"]
     arguments.append("--min-accuracy")
     done = run_train(*arguments, "0.99")
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, json.loads(done.stdout)["published"]) == (1, False)
     assert re.search(r"accuracy 0\.\d{4} is below .* 0\.99: nothing was published", done.stderr)
     assert not base.exists()
     done = run_train(*arguments, "0.1", "--label", "stable")

@@ -90,8 +90,10 @@ def test_compare_shows_which_version_is_better_and_where(
     ]
     assert f"McNemar's p {result['p_value']:.2g}: " in text
 
+    worse = CliRunner().invoke(main, [*arguments, "--fail-if-worse"])
+    assert (worse.exit_code, worse.stderr) == (1, "Error: version 2 is worse than version 1\n")
     arguments[3] = "1"
-    same = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    same = json.loads(CliRunner().invoke(main, [*arguments, "--json", "--fail-if-worse"]).stdout)
     assert (same["p_value"], same["recall"]) == (1, {})
 
 
