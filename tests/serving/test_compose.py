@@ -115,6 +115,21 @@ def test_the_servers_have_the_same_flags_and_images(services: Services) -> None:
     assert {container["image"], proxy["image"]} < set(tags)
 
 
+def test_rest_is_reached_through_nginx_which_has_its_files(services: Services) -> None:
+    assert services["serving"]["ports"] == ["${BIND:-127.0.0.1}:${GRPC_PORT:-8500}:8500"]
+    assert "127.0.0.1:${REST_PORT:-8501}:8081" in services["web"]["ports"]
+    text = (SERVING / "nginx" / "nginx.conf").read_text()
+    assert set(re.findall(r"listen (\d+);", text)) == {"8080", "8081"}
+    files = {"nginx.conf", *re.findall(r"js_import \w+ from /etc/nginx/(.+);", text)}
+    mounted = {f"./serving/nginx/{name}:/etc/nginx/{name}:ro" for name in files}
+    assert mounted < set(services["web"]["volumes"])
+    [nginx, _] = _load("serving/nginx/kustomization.yaml")["configMapGenerator"]
+    assert set(nginx["files"]) == files
+    pod = _load("serving/kubernetes/deployment.yaml")["spec"]["template"]["spec"]
+    mounts = {m.get("subPath"): m["mountPath"] for m in pod["containers"][1]["volumeMounts"]}
+    assert {name: f"/etc/nginx/{name}" for name in files}.items() <= mounts.items()
+
+
 def test_nginx_gets_the_variables_of_its_template(services: Services) -> None:
     template = (SERVING / "nginx" / "templates" / "environment.conf.template").read_text()
     environment = dict(services["web"]["environment"])

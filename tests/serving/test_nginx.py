@@ -1,33 +1,49 @@
 """nginx forwards only what clients need, and its own errors are JSON."""
 
+import hashlib
 import http.client
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
 from kmnist.server.page import PAGE_HEADERS
 
 NGINX = Path(__file__).parents[2] / "serving" / "nginx"
+MODULE = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 API = "/v1/models/kmnist"
 PREDICT = f"{API}:predict"
 
-Start: TypeAlias = Callable[..., int]
+
+class Nginx(NamedTuple):
+    """A running nginx."""
+
+    port: int
+    rest_port: int  # without a limit on the rate
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+Start: TypeAlias = Callable[..., Nginx]
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed"),
+    pytest.mark.skipif(
+        not (shutil.which("nginx") and MODULE.exists()),
+        reason="nginx, or its module for JavaScript, is not installed",
+    ),
 ]
 
 
@@ -36,7 +52,8 @@ class _ModelServer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = json.dumps({"method": self.command, "path": self.path, "size": len(body)})
+        received = {"method": self.command, "path": self.path, "body": _digest(body)}
+        answer = json.dumps(received)
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -46,6 +63,10 @@ class _ModelServer(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +80,25 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start nginx with the project's configuration and other addresses; return its port."""
+    """Start nginx with the project's configuration and other addresses."""
     running = []
 
     def start(
         model_server: str, *, page: bool = True, read_timeout: str = "35s", **allowed: str
-    ) -> int:
+    ) -> Nginx:
         folder = tmp_path_factory.mktemp("nginx")
         folder.chmod(0o755)
         for name in ("index.html", "page.js", ".hidden") if page else ():
             (folder / name).write_text("")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
-        _configure(folder, port, read_timeout, {"SERVING": model_server} | allowed)
+        with ExitStack() as stack:
+            free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+            ports: list[int] = [listener.getsockname()[1] for listener in free]
+        _configure(folder, ports, read_timeout, {"SERVING": model_server} | allowed)
         command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"]
-        running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-        _wait_for(port)
-        return port
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        running.append(process)
+        _wait_for(ports[0])
+        return Nginx(ports[0], ports[1], folder / "log", process)
 
     yield start
     for process in running:
@@ -83,7 +106,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         process.wait()
 
 
-def _configure(folder: Path, port: int, timeout: str, environment: dict[str, str]) -> None:
+def _configure(folder: Path, ports: list[int], timeout: str, environment: dict[str, str]) -> None:
     """Write the project's configuration, with the environment as the image of nginx puts it in."""
     template = (NGINX / "templates" / "environment.conf.template").read_text()
     environment = {"ALLOW_HOST": "", "ALLOW_ORIGIN": "", **environment}
@@ -93,7 +116,10 @@ def _configure(folder: Path, port: int, timeout: str, environment: dict[str, str
     text = (NGINX / "nginx.conf").read_text()
     for pattern, value in {
         r"/tmp/": f"{folder}/",
-        r"listen 8080": f"listen 127.0.0.1:{port}",
+        r"listen 8080": f"listen 127.0.0.1:{ports[0]}",
+        r"listen 8081": f"listen 127.0.0.1:{ports[1]}",
+        r'8081 ""': f'{ports[1]} ""',
+        r"/etc/nginx/depth.js": str(NGINX / "depth.js"),
         r"proxy_read_timeout 35s": f"proxy_read_timeout {timeout}",
         r"/usr/share/nginx/html": str(folder),
         r"/dev/std(out|err)": f"{folder}/log",
@@ -116,11 +142,11 @@ def _wait_for(port: int) -> None:
 @pytest.fixture(scope="module")
 def port(start: Start, server: str) -> int:
     """The port of nginx in front of the model server."""
-    return start(server)
+    return start(server).port
 
 
 def _ask(
-    port: int, method: str, path: str, body: bytes | None = None, **headers: str
+    port: int, method: str, path: str, body: bytes | Iterable[bytes] | None = None, **headers: str
 ) -> tuple[HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -138,7 +164,7 @@ def _refuse(
     port: int,
     method: str,
     path: str,
-    body: bytes | None = None,
+    body: bytes | Iterable[bytes] | None = None,
     **headers: str,
 ) -> HTTPResponse:
     """Check that a request gets an error as JSON; return the response."""
@@ -196,10 +222,98 @@ def test_every_answer_has_the_security_headers(port: int) -> None:
     assert "javascript" in _ask(port, "GET", "/page.js")[0].headers["Content-Type"]
 
 
-def test_a_body_of_16_mib_is_forwarded_and_a_larger_one_is_refused(port: int) -> None:
-    _, body = _ask(port, "POST", PREDICT, bytes(16 * 2**20))
-    assert json.loads(body)["size"] == 16 * 2**20
-    _refuse(413, "larger than 16 MiB", port, "POST", PREDICT, Content_Length=str(16 * 2**20 + 1))
+MIB = 2**20
+BEGIN = b'{"instances":'
+IMAGE = [[[[0] for _ in range(28)] for _ in range(28)]]  # one channel
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["", "chunked"])
+@pytest.mark.parametrize(
+    "body",
+    {
+        "8 arrays": BEGIN + 8 * b"[" + b"0" + 8 * b"]" + b"}",
+        "images": json.dumps({"instances": IMAGE}).encode(),
+        "indented images": json.dumps({"instances": IMAGE}, indent=8).encode(),
+        "base64": BEGIN + b'[{"b64":"' + MIB * b"A" + b'"}]}',
+        "deep objects": 18_750 * b'{"a":',  # these three do not disturb TensorFlow Serving
+        "deep second elements": BEGIN + 18_750 * b"[0,",
+        "objects in arrays": 18_750 * b'[{"a":',
+        "UTF-8": '{"é漢😀": 1}'.encode(),
+        "not UTF-8": bytes(range(256)),
+        "nothing": b"",
+        "8 arrays and blanks": 8 * (b"[" + (2 * MIB - 2) * b" "),
+        "the longest": 16 * MIB * b"0",
+    }.items(),
+    ids=lambda body: body[0],
+)
+def test_a_body_is_forwarded_as_it_is(port: int, body: tuple[str, bytes], chunked: bool) -> None:
+    response, answer = _ask(port, "POST", PREDICT, _sent(body[1], chunked))
+    assert response.status == 200
+    assert json.loads(answer)["body"] == _digest(body[1])
+
+
+def _sent(body: bytes, chunked: bool) -> bytes | Iterator[bytes]:
+    """Return a body of known length, or pieces that are sent as chunks."""
+    if not chunked:
+        return body
+    return (body[start : start + 2**16] for start in range(0, len(body), 2**16))
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["", "chunked"])
+@pytest.mark.parametrize(
+    "body",
+    {
+        "9 arrays": BEGIN + 9 * b"[" + b"0" + 9 * b"]" + b"}",
+        "36 kB": BEGIN + 18_750 * b"[" + 18_750 * b"]" + b"}",
+        "a million": BEGIN + 1_000_000 * b"[",
+        "of an input": b'{"inputs":{"images":' + 18_750 * b"[",
+        "white space": BEGIN + 18_750 * b"[ \t\r\n",
+        "15 MB of blanks": BEGIN + 18_750 * (b"[" + 800 * b" "),
+        "after 8 arrays and blanks": BEGIN + 8 * (b"[" + MIB * b" ") + b"0" + 18_750 * b"[",
+        "after honest arrays": BEGIN + b"[" + 1_000_000 * b"[0]," + 18_750 * b"[",
+        "after what is not UTF-8": b'{"\0\xff":0,"instances":' + 18_750 * b"[",
+    }.items(),
+    ids=lambda body: body[0],
+)
+def test_json_that_ends_tensorflow_serving_is_refused(
+    port: int, body: tuple[str, bytes], chunked: bool
+) -> None:
+    sent = _sent(body[1], chunked)
+    response = _refuse(400, "nested too deeply: at most 8 arrays", port, "POST", PREDICT, sent)
+    assert response.getheader("X-Content-Type-Options") == "nosniff"
+
+
+def test_a_body_of_more_than_16_mib_is_refused(port: int) -> None:
+    for body in ({"Content_Length": str(16 * MIB + 1)}, {"body": _sent(17 * MIB * b"0", True)}):
+        arguments: Any = body
+        _refuse(413, "larger than 16 MiB", port, "POST", PREDICT, **arguments)
+
+
+def _hold(port: int, size: int, stack: ExitStack) -> None:
+    """Send a request without its body, and wait until nginx reads on."""
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+    connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    assert connection.recv(12) == b"HTTP/1.1 100"
+
+
+def test_sixteen_large_bodies_are_read_at_a_time(start: Start, server: str) -> None:
+    port = start(server).port
+    large = 4_000_000 * b"0"
+    with ExitStack() as stack:
+        for _ in range(16):
+            _hold(port, len(large), stack)
+        for body in (large, _sent(b"{}", True)):
+            _refuse(429, "try again", port, "POST", PREDICT, body)
+        assert _ask(port, "POST", PREDICT, large[1:])[0].status == 200
+
+
+def test_an_address_has_64_connections(start: Start, server: str) -> None:
+    port = start(server).port
+    with ExitStack() as stack:
+        for _ in range(64):
+            _hold(port, 2, stack)
+        _refuse(429, "try again", port, "POST", PREDICT, b"{}")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +372,7 @@ def opened(start: Start, server: str) -> int:
     """The port of an nginx without the page that allows some hosts and origins."""
     origins = r"https://shop\.example|http://localhost:3000"
     hosts = r"digits\.example|kmnist(\..*)?"
-    return start(server, page=False, ALLOW_HOST=hosts, ALLOW_ORIGIN=origins)
+    return start(server, page=False, ALLOW_HOST=hosts, ALLOW_ORIGIN=origins).port
 
 
 def test_hosts_can_be_allowed(opened: int) -> None:
@@ -291,7 +405,7 @@ def test_a_compressed_body_is_refused(port: int) -> None:
 def test_a_server_that_refuses_connections_is_reported(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = "127.0.0.1:{1}".format(*closed.getsockname())
-    _refuse(502, "cannot be reached", start(address), "GET", API)
+    _refuse(502, "cannot be reached", start(address).port, "GET", API)
 
 
 def test_a_server_whose_address_is_silent_is_reported_in_the_same_way(start: Start) -> None:
@@ -305,17 +419,33 @@ def test_a_server_whose_address_is_silent_is_reported_in_the_same_way(start: Sta
             client = waiting.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(address)
-        _refuse(502, "cannot be reached", start("{}:{}".format(*address)), "GET", API)
+        _refuse(502, "cannot be reached", start("{}:{}".format(*address)).port, "GET", API)
 
 
 def test_a_server_that_connects_and_does_not_answer_is_late(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = "127.0.0.1:{1}".format(*mute.getsockname())
-        port = start(address, read_timeout="100ms")
+        port = start(address, read_timeout="100ms").port
         _refuse(504, "did not answer in time", port, "GET", API)
 
 
-def test_the_rate_of_one_address_is_limited(start: Start, server: str) -> None:
-    port = start(server)
-    statuses = {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)}
-    assert statuses == {200, 429}
+def test_the_rate_of_one_address_is_limited_except_on_the_port_for_this_machine(
+    start: Start, server: str
+) -> None:
+    nginx = start(server)
+    for port, expected in ((nginx.rest_port, {200}), (nginx.port, {200, 429})):
+        assert {_ask(port, "GET", "/page.js")[0].status for _ in range(1000)} == expected
+
+
+def test_health_checks_are_logged_only_if_they_fail(start: Start, server: str) -> None:
+    nginx = start(server)
+    for agent in ("Wget", "kube-probe/1.34", "curl/8.0"):
+        assert _ask(nginx.port, "GET", API, User_Agent=agent)[0].status == 200
+    _ask(nginx.port, "GET", "/no", User_Agent="Wget")
+    nginx.process.send_signal(signal.SIGQUIT)  # ends after it has written its log
+    nginx.process.wait()
+    requests = [line.split('"') for line in nginx.log.read_text().splitlines() if '"GET ' in line]
+    assert [(request[1].split()[1], request[5]) for request in requests] == [
+        (API, "curl/8.0"),
+        ("/no", "Wget"),
+    ]
