@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from kmnist.server.metrics import Metrics
+
 SERVING = Path(__file__).parents[2] / "serving"
 PROMETHEUS = SERVING / "prometheus"
 
@@ -51,6 +53,33 @@ def _expressions(dashboard: Dashboard) -> list[str]:
 @pytest.mark.parametrize("command", ["check config prometheus.yml", "test rules alerts_test.yml"])
 def test_promtool_accepts(command: str) -> None:
     _promtool(*command.split())
+
+
+@pytest.mark.docker
+@needs_promtool
+def test_the_metrics_of_kmnist_serve_raise_the_alert_as_long_as_a_version_is_broken(
+    tmp_path: Path,
+) -> None:
+    metrics = Metrics()
+    for version, error in ((8, None), (9, OSError()), (9, OSError())):
+        metrics.load(Path(f"/models/kmnist/{version}"), error, seconds=1)
+    lines = re.findall(r"^([^#\s]\S*) (\S+)$", metrics.page().decode(), re.MULTILINE)
+    hour = [{"series": series, "values": f"{value}x360"} for series, value in lines]
+    labels = {"severity": "warning", "model_path": "/models/kmnist/9"}
+    summary = "/models/kmnist/9 could not be loaded. Run `kmnist doctor` to see why."
+    expected = {"exp_labels": labels, "exp_annotations": {"summary": summary}}
+    alert = {"eval_time": "1h", "alertname": "VersionNotLoaded", "exp_alerts": [expected]}
+    series = {"interval": "10s", "input_series": hour, "alert_rule_test": [alert]}
+    tests = {"rule_files": [str(PROMETHEUS / "alerts.yml")], "tests": [series]}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(tests))
+    _promtool("test", "rules", str(tmp_path / "tests.yml"))
+
+
+def test_every_alert_has_a_severity() -> None:
+    [group] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    alerts = [rule for rule in group["rules"] if "alert" in rule]
+    assert alerts
+    assert {alert["labels"]["severity"] for alert in alerts} == {"critical", "warning"}
 
 
 def _promtool(*arguments: str) -> None:
