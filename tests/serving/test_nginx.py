@@ -84,7 +84,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     running = []
 
     def start(
-        model_server: str, *, page: bool = True, read_timeout: str = "35s", **allowed: str
+        model_server: str,
+        *,
+        page: bool = True,
+        config: str = (NGINX / "nginx.conf").read_text(),
+        read_timeout: str = "35s",
+        **allowed: str,
     ) -> Nginx:
         folder = tmp_path_factory.mktemp("nginx")
         folder.chmod(0o755)
@@ -93,7 +98,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         with ExitStack() as stack:
             free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
             ports: list[int] = [listener.getsockname()[1] for listener in free]
-        _configure(folder, ports, read_timeout, {"SERVING": model_server} | allowed)
+        config = config.replace("proxy_read_timeout 35s", f"proxy_read_timeout {read_timeout}")
+        _configure(folder, ports, config, {"SERVING": model_server} | allowed)
         command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         running.append(process)
@@ -106,21 +112,19 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         process.wait()
 
 
-def _configure(folder: Path, ports: list[int], timeout: str, environment: dict[str, str]) -> None:
-    """Write the project's configuration, with the environment as the image of nginx puts it in."""
+def _configure(folder: Path, ports: list[int], text: str, environment: dict[str, str]) -> None:
+    """Write a configuration, with the environment as the image of nginx puts it in."""
     template = (NGINX / "templates" / "environment.conf.template").read_text()
     environment = {"ALLOW_HOST": "", "ALLOW_ORIGIN": "", **environment}
     (folder / "environment.conf").write_text(
         re.sub(r"\$\{(\w+)\}", lambda variable: environment[variable[1]], template)
     )
-    text = (NGINX / "nginx.conf").read_text()
     for pattern, value in {
         r"/tmp/": f"{folder}/",
         r"listen 8080": f"listen 127.0.0.1:{ports[0]}",
         r"listen 8081": f"listen 127.0.0.1:{ports[1]}",
         r'8081 ""': f'{ports[1]} ""',
         r"/etc/nginx/depth.js": str(NGINX / "depth.js"),
-        r"proxy_read_timeout 35s": f"proxy_read_timeout {timeout}",
         r"/usr/share/nginx/html": str(folder),
         r"/dev/std(out|err)": f"{folder}/log",
     }.items():
@@ -449,3 +453,25 @@ def test_health_checks_are_logged_only_if_they_fail(start: Start, server: str) -
         (API, "curl/8.0"),
         ("/no", "Wget"),
     ]
+
+
+def test_a_part_of_the_requests_can_go_to_a_canary(start: Start, server: str) -> None:
+    docs = (NGINX.parents[1] / "docs" / "serving.md").read_text()
+    [block] = re.findall(r"^```nginx\n(split_clients .*?)^```$", docs, re.DOTALL | re.MULTILINE)
+    before, location = block.replace("5%", "50%").split("location @predict {")
+    config = (NGINX / "nginx.conf").read_text()
+    config = config.replace("    server {\n", before + "    server {\n", 1)
+    config, count = re.subn(
+        r"location @predict \{[^}]*\}", f"location @predict {{{location}", config
+    )
+    assert count == 1
+    port = start(server, config=config).port
+
+    def asked(path: str) -> str:
+        received: str = json.loads(_ask(port, "POST", path, b"{}")[1])["path"]
+        return received
+
+    labels = {f"{API}/labels/{label}:predict" for label in ("stable", "canary")}
+    assert {asked(PREDICT) for _ in range(100)} == labels
+    assert asked(f"{API}/versions/3:predict") == f"{API}/versions/3:predict"
+    _refuse(400, "nested too deeply", port, "POST", PREDICT, 9 * b"[")
