@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Images", "open_images", "write_file", "write_stdout"]
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_IDX: Final = b"\0\0\x08\x03"
 
 # Requests are repeated until the timeout of a call: a server may restart in the meantime.
 _RETRIES: Final = 1_000_000
@@ -55,43 +54,20 @@ def open_images(arguments: Sequence[str]) -> Images:
     """Open the images that the arguments name.
 
     Args:
-        arguments: One file of images, IDX or ``.npz``; or pictures, folders of pictures, and ``-``
+        arguments: One file of images, IDX, ``.npy`` or ``.npz``, or a folder of IDX files; or pictures, folders of pictures, and ``-``
             for standard input, which holds one picture or the paths of pictures, one a line.
 
     Raises:
         InputError: A folder holds no pictures, or a file of images is damaged.
     """
     from kmnist.client.stream import IMAGES_PER_REQUEST, PICTURES_PER_REQUEST
+    from kmnist.data.arrays import read_images
 
-    if len(arguments) == 1 and (array := _read_array(Path(arguments[0]))) is not None:
+    if len(arguments) == 1 and (array := read_images(Path(arguments[0]))) is not None:
         return Images(range(len(array)), array, IMAGES_PER_REQUEST)
     pictures = [picture for argument in arguments for picture in _find_pictures(argument)]
     names = [picture if isinstance(picture, str) else "-" for picture in pictures]
     return Images(names, pictures, PICTURES_PER_REQUEST)
-
-
-def _read_array(path: Path) -> "NDArray[np.uint8] | None":
-    """Read a file of images; return None for anything else."""
-    from kmnist.data.idx import read_idx
-
-    if not path.is_file():
-        return None
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    with path.open("rb") as file:
-        is_idx = path.suffix == ".gz" or file.read(len(_IDX)) == _IDX
-    return read_idx(path, ndim=3) if is_idx else None
-
-
-def _read_npz(path: Path) -> "NDArray[np.uint8]":
-    import numpy as np
-
-    try:
-        with np.load(path) as file:
-            (images,) = (array for array in file.values() if array.ndim == 3)
-    except Exception as error:  # NumPy and zipfile raise many kinds
-        raise InputError(f"{path} does not hold one array of images, uint8 (n, h, w)") from error
-    return np.asarray(images)
 
 
 def _find_pictures(argument: str) -> Sequence[str | bytes]:

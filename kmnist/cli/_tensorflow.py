@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Final
 
+from kmnist.errors import InputError
+
 __all__ = ["require_tensorflow", "starting_tensorflow"]
 
 _NOTE: Final = b"starting TensorFlow ..."
@@ -16,11 +18,15 @@ _ERASE: Final = b"\r\x1b[K"
 
 
 def require_tensorflow() -> None:
-    """Raise before a command reads, writes or waits for anything, if TensorFlow is not installed.
+    """Raise before a command reads, writes or waits for anything, if TensorFlow cannot be used.
 
     Raises:
-        ModuleNotFoundError: It is not installed.
+        InputError: Keras shall use another backend.
+        ModuleNotFoundError: TensorFlow is not installed.
     """
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise InputError(f"KERAS_BACKEND is {backend}: unset it, kmnist needs TensorFlow")
     if find_spec("tensorflow") is None:
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 

@@ -62,7 +62,7 @@ def command(
     A PICTURE is a PNG, JPEG, BMP or WebP file of any colour and up to 50 million pixels, with dark
     ink on light paper or the reverse; a folder of these; or - for standard input, which holds one
     picture or the paths of pictures, one a line. In place of pictures it may be one file of images,
-    IDX or .npz, of the size that the model takes. With --random, an image of the test split of
+    IDX, .npy or .npz, of the size that the model takes, or a folder of IDX files, for its test images. With --random, an image of the test split of
     --dataset is predicted instead.
 
     For models of other images, such as clothes, the picture gets the background of their data;

@@ -182,11 +182,11 @@ class Dataset:
 
         Args:
             x_train: The training images, uint8 (n, height, width) or (n, height, width, 1).
-            y_train: The class of each training image, integers (n,) or (n, 1).
+            y_train: The class of each training image, integers (n,) or (n, 1), or names (n,).
             x_test: The test images.
             y_test: The class of each test image.
-            class_names: The names of the classes; None for "0", "1" and so on up to the highest
-                training label.
+            class_names: The names of the classes; None for those among the training labels, sorted,
+                or for integers "0", "1" and so on up to the highest one.
             validation_size: The number of training images to hold out; see :meth:`hold_out`.
             grey: Convert images with colours, uint8 (n, height, width, 3), to their brightness.
             name: What the data set is called in model cards and messages.
@@ -196,7 +196,8 @@ class Dataset:
 
         Raises:
             ColourError: Images have colours, and ``grey`` is not set.
-            InputError: An array has another dtype or shape, or they do not fit together.
+            InputError: An array has another dtype or shape, they do not fit together, or a label is
+                none of a class.
 
         Example:
             >>> random = np.random.default_rng(0)
@@ -204,14 +205,15 @@ class Dataset:
             >>> Dataset.from_arrays(images, labels, images, labels, class_names=["dark", "light"])
             Dataset(arrays: 45 / 5 / 50 of 8×8, 2 classes)
         """
+        labels = [_as_labels(y_train), _as_labels(y_test)]
+        classes = _class_names(labels[0], name) if class_names is None else tuple(class_names)
         train, test = (
-            Split(without_colours(np.asarray(images), name, grey=grey), _as_labels(labels))
-            for images, labels in ((x_train, y_train), (x_test, y_test))
+            Split(
+                without_colours(np.asarray(images), name, grey=grey), _numbered(each, classes, name)
+            )
+            for images, each in zip((x_train, x_test), labels, strict=True)
         )
-        if class_names is None:
-            class_names = map(str, range(int(train.labels.max()) + 1 if len(train) else 0))
-        whole = cls(name, train, train[:0], test, tuple(class_names))
-        return whole.hold_out(validation_size)
+        return cls(name, train, train[:0], test, classes).hold_out(validation_size)
 
     def hold_out(self, size: int | None = None) -> "Dataset":
         """Return the data set with the first training images as its validation split.
@@ -298,7 +300,32 @@ def without_colours(images: NDArray[Any], source: str, *, grey: bool) -> NDArray
 
 def _as_labels(labels: ArrayLike) -> NDArray[Any]:
     array = np.asarray(labels)
+    array = array.astype(str) if array.dtype.kind == "S" else array
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _class_names(labels: NDArray[Any], name: str) -> tuple[str, ...]:
+    """Return the names of the classes of training labels, which are names or numbers."""
+    if labels.dtype.kind == "U":
+        return tuple(np.unique(labels).tolist())
+    if labels.dtype.kind not in "iu" or not labels.size:
+        return ("0", "1")  # what the labels are is checked with the images
+    for label in (labels.min(), labels.max()):
+        if not 0 <= label < MAX_CLASSES:
+            raise InputError(
+                f"{name} has the training label {label}: labels must be from 0 to {MAX_CLASSES - 1}"
+            )
+    return tuple(map(str, range(int(labels.max()) + 1)))
+
+
+def _numbered(labels: NDArray[Any], class_names: tuple[str, ...], name: str) -> NDArray[Any]:
+    """Return names of classes as their numbers, and numbers as they are."""
+    if labels.dtype.kind != "U":
+        return labels
+    numbers = {class_name: number for number, class_name in enumerate(class_names)}
+    if unknown := set(labels.tolist()) - numbers.keys():
+        raise InputError(f"{name} has the label {min(unknown)!r}, which is not among its classes")
+    return np.array([numbers[label] for label in labels.tolist()])
 
 
 def _check_array(name: str, values: object, dtype: type, ndim: int, expected: str) -> None:

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from kmnist.data.dataset import Dataset, Split
 from kmnist.errors import InputError, MissingError
 
-__all__ = ["is_idx_folder", "open_idx", "read_idx", "read_idx_folder", "write_idx"]
+__all__ = [
+    "find_test_images",
+    "is_idx_folder",
+    "open_idx",
+    "read_idx",
+    "read_idx_folder",
+    "write_idx",
+]
 
 _UNSIGNED_BYTE: Final = 8
 
@@ -47,6 +54,11 @@ _CLASSES: Final = "classes.txt"
 def is_idx_folder(folder: Path) -> bool:
     """Return whether ``folder`` holds the IDX file of the training images."""
     return _find(folder, next(iter(_FILES))) is not None
+
+
+def find_test_images(folder: Path) -> Path | None:
+    """Return the file of the test images of a folder of IDX files; None for another folder."""
+    return _find(folder, list(_FILES)[2])
 
 
 def read_idx_folder(folder: Path) -> Dataset:

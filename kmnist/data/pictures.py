@@ -277,9 +277,14 @@ def _split(
         height, width = pictures.images.shape[1:]
         notes.append(f"pictures scaled to {height}×{width}: {pictures.scaled.sum():,}")
     if "test" not in splits:
-        splits[(splits == "train") & (pictures.hashes < _TEST_SHARE)] = "test"
+        for number in range(len(class_names)):
+            _choose_test(splits, np.flatnonzero(labels == number), pictures.hashes)
         count = (splits == "test").sum()
         notes.append(f"pictures chosen for the test by a hash of each file: {count:,}")
+        if untested := sorted(
+            set(class_names) - {class_names[n] for n in labels[splits == "test"]}
+        ):
+            notes.append(f"classes with too few pictures to test: {', '.join(untested)}")
     if ignored:
         notes.append(
             f"files and folders that were not used: {len(ignored):,}, such as {ignored[0]}"
@@ -297,6 +302,15 @@ def _split(
         for chosen in (order[splits[order] == split] for split in _SPLITS)
     )
     return Dataset(str(folder), train, validation, test, tuple(class_names), notes=tuple(notes))
+
+
+def _choose_test(
+    splits: NDArray[np.str_], members: NDArray[np.int64], hashes: NDArray[np.float64]
+) -> None:
+    """Move the training pictures of a class with the lowest hashes to the test: one of two at least."""
+    train = members[splits[members] == "train"]
+    count = min(max(1, (hashes[train] < _TEST_SHARE).sum()), len(train) - 1)
+    splits[train[np.argsort(hashes[train], kind="stable")][: max(0, count)]] = "test"
 
 
 def _load(kept: Path, fingerprint: str) -> _Pictures | None:

@@ -124,6 +124,18 @@ def test_an_npz_file_becomes_json_lines_on_stdout(
     assert set(found[0]) == {"input", "class_id", "class_name", "probability"}
 
 
+def test_other_arrays_have_the_same_rows(
+    served: Server, tiny: Path, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    images, server = tiny_dataset.test.images, ("--server", served.grpc_url, "--output", "-")
+    np.savez(tmp_path / "a.npz", x_train=images[:1], x_test=images)
+    np.save(tmp_path / "a.npy", images)
+    expected = predict(tiny, *server).stdout  # a folder of IDX files
+    assert expected.count("\n") == len(images)
+    for name in ("a.npz", "a.npy"):
+        assert predict(tmp_path / name, *server).stdout == expected
+
+
 def test_a_broken_picture_has_a_row_with_the_reason(
     served: Server, folder: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +249,7 @@ def test_a_full_disk_is_one_line_with_the_way_to_go_on(
         ("no-such.png", 2, "'no-such.png' does not exist"),
         ("empty", 2, "empty has no pictures"),
         ("a.npz", 2, "a.npz does not hold one array of images"),
+        ("b.npy", 2, "b.npy holds float64 (3,): images must be uint8 (n, h, w)"),
         ("seven.idx --output a.txt", 2, "must end in .csv or .jsonl"),
         ("seven.idx --output no/a.csv", 2, "in an existing folder"),
         ("seven.idx --output a.csv --server grpc://127.0.0.1:1", 1, "Connection refused"),
@@ -250,10 +263,11 @@ def test_a_failure_is_one_line_and_leaves_nothing(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.npz").write_text("none")
+    np.save(tmp_path / "b.npy", np.zeros(3))
     write_idx(tmp_path / "seven.idx", np.zeros((1, 28, 28), np.uint8))
     monkeypatch.chdir(tmp_path)
     done = predict(*arguments.split())
     assert done.exit_code == code
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
-    assert sorted(os.listdir()) == ["a.npz", "empty", "seven.idx"]
+    assert sorted(os.listdir()) == ["a.npz", "b.npy", "empty", "seven.idx"]

@@ -49,3 +49,12 @@ def test_a_command_that_lacks_it_ends_with_one_line_and_writes_nothing(
     assert done.stderr.startswith("Error: no module tensorflow: ")
     assert done.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_backend_of_keras_is_refused_by_the_name_of_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    done = CliRunner().invoke(main, ["train"])
+    assert done.exit_code == 2
+    assert done.stderr == "Error: KERAS_BACKEND is jax: unset it, kmnist needs TensorFlow\n"

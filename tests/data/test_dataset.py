@@ -104,6 +104,22 @@ def test_arrays_make_a_data_set() -> None:
     assert whole.class_names == ("0", "1")
 
 
+def test_labels_may_be_names() -> None:
+    images, labels = np.zeros((20, 3, 2), np.uint8), np.array(["shoe", "bag"] * 10)
+    dataset = Dataset.from_arrays(images, labels, images[:2], labels[:2].astype("S"))
+    assert dataset.class_names == ("bag", "shoe")
+    assert dataset.test.labels.tolist() == [1, 0]
+    with pytest.raises(InputError, match="arrays has the label 'hat', which is not among its"):
+        Dataset.from_arrays(images, labels, images[:1], ["hat"])
+
+
+@pytest.mark.parametrize("label", [-1, 2000])
+def test_a_label_out_of_range_is_named(label: int) -> None:
+    images, labels = np.zeros((20, 3, 2), np.uint8), np.append(np.arange(19) % 2, label)
+    with pytest.raises(InputError, match=f"has the training label {label}: labels must be from 0"):
+        Dataset.from_arrays(images, labels, images, labels)
+
+
 SPLIT = Split(IMAGES, LABELS)
 MADE = Dataset("mine", SPLIT, SPLIT[:0], SPLIT, ("a", "b", "c"))
 

@@ -190,7 +190,7 @@ def make(folder: Path, *paths: str) -> Path:
             "has too few pictures of c to train and to test on: add some, or split",
         ),
         (("train/a/1.png", "b/1.png"), "train has no pictures"),
-        (("a/1.png", "b/1.png"), "has too few pictures"),
+        (("a/1.png", "b/1.png"), "has too few pictures to train and to test on"),
         (("train/a\udcff/1.png", "train/b/1.png", "test/b/1.png"), r"the class name 'a\\udcff'"),
     ],
 )
@@ -200,6 +200,12 @@ def test_folders_of_another_structure_are_refused(
     with pytest.raises(InputError, match=message) as error:
         load_dataset(make(tmp_path / "x", *paths))
     assert "\n" not in str(error.value)
+
+
+def test_a_class_of_few_pictures_keeps_one_for_the_test_or_is_named(tmp_path: Path) -> None:
+    dataset = load_dataset(make(tmp_path / "x", "a/1.png", "a/2.png", "b/1.png"))
+    assert (sorted(dataset.train.labels.tolist()), dataset.test.labels.tolist()) == ([0, 1], [0])
+    assert dataset.notes[-1] == "classes with too few pictures to test: b"
 
 
 SHEET = np.zeros((99, 99), np.uint8)
