@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.data import Dataset
@@ -23,7 +24,7 @@ from kmnist.training.loop import Run, weights_digest
 
 __all__ = ["model_card", "write_card"]
 
-_PACKAGES: Final = ("kmnist", "tensorflow", "keras", "tensorflow-datasets", "numpy", "protobuf")
+_PACKAGES: Final = ("kmnist", "keras", "tensorflow-datasets", "numpy", "protobuf")
 
 _PARTS: Final = ("data", "model", "training", "test", "versions")
 
@@ -125,7 +126,10 @@ def model_card(
             "recall": _numbers(evaluation.recall),
             "confusion": evaluation.confusion.tolist(),
         },
-        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "versions": {
+            "tensorflow": tf.__version__,  # its package may be tensorflow-cpu
+            **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        },
         "platform": platform.platform(),
     }
 

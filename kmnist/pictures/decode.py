@@ -9,7 +9,7 @@ from typing import Final
 import tensorflow as tf
 
 from kmnist.pictures import BRIGHTNESS, frame
-from kmnist.pictures.ink import find_ink
+from kmnist.pictures.ink import find_ink, find_small_ink
 from kmnist.pictures.limits import check_pictures
 
 __all__ = ["LONGER_SIDE", "decode_picture", "grey_and_opacity", "read_pictures"]
@@ -69,8 +69,16 @@ def read_pictures(
         return tf.cond(
             frame.is_fitted(grey * alpha, height, width, extent),
             lambda: frame.fit(grey * alpha, height, width),
-            lambda: frame.centre_by_mass(find_ink(grey, alpha), height, width, extent),
+            lambda: frame.centre_by_mass(ink(grey, alpha), height, width, extent),
         )
+
+    def ink(grey: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+        found: tf.Tensor = tf.cond(
+            tf.reduce_all(tf.shape(grey) <= [height, width]),
+            lambda: find_small_ink(grey, alpha),
+            lambda: find_ink(grey, alpha),
+        )
+        return found
 
     return tf.map_fn(
         read,

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kmnist.pictures.frame import moments, resize, rim, span
 
-__all__ = ["find_ink"]
+__all__ = ["find_ink", "find_small_ink"]
 
 # The drawing is located in a picture reduced to this longer side.
 _COARSE: Final = 128
@@ -59,6 +59,25 @@ def find_ink(grey: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     # Edges are sharpened a little: full ink from 3/4 of the contrast.
     ink = tf.clip_by_value(2 * (dark - low) / tf.maximum(high - low, _FAINTEST) - 0.5, 0, 1)
     return _thicken(ink * tf.cast(drawn, tf.float32))
+
+
+def find_small_ink(grey: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    """Find the ink of a picture no larger than an image of the data set.
+
+    It has too few pixels for the grain and the shadows of paper, so that its ink is whatever differs
+    from its rim; enlarging it to search it as a photograph takes twenty times as long.
+
+    Args:
+        grey: The brightness, float32 (h, w), 0 to 1.
+        alpha: The opacity, float32 (h, w), 0 to 1.
+
+    Returns:
+        float32 (h, w), from 0 (background) to 1 (ink).
+    """
+    flat, _ = _flatten(grey, alpha)
+    tones = tf.sort(tf.concat(rim(flat), 0))
+    ink = tf.abs(flat - tones[tf.size(tones) // 2])
+    return ink / tf.maximum(tf.reduce_max(ink), 2 * _FAINTEST)
 
 
 def _stands_out(dark: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:

@@ -204,6 +204,13 @@ def any_size(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     return encode(pixels, str(rng.choice(["PNG", "JPEG", "BMP", "WEBP"])))
 
 
+def as_small_as_an_image(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Draw the digit grey on light paper, off the centre, in the pixels of the image itself."""
+    down, right = rng.integers(0, 7, 2)
+    moved = np.pad(image, 3)[down : down + 28, right : right + 28]
+    return encode((240 - moved * 0.6 + rng.normal(0, 3, moved.shape)).astype(np.uint8))
+
+
 KINDS: dict[str, Kind] = {
     "blue pen on paper": blue_pen,
     "pencil on paper": pencil,
@@ -213,4 +220,5 @@ KINDS: dict[str, Kind] = {
     "black on transparent": black_on_transparent,
     "white on transparent": white_on_transparent,
     "any size and format": any_size,
+    "as small as an image": as_small_as_an_image,
 }
