@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import MagicMock
 
 import click
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import trustme
 
@@ -76,6 +78,7 @@ def assert_same_output(printed: str, shown: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
@@ -87,7 +90,9 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.M
         elif language == "text" and printed:
             assert_same_output(printed, content)
             printed, checked = "", checked + 1
-    assert checked >= 10
+    assert checked >= 11
+    shown = plt.imread(ROOT / "docs" / "images" / "digits.png")  # in shades of grey
+    assert np.array_equal(plt.imread(tmp_path / "digits.png")[..., 0], shown)
 
 
 @pytest.fixture(scope="module")
