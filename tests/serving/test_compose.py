@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
+from kmnist.cli.serve import command as serve
 from kmnist.cli.train import command as train
 from kmnist.training.workers import Cluster, read_cluster
 
@@ -39,9 +40,15 @@ def services() -> Services:
 @pytest.mark.docker
 @pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose is not installed")
 @pytest.mark.parametrize(
-    "files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.gpu.yml"]]
+    ("other", "image"),
+    {
+        "": f"tensorflow/serving:2.19.1{DIGEST}",
+        "gpu.": f"tensorflow/serving:2.19.1-gpu{DIGEST}",
+        "native.": "kmnist:local",
+    }.items(),
 )
-def test_docker_compose_accepts_the_files(files: list[str]) -> None:
+def test_docker_compose_accepts_the_files(other: str, image: str) -> None:
+    files = ["docker-compose.yml", f"docker-compose.{other}yml"]
     args = [part for name in files for part in ("-f", name)]
     command = ["docker-compose", *args, "--profile", "monitoring", "--profile", "workers", "config"]
     environment = os.environ | {"TF_SERVING_TAG": "2.19.1", "TF_SERVING_DIGEST": DIGEST}
@@ -50,8 +57,7 @@ def test_docker_compose_accepts_the_files(files: list[str]) -> None:
     services = yaml.safe_load(run.stdout)["services"]
     workers = {"worker-0", "worker-1"}
     assert set(services) == {"train", "serving", "web", "prometheus", "grafana"} | workers
-    tag = "2.19.1-gpu" if len(files) == 2 else "2.19.1"
-    assert services["serving"]["image"] == f"tensorflow/serving:{tag}{DIGEST}"
+    assert services["serving"]["image"] == image
 
 
 def test_every_service_has_least_privileges_and_limits(services: Services) -> None:
@@ -128,6 +134,19 @@ def test_rest_is_reached_through_nginx_which_has_its_files(services: Services) -
     pod = _load("serving/kubernetes/deployment.yaml")["spec"]["template"]["spec"]
     mounts = {m.get("subPath"): m["mountPath"] for m in pod["containers"][1]["volumeMounts"]}
     assert {name: f"/etc/nginx/{name}" for name in files}.items() <= mounts.items()
+
+
+def test_the_native_server_runs_on_any_platform_in_the_image_of_train(services: Services) -> None:
+    native = _load("docker-compose.native.yml")["services"]["serving"]
+    for name in ("image", "pull_policy"):
+        assert native[name] == services["train"][name]
+    assert native["platform"] == ""
+    program, *options = native["command"]
+    assert 'ENTRYPOINT ["kmnist"]' in (ROOT / "Dockerfile").read_text()
+    assert program == serve.name
+    settings = serve.make_context(program, options).params
+    assert settings["models"] == Path("/models/kmnist")
+    assert (settings["grpc_port"], settings["rest_port"]) == (8500, 8501)
 
 
 def test_nginx_gets_the_variables_of_its_template(services: Services) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
+from kmnist.server import Server
 from kmnist.server.page import PAGE_HEADERS
 
 NGINX = Path(__file__).parents[2] / "serving" / "nginx"
@@ -399,6 +400,14 @@ def test_origins_can_be_allowed(opened: int) -> None:
         assert response.headers["Vary"] == "Origin"
     evil = {"Host": "digits.example", "Origin": "https://shop.example.evil"}
     assert _ask(opened, "POST", PREDICT, b"{}", **evil)[0].status == 403
+
+
+def test_the_page_predicts_with_kmnist_serve_behind(start: Start, served: Server) -> None:
+    port = start(served.rest_url.removeprefix("http://")).port
+    body = (NGINX.parents[1] / "examples" / "seven.json").read_bytes()
+    response, answer = _ask(port, "POST", PREDICT, body, Origin=f"http://127.0.0.1:{port}")
+    assert response.status == 200
+    assert json.loads(answer)["predictions"]
 
 
 def test_a_compressed_body_is_refused(port: int) -> None:
