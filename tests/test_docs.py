@@ -2,7 +2,7 @@
 
 Blocks marked ``python`` are executed, those of a page in one namespace and from top to bottom. In the
 tutorial a block marked ``text`` that follows one holds what it prints, and blocks marked ``py`` quote
-TensorFlow 1.
+TensorFlow 1 or need TensorFlow Serving's example.
 """
 
 import ast
