@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,11 +36,12 @@ TUTORIAL: Final = ROOT / "docs" / "tutorial.md"
 NOTEBOOK: Final = ROOT / "examples" / "tutorial.ipynb"
 
 _NUMBER: Final = re.compile(r"\d+\.\d+")
+_BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Return the language and the content of each fenced block of a page."""
-    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return _BLOCK.findall(page.read_text("utf-8"))
 
 
 def code_cells() -> list[dict[str, Any]]:
@@ -164,9 +165,25 @@ def test_the_notebook_was_executed_from_top_to_bottom() -> None:
     assert red in ([], cells[:1])  # TensorFlow's import
 
 
+def outline(page: Path) -> list[str]:
+    """Return the begins of headings, blocks, rows of tables, pictures and list items, in order."""
+    begin = re.compile(r"#+( \d+\.)?|```|\||!\[|- ")
+    lines = _BLOCK.sub("```", page.read_text("utf-8")).splitlines()
+    return [found[0] for line in lines if (found := begin.match(line))]
+
+
+def inline_code(page: Path) -> list[str]:
+    """Return the commands and names within the sentences of a page."""
+    text = _BLOCK.sub("", page.read_text("utf-8"))
+    return sorted(" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text))
+
+
+@pytest.mark.parametrize("compared", [blocks, outline, inline_code])
 @pytest.mark.parametrize("name", ["docs/tutorial", "README"])
-def test_the_korean_page_has_the_blocks_of_the_english_one(name: str) -> None:
-    assert blocks(ROOT / f"{name}.ko.md") == blocks(ROOT / f"{name}.md")
+def test_the_korean_page_has_what_the_english_one_has(
+    name: str, compared: Callable[[Path], list[Any]]
+) -> None:
+    assert compared(ROOT / f"{name}.ko.md") == compared(ROOT / f"{name}.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
