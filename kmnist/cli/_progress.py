@@ -91,17 +91,19 @@ class TrainingProgress:
     def evaluated(self, run: "Run", evaluation: "Evaluation") -> None:
         """Print the metrics on the test split, and one of its images."""
         from kmnist.cli._drawing import draw_image
+        from kmnist.pictures.measure import ink_extent
 
         if (kept := run.settings.get("kept_epoch")) is not None:
             accuracy = run.history[kept - 1].validation_accuracy
             self._print(f"\nkept epoch {kept}: validation accuracy {accuracy:.4f}")
         names, test = run.dataset.class_names, run.dataset.test
+        is_ink = ink_extent(run.dataset.train.images) is not None
         chosen = random.randrange(len(test))  # noqa: S311 - not for cryptography
         self._print(
             f"\ntest accuracy {evaluation.accuracy:.4f}, cost {evaluation.cost:.4f}, "
             f"on {evaluation.examples} images\n"
             f"weights sha256 {run.weights_digest}\n\n"
-            f"{draw_image(test.images[chosen])}\n"
+            f"{draw_image(test.images[chosen], is_ink=is_ink)}\n"
             f"test image {chosen}: label {names[test.labels[chosen]]}, "
             f"predicted {names[evaluation.class_ids[chosen]]}\n"
         )

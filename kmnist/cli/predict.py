@@ -116,6 +116,7 @@ def _predict_random(client: "Client", dataset: str, data_dir: Path | None, as_js
     from kmnist.cli._data import load_data
     from kmnist.cli._drawing import draw_image
     from kmnist.client.stream import predict_stream
+    from kmnist.pictures.measure import ink_extent
 
     size = image_size(client)
     data = load_data(dataset, data_dir, grey=True, image_size=size, validation_size=0)
@@ -125,7 +126,8 @@ def _predict_random(client: "Client", dataset: str, data_dir: Path | None, as_js
     label = data.class_names[int(data.test.labels[index])]
 
     def show(shown: dict[str, Any]) -> None:
-        click.echo(draw_image(image))
+        is_ink = ink_extent(data.train.images) is not None
+        click.echo(draw_image(image, is_ink=is_ink))
         click.echo(f"test image  {index} of {data.name}")
         click.echo(f"label       {label}")
         click.echo(f"prediction  {'  '.join(_cells(shown))}")

@@ -217,7 +217,8 @@ def _decoder(
     import tensorflow as tf
 
     from kmnist.pictures.decode import decode_picture, grey_and_opacity
-    from kmnist.pictures.frame import fit, rim
+    from kmnist.pictures.frame import fit
+    from kmnist.pictures.measure import rim
 
     # Of the fields of a PNG's header: the size, 8 bits per pixel, grey, without opacity.
     plain = b"IHDR" + struct.pack(">IIBB", width, height, 8, 0)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kmnist.data import Dataset
 from kmnist.metrics import Evaluation
-from kmnist.pictures.frame import background_tone, ink_extent
+from kmnist.pictures.measure import background_tone, ink_extent
 from kmnist.training.loop import Run, weights_digest
 
 __all__ = ["model_card", "write_card"]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from kmnist.data import Dataset
 from kmnist.errors import PlotError
 from kmnist.metrics import Epoch, Evaluation
+from kmnist.pictures.measure import ink_extent
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +84,7 @@ def drawing_plots(
         "labels": test.labels[shown],
         "class_ids": evaluation.class_ids[shown],
         "class_names": np.array(dataset.class_names, str),
+        "is_ink": np.array(ink_extent(dataset.train.images) is not None),
     }
     if history:
         epochs = [list(asdict(epoch).values()) for epoch in history]
@@ -149,7 +151,13 @@ def _names(data: _Data, most: int) -> tuple[list[str], int]:
 
 
 def _training(data: _Data) -> "Figure":
+    from matplotlib.ticker import MaxNLocator
+
     epochs, cost, accuracy, validation_cost, validation_accuracy, _ = data["history"].T
+    first, last = epochs[[0, -1]]
+    ticks = MaxNLocator(7, integer=True).tick_values(first, last)
+    # The last one has its own tick, and room for its number.
+    ticks = [*ticks[(ticks >= first) & (ticks < last - np.ptp(ticks[:2]) / 2)], last]
     figure = _figure(8, 3.2)
     left, right = figure.subplots(1, 2)
     for axes, title, training, validation in (
@@ -160,8 +168,7 @@ def _training(data: _Data) -> "Figure":
         if not np.isnan(validation).all():
             label = "validation, after the epoch"
             axes.plot(epochs, validation, "o-", ms=3, color=_ORANGE, label=label)
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(title=title, xlabel="epoch", xticks=ticks)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     return figure
@@ -174,10 +181,13 @@ def _confusion(data: _Data) -> "Figure":
     names, longest = _names(data, 20)
     classes = len(names)
     side = max(4.5, 1.1 + 0.08 * longest + 0.42 * min(classes, _MOST_CLASSES))
-    figure = _figure(side, side)
+    figure = _figure(side + 1, side)
     axes = figure.subplots()
     # Mistakes are few, so the scale gives them most of the colours.
-    axes.imshow(confusion, cmap="Blues", norm=PowerNorm(0.35, vmin=0, vmax=confusion.max()))
+    norm = PowerNorm(0.35, vmin=0, vmax=confusion.max())
+    image = axes.imshow(confusion, cmap="Blues", norm=norm)
+    ticks = [0, *(10**power for power in range(len(str(confusion.max()))))]
+    figure.colorbar(image, ax=axes, shrink=0.6, ticks=ticks, format="{x:.0f}", label="images")
     right = confusion.trace() / confusion.sum()
     axes.set(title=f"test accuracy {right:.4f}", xlabel="predicted", ylabel="label")
     if classes <= _MOST_CLASSES:
@@ -198,8 +208,11 @@ def _weights(data: _Data) -> "Figure":
     names = _names(data, 18)[0][:_MOST_CLASSES]
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
-    figure = _figure(1.6 * columns, 0.3 + 1.7 * rows)
-    limit = float(np.abs(weights).max()) or 1.0
+    width = max(4.2, 1.6 * columns)
+    height = 0.9 + (width / columns + 0.2) * rows
+    figure = _figure(width, height)
+    # A single hot pixel would leave all other weights white.
+    limit = float(np.quantile(np.abs(weights), 0.99)) or float(np.abs(weights).max()) or 1.0
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -207,8 +220,10 @@ def _weights(data: _Data) -> "Figure":
         axes = grid.flat[index]
         image = axes.imshow(weights[..., index], cmap=colours, vmin=-limit, vmax=limit)
         axes.set_title(name)
-    label = "weight: ink on blue raises the score, on red lowers it"
-    figure.colorbar(image, ax=grid, shrink=0.8, aspect=10 * rows, label=label)
+    shown = "ink" if data["is_ink"] else "light"
+    label = f"weight: {shown} on blue raises the score, on red lowers it"
+    bar: Any = {"location": "bottom", "extend": "both", "aspect": 40}
+    figure.colorbar(image, ax=grid, label=label, fraction=0.2 / height, pad=0.1 / height, **bar)
     return figure
 
 
@@ -216,6 +231,7 @@ def _samples(data: _Data) -> "Figure":
     from matplotlib.figure import Figure
 
     images = data["images"]
+    tones = "gray_r" if data["is_ink"] else "gray"  # ink is dark on paper, clothes are as they are
     names, longest = _names(data, 12)
     # Short names fit beside an arrow, longer ones above one another.
     arrow, size = (" → ", 10) if longest <= 3 else ("\n→ ", 8)
@@ -228,7 +244,7 @@ def _samples(data: _Data) -> "Figure":
         row, column = divmod(index, _COLUMNS)
         x, y = column + 0.5, row * 1.25 + 1.03
         extent = (x - width, x + width, y + height, y - height)
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, extent=extent)
+        axes.imshow(image, cmap=tones, vmin=0, vmax=255, extent=extent)
         label, predicted = data["labels"][index], data["class_ids"][index]
         title = names[label] if label == predicted else f"{names[label]}{arrow}{names[predicted]}"
         colour = _INK if label == predicted else _RED

@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 
 from kmnist.data import Dataset
 from kmnist.pictures.decode import read_pictures
-from kmnist.pictures.frame import background_tone, ink_extent
 from kmnist.pictures.limits import limit_rows
+from kmnist.pictures.measure import background_tone, ink_extent
 
 __all__ = ["MAX_IMAGES", "Endpoint", "build_endpoints", "reading_graph"]
 

@@ -41,11 +41,11 @@ def read_pictures(
             per pixel too, and WebP where TensorFlow cannot decode it (2.16; 2.20 can).
         image_shape: Height and width of the images.
         extent: For a data set of ink on black, the longer side of the ink as a fraction of the
-            shorter side of an image (see :func:`kmnist.pictures.frame.ink_extent`): the ink is
+            shorter side of an image (see :func:`kmnist.pictures.measure.ink_extent`): the ink is
             separated from the paper, screen or transparent canvas, scaled and centred. None for any
             other data set: pictures are converted to grey and scaled to fit.
         background: Of a data set without an extent, the tone around its objects, 0 (black) to 1; see
-            :func:`kmnist.pictures.frame.background_tone`. A picture on the opposite background is
+            :func:`kmnist.pictures.measure.background_tone`. A picture on the opposite background is
             inverted, and a transparent one is laid on this tone. None leaves the tones as they are.
 
     Returns:

@@ -5,7 +5,8 @@ from typing import Final
 
 import tensorflow as tf
 
-from kmnist.pictures.frame import moments, resize, rim, span
+from kmnist.pictures.frame import moments, resize, span
+from kmnist.pictures.measure import rim
 
 __all__ = ["find_ink", "find_small_ink"]
 

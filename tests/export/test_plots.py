@@ -48,6 +48,32 @@ def test_a_single_epoch_without_validation_is_drawn(
     assert sorted(path.name for path in tmp_path.iterdir()) == _NAMES[:3]
 
 
+@pytest.mark.parametrize("is_ink", [True, False])
+def test_ink_is_dark_on_light_and_other_images_keep_their_tones(
+    tmp_path: Path, tiny_dataset: Dataset, evaluation: Evaluation, is_ink: bool
+) -> None:
+    train, _, test = (
+        replace(split, images=split.images if is_ink else 255 - split.images)
+        for split in tiny_dataset.splits().values()
+    )
+    dataset = replace(tiny_dataset, train=train, test=test)
+    with drawing_plots(tmp_path, dataset, evaluation, [], None):
+        pass
+    samples = tf.io.decode_png((tmp_path / "samples.png").read_bytes(), channels=1).numpy()
+    assert samples.mean() > 200
+
+
+def test_one_large_weight_leaves_the_others_visible(
+    tmp_path: Path, tiny_dataset: Dataset, evaluation: Evaluation
+) -> None:
+    kernel = np.full((784, 10), 0.1, np.float32)
+    kernel[0, 0] = 50
+    with drawing_plots(tmp_path, tiny_dataset, evaluation, [], tf.constant(kernel)):
+        pass
+    plot = tf.io.decode_png((tmp_path / "weights.png").read_bytes(), channels=3).numpy()
+    assert np.mean(np.ptp(plot, axis=2) > 100) > 0.4
+
+
 def test_a_failure_is_reported_with_its_reason(
     tmp_path: Path, tiny_dataset: Dataset, evaluation: Evaluation
 ) -> None:
