@@ -1,15 +1,16 @@
 """The progress of a training: a bar on a terminal, or lines."""
 
 import json
+import math
 import random
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from kmnist.training.loop import Run
 
 __all__ = ["TrainingProgress"]
+
+# A smaller loss of validation accuracy is not worth a line, however many images it is measured on.
+_CLEARLY_WORSE: Final = 0.005
 
 
 class TrainingProgress:
@@ -96,6 +100,11 @@ class TrainingProgress:
         if (kept := run.settings.get("kept_epoch")) is not None:
             accuracy = run.history[kept - 1].validation_accuracy
             self._print(f"\nkept epoch {kept}: validation accuracy {accuracy:.4f}")
+        elif better := _better_epoch(run.history, len(run.dataset.validation)):
+            accuracy = better.validation_accuracy
+            self._print(
+                f"\nepoch {better.epoch} was better ({accuracy:.4f}): --keep-best exports it"
+            )
         names, test = run.dataset.class_names, run.dataset.test
         is_ink = ink_extent(run.dataset.train.images) is not None
         chosen = random.randrange(len(test))  # noqa: S311 - not for cryptography
@@ -138,3 +147,11 @@ class TrainingProgress:
         elif not self._quiet:
             with suppress(OSError):  # a full disk or a closed pipe must not end the training
                 click.echo(text)
+
+
+def _better_epoch(history: Sequence["Epoch"], images: int) -> "Epoch | None":
+    """Return the best epoch, if the last one is worse by more than the standard error."""
+    best = max(history, key=lambda epoch: epoch.validation_accuracy or 0.0)
+    accuracy, last = best.validation_accuracy or 0.0, history[-1].validation_accuracy or 0.0
+    error = math.sqrt(accuracy * (1 - accuracy) / max(1, images))
+    return best if accuracy - last > max(_CLEARLY_WORSE, error) else None

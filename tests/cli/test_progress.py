@@ -57,6 +57,28 @@ def test_an_interruption_names_the_command_to_continue(progress: TrainingProgres
 
 
 @pytest.mark.parametrize(
+    ("accuracies", "line"),
+    [
+        ([0.8, 0.95, 0.9], "\nepoch 2 was better (0.9500): --keep-best exports it\n"),
+        ([0.8, 0.95, 0.94], ""),  # 1 of 100 images
+        ([0.8, 0.9, 0.95], ""),
+        ([None, None, None], ""),
+    ],
+)
+def test_a_clearly_better_epoch_is_named_with_the_option_that_exports_it(
+    progress: TrainingProgress,
+    trained: Run,
+    evaluation: Evaluation,
+    accuracies: list[float | None],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    history = tuple(Epoch(i, 0.5, 0.8, None, each, 1) for i, each in enumerate(accuracies, 1))
+    progress.evaluated(replace(trained, history=history), evaluation)
+    assert capsys.readouterr().out.startswith(f"{line}\ntest accuracy")
+
+
+@pytest.mark.parametrize(
     ("models", "command"),
     [(MODELS, "kmnist serve"), (Path("a b"), "kmnist serve --models 'a b'")],
 )
