@@ -120,7 +120,7 @@ class Dataset:
     """A data set: its splits and the names of its classes.
 
     Attributes:
-        name: ``mnist``, the path of a folder, or a TFDS name with its version.
+        name: ``mnist``, the name of a folder or file, or a TFDS name with its version.
         train: The examples to train on.
         validation: The examples to evaluate on after each epoch; may be empty.
         test: The examples to evaluate the trained model on, once.

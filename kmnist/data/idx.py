@@ -69,7 +69,7 @@ def read_idx_folder(folder: Path) -> Dataset:
 
     Returns:
         The data set, with an empty validation split. Without ``classes.txt``, the classes are
-        "0", "1" and so on up to the highest training label.
+        "0", "1" and so on up to the highest training label, as ``notes`` says.
 
     Raises:
         InputError: A file is damaged, or :class:`Dataset` rejects what the files contain.
@@ -91,12 +91,14 @@ def read_idx_folder(folder: Path) -> Dataset:
         )
     train, test = Split(*arrays[:2]), Split(*arrays[2:])
     named = folder / _CLASSES
+    notes: tuple[str, ...] = ()
     if named.exists():
         class_names = _read_class_names(named)
         paths.append(named)
     else:
         class_names = tuple(str(label) for label in range(int(train.labels.max()) + 1))
-    return Dataset(str(folder), train, train[:0], test, class_names, tuple(paths))
+        notes = (f"no {_CLASSES} (one name a line): the classes are called 0 to {class_names[-1]}",)
+    return Dataset(str(folder), train, train[:0], test, class_names, tuple(paths), notes)
 
 
 def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:

@@ -32,6 +32,7 @@ _PAGE: Final = """\
 ---
 library_name: keras
 pipeline_tag: image-classification
+license: unknown
 tags:
 - kmnist
 model-index:
@@ -66,6 +67,22 @@ with Client("grpc://localhost:8500", model={name}) as client:
 ```
 
 Or load `model.keras` with `keras.saving.load_model`, to evaluate it or to train it further.
+
+## Intended use
+
+Learning, tests of an installation of TensorFlow Serving, and a baseline for better models, on pictures
+like those of its data set: one object each, of one of its classes.
+
+## Limits
+
+- It answers every picture with one of its classes, also one that shows something else or nothing.
+- The accuracy is that of the test split; pictures from elsewhere are harder, and a high probability is no
+  proof. Evaluate it on your own pictures before anything depends on it.
+
+## License
+
+`license: unknown` at the top of this page is a placeholder for the owner of the model to replace. The
+license of the data may restrict the choice; that of MNIST is CC BY-SA 3.0.
 """
 
 

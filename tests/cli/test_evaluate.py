@@ -80,7 +80,7 @@ def test_a_data_set_with_other_classes_is_refused(served: Server, tmp_path: Path
     write_data(tmp_path, [0, 1, 2] * 10)
     done = run_evaluate("--server", served.rest_url, "--dataset", tmp_path)
     assert done.exit_code == 2
-    assert f"has 10 classes, the data set {tmp_path} 3: evaluate it on" in done.stderr
+    assert f"has 10 classes, the data set {tmp_path.name} 3: evaluate it on" in done.stderr
 
 
 def test_a_class_that_is_never_predicted_has_no_precision(served: Server, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_compare_shows_which_version_is_better_and_where(
     assert all(before != after for before, after in result["recall"].values())
 
     text = CliRunner().invoke(main, arguments).stdout
-    assert f"the 200 test images of {tiny}, versions of {base}:" in text
+    assert f"the 200 test images of {tiny.name}, versions of {base}:" in text
     assert ["accuracy", f"{better:.4f}", f"{worse:.4f}"] in [
         line.split() for line in text.splitlines()
     ]

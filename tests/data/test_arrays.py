@@ -28,7 +28,7 @@ def test_the_arrays_are_read(
     path, names = tmp_path / "mnist.npz", [f"digit {n}" for n in range(10)]
     save(path, **arrays, class_names=names)
     dataset = load_dataset(path, validation_size=0)
-    assert repr(dataset) == f"Dataset({path}: 400 / 0 / 200 of 28×28, 10 classes)"
+    assert repr(dataset) == "Dataset(mnist.npz: 400 / 0 / 200 of 28×28, 10 classes)"
     assert np.array_equal(dataset.train.images, tiny_dataset.train.images)
     assert np.array_equal(dataset.test.labels, tiny_dataset.test.labels)
     assert dataset.class_names == tuple(names)

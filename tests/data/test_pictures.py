@@ -21,7 +21,7 @@ def single(pictures: Path) -> Path:
 
 def test_the_images_are_those_of_the_pictures(pictures: Path, tiny_dataset: Dataset) -> None:
     dataset = load_dataset(pictures, validation_size=0)
-    assert repr(dataset) == f"Dataset({pictures}: 40 / 0 / 20 of 28×28, 10 classes)"
+    assert repr(dataset) == f"Dataset({pictures.name}: 40 / 0 / 20 of 28×28, 10 classes)"
     assert dataset.class_names == tuple("0123456789")
     assert (dataset.notes, dataset.paths) == ((), ())
     for read, split in ((dataset.train, tiny_dataset.train), (dataset.test, tiny_dataset.test)):

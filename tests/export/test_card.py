@@ -54,7 +54,9 @@ def test_the_page_has_the_facts_of_the_card_and_the_plots_of_the_folder(
     page = (models / "1" / "README.md").read_text("utf-8")
     (model,) = front_matter(page)["model-index"]
     (result,) = model["results"]
-    assert (model["name"], result["dataset"]["name"]) == ("kmnist", card["data"]["name"])
+    assert (model["name"], result["dataset"]["name"]) == ("kmnist", "tiny")
+    assert front_matter(page)["license"] == "unknown"
+    assert re.findall("^## (Intended use|Limits|License)$", page, re.MULTILINE)
     assert result["metrics"] == [{"type": "accuracy", "value": card["test"]["accuracy"]}]
     for row in ("| train | 400 |", "| parameters | 7850 |", r"| learning\_rate | 0.1 |"):
         assert row in page
