@@ -7,15 +7,17 @@ import fcntl
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from kmnist.errors import KmnistError
+from kmnist.errors import InputError, KmnistError
 
 __all__ = [
     "CHECKSUMS",
+    "check_folder",
     "hash_file",
     "locked",
     "read_checksums",
@@ -90,6 +92,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def check_folder(folder: str | os.PathLike[str], what: str, size: int = 1) -> None:
+    """Check that a file can be written to a folder, before the work of making it.
+
+    Nothing is created: the folder is tried with a temporary file.
+
+    Args:
+        folder: The folder; need not exist.
+        what: What is to be written, for the message.
+        size: The bytes that it needs.
+
+    Raises:
+        InputError: ``folder`` or a path above it is not a folder.
+        KmnistError: The folder cannot be written to, or has no space.
+    """
+    path = Path(os.path.abspath(folder))
+    existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise InputError(f"{existing} is not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(bytes(size))
+    except OSError as error:
+        raise KmnistError(f"cannot write {what} to {existing}: {error.strerror}") from None
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:

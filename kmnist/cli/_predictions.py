@@ -16,7 +16,7 @@ import click
 
 from kmnist.cli._client import ask, open_client
 from kmnist.errors import InputError
-from kmnist.files import locked
+from kmnist.files import check_folder, locked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,9 +149,14 @@ def write_stdout(source: str | Path, images: Images, **client_arguments: Any) ->
 
 
 def write_file(
-    source: str | Path, images: Images, output: Path, *, resume: bool, **client_arguments: Any
+    source: str | Path,
+    arguments: Sequence[str],
+    output: Path,
+    *,
+    resume: bool,
+    **client_arguments: Any,
 ) -> dict[str, Any]:
-    """Predict all images into a ``.csv`` or ``.jsonl`` file.
+    """Predict the images of the arguments into a ``.csv`` or ``.jsonl`` file.
 
     The file is ``FILE.vN.partial`` until it is complete, N being the version that predicts.
 
@@ -159,7 +164,9 @@ def write_file(
         A summary.
 
     Raises:
-        InputError: The file exists, or cannot be created or continued.
+        InputError: The file exists, or cannot be created or continued; or as in
+            :func:`open_images`.
+        KmnistError: Its folder cannot be written to, which is tried first.
         ClientError: A request failed; a note says how to continue.
         OSError: A row cannot be written; a note says how to continue.
     """
@@ -167,6 +174,8 @@ def write_file(
         raise InputError(f"{output} must end in .csv or .jsonl and be in an existing folder")
     if output.exists():
         raise InputError(f"{output} exists: choose another name or remove it")
+    check_folder(output.parent, "the output")
+    images = open_images(arguments)
     form, total = _FORMATS[output.suffix], len(images.names)
     with _open_version(source, **client_arguments) as client:
         version = client.metadata().version

@@ -92,8 +92,7 @@ def command(
     elif output == Path("-"):
         write_stdout(source, open_images(pictures), **client_arguments)
     else:
-        images = open_images(pictures)
-        summary = write_file(source, images, output, resume=resume, **client_arguments)
+        summary = write_file(source, pictures, output, resume=resume, **client_arguments)
         show_result(summary, as_json, _print_summary)
 
 

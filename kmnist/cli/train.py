@@ -112,7 +112,7 @@ def command(
     writes = cluster is None or cluster.index == 0
     progress = TrainingProgress(settings["epochs"], quiet=as_json or not writes)
     if writes:
-        _check_folders(models, label, settings["tensorboard"])
+        _check_folders(models, label, settings["checkpoint"], settings["tensorboard"])
     data = load_data(
         dataset, data_dir, grey=grey, image_size=image_size, validation_size=validation_size
     )
@@ -142,15 +142,19 @@ def command(
         workers.wait()  # the others end when the version is published
 
 
-def _check_folders(models: Path, label: str | None, tensorboard: Path | None) -> None:
-    """Refuse before the training what cannot be written after it."""
+def _check_folders(
+    models: Path, label: str | None, checkpoint: Path | None, tensorboard: Path | None
+) -> None:
+    """Refuse before the training what cannot be written during or after it."""
+    from kmnist.files import check_folder
     from kmnist.versions import check_label, check_writable
 
     if label is not None:
         check_label(label)
     check_writable(models)
-    if tensorboard is not None:
-        tensorboard.mkdir(parents=True, exist_ok=True)
+    for folder, what in (checkpoint, "a checkpoint"), (tensorboard, "event files"):
+        if folder is not None:
+            check_folder(folder, what)
 
 
 def _choose_device(device: str) -> str:

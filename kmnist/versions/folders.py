@@ -10,14 +10,13 @@ import errno
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kmnist.errors import InputError, KmnistError, MissingError
-from kmnist.files import locked
+from kmnist.errors import InputError, MissingError
+from kmnist.files import check_folder, locked
 from kmnist.versions.config import check_label, edit, read_labels
 
 __all__ = [
@@ -92,16 +91,8 @@ def check_writable(base: str | os.PathLike[str]) -> None:
             of TensorFlow Serving.
         KmnistError: A folder cannot be written to, or has no space for a version.
     """
-    path = Path(os.path.abspath(base))
-    existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
-    if not existing.is_dir():
-        raise InputError(f"{existing} is not a folder")
+    check_folder(base, "a version", _VERSION_BYTES)
     read_labels(base)
-    try:
-        with tempfile.TemporaryFile(dir=existing) as file:
-            file.write(bytes(_VERSION_BYTES))
-    except OSError as error:
-        raise KmnistError(f"cannot write a version to {existing}: {error.strerror}") from None
 
 
 @contextmanager

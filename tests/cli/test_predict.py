@@ -252,6 +252,7 @@ def test_a_full_disk_is_one_line_with_the_way_to_go_on(
         ("b.npy", 2, "b.npy holds float64 (3,): images must be uint8 (n, h, w)"),
         ("seven.idx --output a.txt", 2, "must end in .csv or .jsonl"),
         ("seven.idx --output no/a.csv", 2, "in an existing folder"),
+        ("empty --output /proc/a.csv", 1, "cannot write the output to /proc: "),
         ("seven.idx --output a.csv --server grpc://127.0.0.1:1", 1, "Connection refused"),
         ("--random --server localhost", 2, "without a scheme"),
         ("--random --models no/such", 2, "no version in no/such"),

@@ -202,9 +202,15 @@ def test_an_interrupt_that_tensorflow_replaced_is_one(
     assert "interrupted" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["file", "file/kmnist", "broken/kmnist"])
-def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        *(("--models", name) for name in ("file", "file/kmnist", "broken/kmnist")),
+        *((option, "file/state") for option in ("--checkpoint", "--tensorboard")),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "broken").mkdir()
@@ -214,6 +220,6 @@ def test_a_folder_that_no_version_can_be_written_to_is_refused_before_the_traini
         raise AssertionError("the data set was loaded")
 
     monkeypatch.setattr("kmnist.data.load_dataset", load)
-    done = run_train("--models", tmp_path / name)
+    done = run_train("--models", tmp_path, option, tmp_path / name)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"Error: {tmp_path / name.partition('/')[0]}")
