@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -20,6 +20,11 @@ from kmnist.cli._output import print_table, show_result
 from kmnist.errors import InputError
 
 __all__ = ["command"]
+
+_SCORES: Final = ("precision", "recall")
+
+# Longer names of classes do not fit above the columns of counts.
+_SHORT: Final = 4
 
 
 @click.command("evaluate", cls=Command)
@@ -81,17 +86,19 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['model']} on the {result['examples']} test images of {result['dataset']}: "
         f"accuracy {result['accuracy']:.4f}, cost {result['cost']:.4f}\n"
     )
+    head: tuple[str, ...] = ("class", *_SCORES)
+    columns = [names, *([_score(each) for each in result[metric]] for metric in _SCORES)]
+    if max(map(len, names)) > _SHORT:
+        numbers = [str(number) for number in range(len(names))]
+        print_table(("", *head), zip(numbers, *columns, strict=True), right=("", *_SCORES))
+        click.echo()
+        names, head, columns = numbers, ("",), [numbers]
     click.echo("for each class, how often its images were predicted as which class:")
-    print_table(
-        ("class", "precision", "recall", *names),
-        [
-            (name, _score(precision), _score(recall), *(str(count or "·") for count in counts))
-            for name, precision, recall, counts in zip(
-                names, result["precision"], result["recall"], result["confusion"], strict=True
-            )
-        ],
-        right=("precision", "recall", *names),
-    )
+    rows = [
+        (*cells, *(str(count or "·") for count in counts))
+        for *cells, counts in zip(*columns, result["confusion"], strict=True)
+    ]
+    print_table((*head, *names), rows, right=("", *_SCORES, *names))
 
 
 def _score(value: float | None) -> str:

@@ -227,6 +227,8 @@ def _print_comparison(result: dict[str, Any]) -> None:
 
 
 def _print_labels(result: dict[str, Any]) -> None:
+    if not result["labels"]:
+        click.echo("no labels; set one with: kmnist versions label stable=N", err=True)
     for name, version in result["labels"].items():
         click.echo(f"{name}={version}")
 

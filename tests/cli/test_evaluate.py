@@ -1,6 +1,7 @@
 """``kmnist evaluate``: the metrics of the test split, from a folder and through a server."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,21 @@ def test_the_metrics_are_printed_as_a_table(
     counts = [str(count or "·") for count in evaluation.confusion[1]]
     assert table[0] == ["class", "precision", "recall", *map(str, range(10))]
     assert table[2] == ["1", f"{precision:.4f}", f"{recall:.4f}", *counts]
+
+
+def test_long_names_of_classes_are_printed_once(
+    served: Server, tiny: Path, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny, tmp_path / "named")
+    names = [f"the long name of the class {number}" for number in range(10)]
+    (tmp_path / "named" / "classes.txt").write_text("\n".join(names))
+    done = run_evaluate("--server", served.rest_url, "--dataset", tmp_path / "named")
+    lines = done.stdout.splitlines()
+    scores = f"{evaluation.precision[9]:.4f}  {evaluation.recall[9]:.4f}"
+    assert lines[12].split("  ", 1) == ["9", f"{names[9]}     {scores}"]
+    counts = [str(count or "·") for count in evaluation.confusion[9]]
+    assert lines[-1].split() == ["9", *counts]
+    assert all(done.stdout.count(name) == 1 for name in names)
 
 
 @pytest.mark.parametrize(
