@@ -1,13 +1,18 @@
 """The options that commands share, each defined once."""
 
+import os
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from kmnist.errors import KmnistError
 
 NAME: Final = "kmnist"
 MODELS: Final = Path("models") / NAME
@@ -36,17 +41,39 @@ models_option: Final = partial(
 server_option: Final = partial(
     click.option,
     "--server",
-    metavar="URL",
+    metavar="SCHEME://HOST:PORT",
     default=SERVERS[0],
     envvar="KMNIST_SERVER",
     show_envvar=True,
-    help="The server: grpc://, grpcs://, http:// or https://, a host and a port.",
+    help="The server; the scheme is grpc, grpcs, http or https.",
 )
 
 name_option: Final = click.option(
     "--name",
     help="The name of the model on the server; by default the name of its folder, or kmnist.",
 )
+
+
+def complete_existing(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a label, or the number of a version, with those in the folder of versions."""
+    from kmnist.versions import list_versions, read_labels
+
+    models = ctx.params.get("models") or os.environ.get("KMNIST_MODELS") or MODELS
+    existing = read_labels if param.name == "label" else list_versions
+    with suppress(KmnistError, OSError):  # a folder that cannot be read has none
+        return [name for name in map(str, sorted(existing(models))) if name.startswith(incomplete)]
+    return []
+
+
+label_option: Final = partial(click.option, "--label", shell_complete=complete_existing)
+
+
+def _complete_dataset(_: Any, __: Any, incomplete: str) -> list[CompletionItem]:
+    if not "mnist".startswith(incomplete):
+        return [CompletionItem(incomplete, type="file")]
+    # bash would not show files beside a name.
+    folders = sorted(path.name for path in Path().glob(f"{incomplete}*/"))
+    return [CompletionItem(name) for name in ("mnist", *folders) if name[0] != "."]
 
 
 def timeout_option(help: str, *, default: float = 30.0) -> Callable[[F], F]:
@@ -60,6 +87,7 @@ def dataset_options(function: F) -> F:
         click.option(
             "--dataset",
             default="mnist",
+            shell_complete=_complete_dataset,
             help="The images: mnist (bundled), a folder of IDX files, a folder of pictures "
             "(train/CLASS/*.png beside val or test, or CLASS/*.png to be split), an .npz file, or a "
             "TFDS name such as kmnist.",
@@ -108,7 +136,7 @@ def publishing_options(function: F) -> F:
             default=0.0,
             help="Publish nothing, and exit with 1, if the test accuracy is lower.",
         ),
-        click.option("--label", metavar="NAME", help="Point this label at the published version."),
+        label_option(metavar="NAME", help="Point this label at the published version."),
     )(function)
 
 
@@ -136,9 +164,10 @@ def client_options(function: F) -> F:
             "--version",
             type=click.IntRange(min=0),
             metavar="N",
+            shell_complete=complete_existing,
             help="The version of the model; by default the latest.",
         ),
-        click.option("--label", help="The label of the version, instead of its number."),
+        label_option(help="The label of the version, instead of its number."),
         timeout_option("The time that one call may take, in seconds."),
         click.option(
             "--header",

@@ -8,7 +8,7 @@ import click
 
 from kmnist.cli._base import Group
 from kmnist.cli._client import image_size, open_client
-from kmnist.cli._options import dataset_options, json_option, models_option
+from kmnist.cli._options import complete_existing, dataset_options, json_option, models_option
 from kmnist.cli._output import print_table, show_result
 from kmnist.errors import KmnistError
 
@@ -59,8 +59,8 @@ def list_(models: Path, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=complete_existing)
+@click.argument("second", metavar="B", shell_complete=complete_existing)
 @models_option()
 @dataset_options
 @click.option(

@@ -1,11 +1,14 @@
 """The group of all commands, and their options as a whole."""
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 import kmnist
 from kmnist.cli import COMMANDS, main
+from kmnist.versions import label
 
 
 def options_of(name: str) -> list[click.Option]:
@@ -45,6 +48,45 @@ def test_all_commands_together_have_few_options() -> None:
     """Counted as their help shows them, without --help and --debug."""
     names = [option.name for name in COMMANDS for option in options_of(name)]
     assert sum(name != "debug" for name in names) <= 105
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("kmnist evaluate --models MODELS --version 1", "1 12"),
+        ("kmnist evaluate --models MODELS --label ", "canary stable"),
+        ("kmnist evaluate --models none --label ", ""),
+        ("kmnist versions compare --models MODELS 2", "2"),
+        ("kmnist status --label s", "stable"),
+        ("kmnist train --dataset ", "mnist letters"),
+        ("kmnist-train --dataset le", "le"),  # bash completes it
+        ("kmnist-train --label c", "canary"),
+    ],
+)
+def test_a_shell_completes_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, completed: str
+) -> None:
+    base = tmp_path / "letters" / "kmnist"
+    for version in (1, 2, 12):
+        (base / str(version)).mkdir(parents=True)
+    label(base, {"stable": 2, "canary": 12})
+    (tmp_path / ".hidden").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = words.replace("MODELS", str(base))
+    program, *arguments = words.split(" ")
+    command = main if program == "kmnist" else main.get_command(click.Context(main), "train")
+    assert command is not None
+    done = CliRunner().invoke(
+        command,
+        prog_name=program,
+        env={
+            f"_{program.upper().replace('-', '_')}_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(arguments)),
+            "KMNIST_MODELS": str(base),
+        },
+    )
+    assert [line.partition(",")[2] for line in done.stdout.split()] == completed.split()
 
 
 def test_version() -> None:
