@@ -107,4 +107,6 @@ def test_quiet_progress_prints_the_json_object_alone(
     progress.evaluated(trained, evaluation)
     assert capsys.readouterr().out == ""
     progress.exported(trained, evaluation, MODELS / "3", None)
-    assert capsys.readouterr().out.startswith('{"version": 3, "path": "models/kmnist/3"')
+    assert capsys.readouterr().out.startswith(
+        '{"published": true, "version": 3, "path": "models/kmnist/3"'
+    )
