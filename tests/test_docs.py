@@ -7,6 +7,7 @@ TensorFlow 1 or need TensorFlow Serving's example.
 
 import ast
 import contextlib
+import hashlib
 import io
 import json
 import re
@@ -24,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import trustme
+from PIL import Image
 
 from kmnist.cli import main
 
@@ -34,6 +36,15 @@ ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TUTORIAL: Final = ROOT / "docs" / "tutorial.md"
 NOTEBOOK: Final = ROOT / "examples" / "tutorial.ipynb"
+
+# The pictures in docs/, and the files that they show.
+PICTURES: Final = {
+    "draw.webp": "kmnist/server/web/*",
+    **{
+        f"images/{name}.png": "kmnist/export/plots.py"
+        for name in ("confusion", "samples", "weights", "weights-normal")
+    },
+}
 
 _NUMBER: Final = re.compile(r"\d+\.\d+")
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -207,6 +218,21 @@ def test_the_commands_and_options_of_shell_blocks_exist(page: Path) -> None:
         options = {name for parameter in command.params for name in parameter.opts}
         used = {word.partition("=")[0] for word in rest if word.startswith("--")}
         assert used <= options | {"--help"}, rest
+
+
+def digest_of(shown: str) -> str:
+    """Return the SHA-256 of the files that a pattern matches."""
+    files = sorted(ROOT.glob(shown))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_a_picture_shows_what_is_there(picture: str) -> None:
+    with Image.open(ROOT / "docs" / picture) as image:
+        description = image.getexif().get(270)
+    assert description == digest_of(PICTURES[picture]), (
+        "take the pictures again: scripts/screenshots"
+    )
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:
