@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kmnist import Dataset, Epoch, Evaluation, Run
+from kmnist import Epoch, Evaluation, Run
 from kmnist.cli._options import MODELS
 from kmnist.cli._progress import TrainingProgress
 
@@ -13,16 +13,6 @@ from kmnist.cli._progress import TrainingProgress
 @pytest.fixture
 def progress() -> TrainingProgress:
     return TrainingProgress(15, quiet=False)
-
-
-def test_the_sizes_and_notes_of_the_data_set_come_first(
-    progress: TrainingProgress, tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    progress.begin(replace(tiny_dataset, notes=("split", "scaled")), "cpu")
-    assert capsys.readouterr().out.endswith(
-        ": 400 training, 100 validation and 200 test images of 28×28, 10 classes; on cpu\n"
-        "  split\n  scaled\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -92,21 +82,3 @@ def test_the_exported_version_is_printed_with_the_command_to_serve_it(
 ) -> None:
     progress.exported(trained, evaluation, models / "3", None)
     assert capsys.readouterr().out == f"exported {models / '3'}; serve it with: {command}\n"
-
-
-def test_quiet_progress_prints_the_json_object_alone(
-    tiny_dataset: Dataset,
-    trained: Run,
-    evaluation: Evaluation,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    progress = TrainingProgress(15, quiet=True)
-    progress.begin(tiny_dataset, "cpu")
-    with progress.training():
-        progress.epoch(trained.history[0])
-    progress.evaluated(trained, evaluation)
-    assert capsys.readouterr().out == ""
-    progress.exported(trained, evaluation, MODELS / "3", None)
-    assert capsys.readouterr().out.startswith(
-        '{"published": true, "version": 3, "path": "models/kmnist/3"'
-    )

@@ -80,16 +80,6 @@ def test_outputs_are_read_from_typed_fields_and_from_tensor_content(typed: bool)
         np.testing.assert_array_equal(answer.tensors[name], values, strict=True)
 
 
-def test_all_outputs_are_read_if_one_is_missing() -> None:
-    answer = prediction.read_outputs(response(), ["class_ids", "logits"])
-    assert answer.tensors.keys() == OUTPUTS.keys()
-
-
-@pytest.mark.parametrize("version", [None, 0])
-def test_version_zero_is_a_version(version: int | None) -> None:
-    assert prediction.read_outputs(response(version), []).version == version
-
-
 def test_a_response_that_cannot_be_read_is_an_error() -> None:
     wrong = pb.TensorProto(dtype=pb.DT_FLOAT, tensor_content=b"1234567")
     with pytest.raises(TensorError):

@@ -23,19 +23,6 @@ def records(folder: Path) -> list[bytes]:
     return list(tf.data.TFRecordDataset(str(folder / FILE)).as_numpy_iterator())
 
 
-def test_requests_are_read_as_written(tmp_path: Path) -> None:
-    requests = {"serving_default": {"images": IMAGES}, "pictures": {"pictures": PICTURES}}
-    write_warmup(tmp_path, "kmnist", requests)
-    found = dict(read_warmup(tmp_path))
-    assert list(found) == ["serving_default", "pictures"]
-    np.testing.assert_array_equal(found["serving_default"]["images"], IMAGES)
-    np.testing.assert_array_equal(found["pictures"]["pictures"], PICTURES)
-
-
-def test_a_version_without_the_file_has_no_requests(tmp_path: Path) -> None:
-    assert list(read_warmup(tmp_path)) == []
-
-
 def test_records_of_other_calls_are_skipped(tmp_path: Path) -> None:
     write_warmup(tmp_path, "kmnist", {"serving_default": {"images": IMAGES}})
     (predict,) = records(tmp_path)
