@@ -1,6 +1,9 @@
-/** A drawing area for mouse, finger, pen, arrow keys or a picture file, with undo. */
+/** A drawing area for mouse, finger, pen, arrow keys or a picture file, with undo and redo. */
 
-const PEN = 36; // width of a line; the canvas is 560 wide
+const SIDE = 560; // of the sheet, in the unit of points; the canvas has the pixels of the device
+const PEN = 36; // width of a line
+const SMALLEST = 2 * PEN; // extent of a drawing; a smaller one is a blot
+const TINY = 64; // longer side of a picture whose pixels are shown, not smoothed
 const STEP = 14; // distance that an arrow key moves the pen
 const LARGEST = 1024; // longer side of a picture that is sent; the model reduces larger ones
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -14,10 +17,11 @@ export class Paper {
   #changed;
   #sheet = EMPTY;
   #earlier = [];
+  #later = [];
   #stroke = null; // the points of the stroke in progress, the last one of the sheet
   #pointer = null; // the source of the stroke: a pointer id, or "keys"
   #box = null; // the position of the canvas at the start of the stroke, since the page may move
-  #pen = { x: 280, y: 280 }; // moved by the arrow keys
+  #pen = { x: SIDE / 2, y: SIDE / 2 }; // moved by the arrow keys
   #arrows = new Set();
 
   /**
@@ -39,6 +43,7 @@ export class Paper {
       this.#arrows.clear();
       this.#lift();
     });
+    new ResizeObserver(() => this.paint()).observe(canvas);
     this.#moveNib();
   }
 
@@ -46,63 +51,92 @@ export class Paper {
     return this.#sheet === EMPTY;
   }
 
+  /** Whether there is too little ink to be classified, or none. */
+  get isTooSmall() {
+    const points = this.#sheet.strokes.flat();
+    const isFar = ({ x, y }) => Math.hypot(x - points[0].x, y - points[0].y) >= SMALLEST;
+    return !this.#sheet.picture && !points.some(isFar);
+  }
+
   get canUndo() {
     return this.#earlier.length > 0;
   }
 
+  get canRedo() {
+    return this.#later.length > 0;
+  }
+
   undo() {
     if (!this.canUndo) return;
-    this.#lift();
-    this.#sheet = this.#earlier.pop();
-    this.paint();
-    this.#changed(false);
+    this.#later.push(this.#sheet);
+    this.#show(this.#earlier.pop());
+  }
+
+  redo() {
+    if (!this.canRedo) return;
+    this.#earlier.push(this.#sheet);
+    this.#show(this.#later.pop());
   }
 
   clear() {
     if (!this.isEmpty) this.#become(EMPTY);
   }
 
-  /** Replaces the sheet by a picture. Rejects if the browser cannot decode the file. */
-  async open(file) {
-    this.#become({ strokes: [], picture: await createImageBitmap(file) });
+  /**
+   * Replaces the sheet by a picture. Rejects if the browser cannot decode it.
+   *
+   * @param {Blob | HTMLImageElement} picture
+   */
+  async open(picture) {
+    this.#become({ strokes: [], picture: await createImageBitmap(picture) });
   }
 
   /** Returns the sheet as a PNG file: ink on a transparent background, or the picture. */
   toBlob() {
-    const { picture } = this.#sheet;
-    let canvas = this.#canvas;
+    const { strokes, picture } = this.#sheet;
+    const canvas = document.createElement("canvas");
     if (picture) {
       const scale = Math.min(1, LARGEST / Math.max(picture.width, picture.height));
-      canvas = document.createElement("canvas");
       canvas.width = Math.max(1, Math.round(picture.width * scale));
       canvas.height = Math.max(1, Math.round(picture.height * scale));
       canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    } else {
+      canvas.width = canvas.height = SIDE; // on every device, for the same prediction
+      paintStrokes(canvas.getContext("2d"), strokes);
     }
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 
-  /** Redraws the sheet in the ink colour of the style sheet. */
+  /** Redraws the sheet in the resolution of the device and the ink colour of the style sheet. */
   paint() {
-    const { width, height } = this.#canvas;
-    const context = this.#canvas.getContext("2d");
+    const canvas = this.#canvas;
+    const context = canvas.getContext("2d");
     const { strokes, picture } = this.#sheet;
-    context.clearRect(0, 0, width, height);
+    const side = Math.round(canvas.clientWidth * devicePixelRatio);
+    if (canvas.width !== side) canvas.width = canvas.height = side;
+    context.setTransform(side / SIDE, 0, 0, side / SIDE, 0, 0);
+    context.clearRect(0, 0, SIDE, SIDE);
     if (picture) {
-      const scale = Math.min(width / picture.width, height / picture.height);
-      const size = [picture.width * scale, picture.height * scale];
-      const corner = [(width - size[0]) / 2, (height - size[1]) / 2];
+      const longer = Math.max(picture.width, picture.height);
+      const size = [(picture.width * SIDE) / longer, (picture.height * SIDE) / longer];
+      const corner = [(SIDE - size[0]) / 2, (SIDE - size[1]) / 2];
+      context.imageSmoothingEnabled = longer > TINY;
       context.fillStyle = "white"; // the background of a transparent picture
       context.fillRect(...corner, ...size);
       context.drawImage(picture, ...corner, ...size);
     }
-    context.strokeStyle = context.fillStyle = getComputedStyle(this.#canvas).color;
-    context.lineCap = context.lineJoin = "round";
-    for (const stroke of strokes) paintStroke(context, stroke);
+    context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
+    paintStrokes(context, strokes);
   }
 
   #become(sheet) {
-    this.#lift();
     this.#earlier.push(this.#sheet);
+    this.#later = [];
+    this.#show(sheet);
+  }
+
+  #show(sheet) {
+    this.#lift();
     this.#sheet = sheet;
     this.paint();
     this.#changed(false);
@@ -113,6 +147,7 @@ export class Paper {
     this.#pointer = pointer;
     this.#stroke = [point];
     this.#earlier.push(this.#sheet);
+    this.#later = [];
     const restarts = this.#sheet.picture !== null; // ink on a picture starts a new drawing
     this.#sheet = { strokes: [...(restarts ? [] : this.#sheet.strokes), this.#stroke], picture: null };
     this.paint();
@@ -134,7 +169,7 @@ export class Paper {
     if (event.button !== 0) return;
     const drawing = this.#stroke && this.#pointer !== "keys";
     if (drawing && event.pointerType !== "pen") return;
-    if (drawing) this.undo();
+    if (drawing) this.#show(this.#earlier.pop());
     this.#canvas.setPointerCapture(event.pointerId);
     this.#box = this.#canvas.getBoundingClientRect();
     this.#begin(event.pointerId, this.#point(event));
@@ -149,13 +184,13 @@ export class Paper {
 
   #up(event) {
     if (event.pointerId !== this.#pointer) return;
-    if (event.type === "pointercancel") this.undo(); // the system used it as a gesture
+    if (event.type === "pointercancel") this.#show(this.#earlier.pop()); // the system used it as a gesture
     else this.#lift();
   }
 
   /** Returns a point with its width: by the pressure of a pen; otherwise a little less at speed. */
   #point(event) {
-    const scale = this.#canvas.width / this.#box.width;
+    const scale = SIDE / this.#box.width;
     const point = {
       x: (event.clientX - this.#box.left) * scale,
       y: (event.clientY - this.#box.top) * scale,
@@ -181,8 +216,8 @@ export class Paper {
     } else if (event.key in ARROWS) {
       this.#arrows.add(event.key);
       for (const arrow of this.#arrows) {
-        this.#pen.x = within(this.#pen.x + STEP * ARROWS[arrow][0], this.#canvas.width);
-        this.#pen.y = within(this.#pen.y + STEP * ARROWS[arrow][1], this.#canvas.height);
+        this.#pen.x = within(this.#pen.x + STEP * ARROWS[arrow][0]);
+        this.#pen.y = within(this.#pen.y + STEP * ARROWS[arrow][1]);
       }
       if (this.#pointer === "keys") {
         this.#stroke.push({ ...this.#pen, width: 1 });
@@ -194,10 +229,15 @@ export class Paper {
   }
 
   #moveNib() {
-    this.#nib.style.left = `${(100 * this.#pen.x) / this.#canvas.width}%`;
-    this.#nib.style.top = `${(100 * this.#pen.y) / this.#canvas.height}%`;
+    this.#nib.style.left = `${(100 * this.#pen.x) / SIDE}%`;
+    this.#nib.style.top = `${(100 * this.#pen.y) / SIDE}%`;
     this.#nib.classList.toggle("down", this.#pointer === "keys");
   }
+}
+
+function paintStrokes(context, strokes) {
+  context.lineCap = context.lineJoin = "round";
+  for (const stroke of strokes) paintStroke(context, stroke);
 }
 
 /** Draws curves between the midpoints of consecutive points, so that a line has no corners. */
@@ -218,6 +258,6 @@ function paintStroke(context, points) {
   }
 }
 
-function within(value, size) {
-  return Math.max(PEN / 2, Math.min(size - PEN / 2, value));
+function within(value) {
+  return Math.max(PEN / 2, Math.min(SIDE - PEN / 2, value));
 }
