@@ -3,9 +3,12 @@
 import { Model, modelName, Trouble } from "./model.js";
 import { newest, sleep } from "./newest.js";
 import { Paper } from "./paper.js";
+import { text, translate } from "./texts.js";
 import { repaint, showClasses, showNothing, showPrediction, showWaiting } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
+
+translate();
 
 const paper = new Paper(byId("sheet"), byId("nib"), drawn);
 const requests = newest(predict, { pause: 120, patience: 1000 });
@@ -33,12 +36,12 @@ async function check() {
     if (isNew) {
       classes = await model.describe();
       version = newestVersion;
-      byId("version").textContent = `version ${version}`;
-      byId("hint").textContent = invitation(classes.names);
+      byId("version").textContent = text.version(version);
+      invite(classes.names);
       showClasses(classes);
     }
     if (!isNew && !trouble?.temporary) return;
-    if (paper.isEmpty) settle();
+    if (paper.isTooSmall) settle();
     else update();
   } catch (error) {
     fail(error);
@@ -46,7 +49,7 @@ async function check() {
 }
 
 async function predict(signal) {
-  if (paper.isEmpty || version === null) return;
+  if (paper.isTooSmall || version === null) return;
   const requested = revision;
   try {
     const prediction = await model.predict(await paper.toBlob(), signal);
@@ -57,7 +60,7 @@ async function predict(signal) {
     const sentence = showPrediction(prediction, classes.names);
     if (requested === revision) {
       byId("answer").ariaBusy = "false";
-      speech = setTimeout(() => (byId("spoken").textContent = sentence), 700); // not while it still changes
+      announce(sentence);
     }
   } catch (error) {
     if (!signal.aborted) fail(error);
@@ -77,8 +80,8 @@ function drawn(grown) {
   if (trouble && !trouble.temporary) settle();
   byId("paper").classList.toggle("empty", paper.isEmpty);
   byId("undo").ariaDisabled = String(!paper.canUndo);
+  byId("redo").ariaDisabled = String(!paper.canRedo);
   byId("clear").ariaDisabled = String(paper.isEmpty);
-  if (paper.isEmpty) showNothing();
   update();
 }
 
@@ -87,46 +90,64 @@ function update() {
   revision += 1;
   clearTimeout(speech);
   byId("spoken").textContent = "";
-  byId("answer").ariaBusy = String(!paper.isEmpty);
-  if (paper.isEmpty) return;
-  showWaiting();
-  requests.request();
+  byId("answer").ariaBusy = String(!paper.isTooSmall);
+  if (paper.isTooSmall) {
+    showNothing(paper.isEmpty ? text.nothing : text.tooSmall);
+    if (!paper.isEmpty) announce(text.tooSmall);
+  } else {
+    showWaiting();
+    requests.request();
+  }
+}
+
+/** Has a screen reader say a sentence, but not while it still changes. */
+function announce(sentence) {
+  clearTimeout(speech);
+  speech = setTimeout(() => (byId("spoken").textContent = sentence), 700);
 }
 
 function settle() {
   trouble = null;
-  showState("ready", "Ready");
+  showState("ready", text.ready);
 }
 
 function fail(error) {
-  trouble = error instanceof Trouble ? error : new Trouble(`Internal error of this page: ${error.message}`);
-  showState("trouble", trouble.temporary ? `${trouble.message} Retrying …` : trouble.message);
+  trouble = error instanceof Trouble ? error : new Trouble(text.internal(error.message));
+  showState("trouble", trouble.temporary ? text.retrying(trouble.message) : trouble.message);
 }
 
-function showState(state, text) {
+function showState(state, message) {
   document.body.dataset.state = state;
-  byId("state").classList.toggle("long", text.length > 70);
+  byId("state").classList.toggle("long", message.length > 70);
   // An assignment of the same text would be announced again.
-  if (byId("state").textContent !== text) byId("state").textContent = text;
+  if (byId("state").textContent !== message) byId("state").textContent = message;
 }
 
-function invitation(names) {
+function invite(names) {
   const areDigits = names.length > 0 && names.every((name) => /^\d$/.test(name));
-  return areDigits ? `Draw a digit from ${names.at(0)} to ${names.at(-1)}` : "Draw here";
+  byId("invitation").textContent = areDigits ? text.drawDigit(names.at(0), names.at(-1)) : text.drawHere;
+  byId("examples").hidden = !areDigits;
 }
 
 async function open(file, otherwise) {
   try {
     if (!file) throw new Trouble(otherwise, { temporary: false });
     await paper.open(file).catch(() => {
-      throw new Trouble(`${file.name} is not a picture that this browser can read.`, { temporary: false });
+      throw new Trouble(text.notPicture(file.name), { temporary: false });
     });
   } catch (error) {
     fail(error);
   }
 }
 
+for (const button of byId("examples").querySelectorAll("button")) {
+  button.addEventListener("click", () => {
+    byId("sheet").focus(); // because the examples vanish
+    paper.open(button.firstChild);
+  });
+}
 byId("undo").addEventListener("click", () => paper.undo());
+byId("redo").addEventListener("click", () => paper.redo());
 byId("clear").addEventListener("click", () => paper.clear());
 byId("open").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", ({ target }) => {
@@ -134,12 +155,14 @@ byId("file").addEventListener("change", ({ target }) => {
   target.value = ""; // so that the same file can be chosen again
 });
 addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") paper.undo();
+  const key = event.ctrlKey || event.metaKey ? event.key.toLowerCase() : "";
+  if (key === "y" || (key === "z" && event.shiftKey)) paper.redo();
+  else if (key === "z") paper.undo();
   else if (event.key === "Escape") paper.clear();
   else return;
   event.preventDefault();
 });
-addEventListener("paste", ({ clipboardData }) => open(clipboardData.files[0], "The clipboard contains no picture."));
+addEventListener("paste", ({ clipboardData }) => open(clipboardData.files[0], text.notPasted));
 addEventListener("dragover", (event) => {
   event.preventDefault();
   byId("paper").classList.add("dropping");
@@ -148,12 +171,14 @@ addEventListener("dragleave", () => byId("paper").classList.remove("dropping"));
 addEventListener("drop", (event) => {
   event.preventDefault(); // otherwise the browser opens the file
   byId("paper").classList.remove("dropping");
-  open(event.dataTransfer.files[0], "The dropped item is not a file.");
+  open(event.dataTransfer.files[0], text.notDropped);
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  paper.paint();
-  repaint();
-});
+for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+  matchMedia(query).addEventListener("change", () => {
+    paper.paint();
+    repaint();
+  });
+}
 
 drawn(false);
 watch();

@@ -1,5 +1,7 @@
 /** A client of TensorFlow Serving's REST API. */
 
+import { text } from "./texts.js";
+
 const TIMEOUT = 8000; // ms
 
 /** An error with a message for the user; `temporary` if the same request may succeed later. */
@@ -23,7 +25,7 @@ export async function modelName() {
   try {
     response = await fetch("model.json", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
   } catch {
-    throw new Trouble("The server cannot be reached.");
+    throw new Trouble(text.unreachable);
   }
   const { model } = response.ok ? await response.json().catch(() => ({})) : {};
   return model || DEFAULT_NAME;
@@ -44,11 +46,11 @@ export class Model {
     const available = byNumber.find(({ state }) => state === "AVAILABLE");
     if (available) return available.version;
     const loading = byNumber.find(({ state }) => state === "START" || state === "LOADING");
-    if (loading) throw new Trouble(`Version ${loading.version} of the model is loading.`);
+    if (loading) throw new Trouble(text.loading(loading.version));
     const { version, status } = byNumber[0];
     const why = status?.error_message;
-    if (why) throw new Trouble(`Version ${version} of the model could not be loaded: ${sentence(why)}`);
-    throw new Trouble("The server has unloaded the model.");
+    if (why) throw new Trouble(text.notLoaded(version, sentence(why)));
+    throw new Trouble(text.unloaded);
   }
 
   /**
@@ -105,8 +107,8 @@ export class Model {
       parsed = await response.json();
     } catch (error) {
       signal?.throwIfAborted();
-      if (timeout.aborted) throw new Trouble("The server does not answer.");
-      if (!response) throw new Trouble("The server cannot be reached.");
+      if (timeout.aborted) throw new Trouble(text.silent);
+      if (!response) throw new Trouble(text.unreachable);
     }
     if (response.ok && parsed) return parsed;
     throw new Trouble(this.#message(response.status, sentence(parsed?.error ?? "")), {
@@ -115,13 +117,11 @@ export class Model {
   }
 
   #message(status, error) {
-    if (status === 404) {
-      return `The server has no model “${this.#name}”. Add ?model=NAME to the address of this page.`;
-    }
-    if (status === 429) return "The server is overloaded.";
-    if ([502, 503, 504].includes(status)) return "The model server cannot be reached. It may be starting.";
-    if (status === 400) return `The server refused the request: ${error}`;
-    return `The server reported error ${status}: ${error || "no details."}`;
+    if (status === 404) return text.noModel(this.#name);
+    if (status === 429) return text.overloaded;
+    if ([502, 503, 504].includes(status)) return text.starting;
+    if (status === 400) return text.refused(error);
+    return text.failed(status, error);
   }
 }
 
