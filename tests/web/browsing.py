@@ -66,17 +66,29 @@ class Page:
         self.browser.get(url)
         self.wait_for("state", "Ready")
 
-    def look(self, width: int, height: int, scheme: Literal["light", "dark"] = "light") -> None:
-        """Set the size of the window and the colour scheme of the system."""
+    def look(
+        self,
+        width: int,
+        height: int,
+        scheme: Literal["light", "dark"] = "light",
+        *,
+        forced: bool = False,
+        scale: int = 1,
+    ) -> None:
+        """Set the size of the window, the colours of the system and the pixels per unit of CSS."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
-            deviceScaleFactor=1,
+            deviceScaleFactor=scale,
             mobile=width < 720,
         )
-        scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.command("Emulation.setEmulatedMedia", features=[scheme_feature])
+        media = {
+            "prefers-color-scheme": scheme,
+            "forced-colors": "active" if forced else "none",
+        }
+        features = [{"name": name, "value": value} for name, value in media.items()]
+        self.command("Emulation.setEmulatedMedia", features=features)
 
     def draw(self, digit: int, pointer: Pointer = "mouse") -> None:
         """Draw a digit in addition to the current drawing."""
@@ -165,7 +177,7 @@ class Page:
         return int(
             self.run("""
                 const copy = new OffscreenCanvas(560, 560).getContext("2d");
-                copy.drawImage(document.getElementById("sheet"), 0, 0);
+                copy.drawImage(document.getElementById("sheet"), 0, 0, 560, 560);
                 const { data } = copy.getImageData(0, 0, 560, 560);
                 return data.filter((value, i) => i % 4 === 3 && value > 127).length;
             """)

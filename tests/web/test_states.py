@@ -44,6 +44,7 @@ def page(browser: Page, server: ScriptedServer) -> Page:
     return browser
 
 
+LONG = "Coat, woollen, double-breasted, with wide hood"
 WEIGHTS_WIDTH = "return document.querySelectorAll('.weights')[9].getBoundingClientRect().width"
 
 
@@ -131,7 +132,7 @@ def test_a_failed_request_is_reported_and_repeated(page: Page, server: ScriptedS
 def test_a_refusal_is_reported_until_a_new_stroke(page: Page, server: ScriptedServer) -> None:
     refusal = {"error": "Picture 0, 3 bytes, is no PNG.\n\t [[{{node Assert}}]]"}
     predict, server.predict = server.predict, lambda _: (400, refusal)
-    page.stroke([(0.5, 0.5)])
+    page.stroke([(0.5, 0.4), (0.5, 0.6)])
     page.wait_for("state", "The server refused the request: Picture 0, 3 bytes, is no PNG.")
     server.predict = predict
     page.stroke(LINE)
@@ -170,7 +171,7 @@ def test_the_answer_for_a_cleared_drawing_is_dropped(page: Page, server: Scripte
         return predicts("7", [0.1] * 10)(request)
 
     server.predict = slow
-    page.stroke([(0.5, 0.5)])
+    page.stroke(LINE)
     assert requested.wait(30)
     page.press(Keys.ESCAPE)
     release.set()
@@ -193,11 +194,26 @@ def test_names_of_classes_are_learned_from_predictions(page: Page, server: Scrip
     assert page.bars() == {"0": "10%", "Sandal": "20%", "Boot": "70%"}
 
 
-@pytest.mark.parametrize("size", [(320, 568), (720, 600), (1280, 757)])
+def test_a_dot_is_too_small_and_100_percent_means_it(page: Page, server: ScriptedServer) -> None:
+    predict, server.predict = server.predict, lambda _: (500, {"error": "a dot was sent"})
+    page.stroke([(0.5, 0.5)])
+    assert page.wait_for("spoken", bool) == "Too small: draw larger"
+    assert (page.text("winner"), page.text("state")) == ("–", "Ready")
+    server.predict = predicts("7", [0.0] * 7 + [0.9994, 0.0006, 0.0])
+    page.stroke(LINE)
+    page.wait_for("certainty", ">99% sure")
+    server.predict = predict
+    page.stroke(LINE)
+    page.wait_for("certainty", "100% sure")
+
+
+@pytest.mark.parametrize(
+    "size", [(320, 568), (360, 640), (390, 844), (740, 360), (760, 1000), (1280, 757)]
+)
 def test_names_of_classes_fit_the_window(
     browser: Page, server: ScriptedServer, size: tuple[int, int]
 ) -> None:
-    names = ["T-shirt/top", "Sandal", "Trouser", "Ankle boot"]
+    names = ["T-shirt/top", "Sandal", "Ankle boot", LONG]
     browser.look(*size)
     for number, name in enumerate(names):
         show_classes(server, names, number)
@@ -205,13 +221,21 @@ def test_names_of_classes_fit_the_window(
         assert list(browser.bars()) == names
         browser.stroke(LINE)
         assert browser.prediction() == name
-        assert browser.extent()[0] == size[0]
+        assert browser.extent()[0] <= size[0]
         lines = """
             const range = document.createRange();
             range.selectNodeContents(document.getElementById("winner"));
             return range.getClientRects().length;
         """
         assert " " in name or browser.run(lines) == 1
+    for row in browser.browser.find_elements("css selector", "#classes li"):
+        label, track = (row.find_element("class name", part) for part in ("name", "track"))
+        assert label.get_attribute("title") == label.get_property("textContent")
+        assert label.rect["x"] + label.rect["width"] < track.rect["x"]
+        assert track.rect["width"] >= 48
+    for part in ("winner", "certainty", "seen", "undo", "redo", "clear") if size[1] != 568 else ():
+        rect = browser.browser.find_element("id", part).rect
+        assert rect["y"] + rect["height"] <= size[1]
     browser.look(1280, 800)
 
 
@@ -221,6 +245,8 @@ def test_the_weights_of_a_class_are_enlarged(
 ) -> None:
     show_classes(server, list("0123456789"))
     browser.open(server.url)
+    browser.stroke(LINE)
+    browser.prediction()
     small = browser.run(WEIGHTS_WIDTH)
     canvas = browser.browser.find_elements("css selector", ".weights")[9]
     assert canvas.accessible_name == "Weights of 9"
@@ -229,13 +255,18 @@ def test_the_weights_of_a_class_are_enlarged(
     elif way == "focus":
         browser.run("document.querySelectorAll('.weights')[9].focus()")
     else:
-        touch = [{"x": canvas.rect["x"] + 5, "y": canvas.rect["y"] + 5}]
+        name = browser.browser.find_elements("class name", "name")[9].rect
+        touch = [{"x": name["x"] + 5, "y": name["y"] + 5}]
         browser.command("Input.dispatchTouchEvent", type="touchStart", touchPoints=touch)
         browser.command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
     WebDriverWait(browser.browser, 30).until(
         lambda _: browser.run(WEIGHTS_WIDTH) == pytest.approx(5 * small)
     )
     assert browser.extent() == [1280, 800]
+    # Of [[0, 255], [128, 0]] and [[0.5, -1], [0, 2]].
+    assert browser.text("caption") == "Ink × weight: −1.0"
+    red, _, blue, _ = browser.run("return seen.getContext('2d').getImageData(1, 0, 1, 1).data")
+    assert red > blue
 
 
 def test_a_network_is_shown_without_weights(browser: Page, server: ScriptedServer) -> None:
@@ -278,6 +309,32 @@ def test_the_page_works_with_the_content_security_policy_of_nginx(
     browser.stroke(LINE)
     assert browser.prediction() == "7"
     assert browser.logged_errors() == []
+
+
+def test_the_page_is_korean_in_a_korean_browser(server: ScriptedServer) -> None:
+    show_classes(server, list("0123456789"))
+    with open_page(server.url, "--lang=ko", "--accept-lang=ko") as page:
+        page.wait_for("state", "준비됨")
+        page.stroke(LINE)
+        page.wait_for("certainty", "91% 확신")
+        shown = """
+            const labels = [...document.querySelectorAll("[aria-label]")].map((each) => each.ariaLabel);
+            return [document.title, document.body.textContent, ...labels].join(" ");
+        """
+        # Keys, and what the code has, too.
+        known = {"Ctrl", "Esc", "Dense", "kmnist", "ms"}
+        page.run("document.querySelector('noscript').remove()")
+        assert set(re.findall("[A-Za-z]{2,}", page.run(shown))) <= known
+        assert page.run("return document.documentElement.lang") == "ko"
+        tables = """
+            const { TEXTS } = await import("/texts.js");
+            const shape = (value) => [typeof value, value.length * (typeof value === "function"),
+                (String(value).match(/{\\d}/g) ?? []).sort()];
+            return Object.values(TEXTS).map((table) =>
+                Object.entries(table).map(([key, value]) => [key, ...shape(value)]));
+        """
+        english, korean = page.run_async(tables)
+        assert english == korean
 
 
 def test_a_stroke_keeps_its_shape_when_the_page_moves_under_the_pen(page: Page) -> None:
