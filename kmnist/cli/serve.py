@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
+import socket
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +23,9 @@ from kmnist.cli._tensorflow import require_tensorflow, starting_tensorflow
 from kmnist.errors import InputError
 
 __all__ = ["command"]
+
+# The hosts that stand for all addresses of this machine, with an address outside of its network.
+_OUTSIDE: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # noqa: S104
 
 
 @click.command("serve", cls=Command)
@@ -64,7 +69,7 @@ def command(models: Path, as_json: bool, **settings: Any) -> None:
         with starting_tensorflow():
             pass
         server.start()
-        page = f"{server.rest_url}/"
+        page = _page(server.host, server.rest_url)
         facts = {"model": server.name, "grpc": server.grpc_url, "rest": server.rest_url}
         show_result({**facts, "page": page}, as_json, _print)
         server.wait()
@@ -77,6 +82,16 @@ def command(models: Path, as_json: bool, **settings: Any) -> None:
     if not is_idle:
         click.echo("abandoning what has not finished in time", err=True)
         os._exit(0)  # sys.exit would wait for the threads that run it
+
+
+def _page(host: str, rest_url: str) -> str:
+    """Return the address of the page, as a phone in the same network can type it."""
+    if host in _OUTSIDE:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:  # no network
+            probe.connect((_OUTSIDE[host], 9))  # selects a route, and sends nothing
+            rest_url = rest_url.replace(host, probe.getsockname()[0], 1)
+    return f"{rest_url}/"
 
 
 def _print(facts: dict[str, str]) -> None:
