@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kmnist import Epoch, Evaluation, Run
-from kmnist.cli._options import MODELS
 from kmnist.cli._progress import TrainingProgress
 
 
@@ -66,19 +65,3 @@ def test_a_clearly_better_epoch_is_named_with_the_option_that_exports_it(
     history = tuple(Epoch(i, 0.5, 0.8, None, each, 1) for i, each in enumerate(accuracies, 1))
     progress.evaluated(replace(trained, history=history), evaluation)
     assert capsys.readouterr().out.startswith(f"{line}\ntest accuracy")
-
-
-@pytest.mark.parametrize(
-    ("models", "command"),
-    [(MODELS, "kmnist serve"), (Path("a b"), "kmnist serve --models 'a b'")],
-)
-def test_the_exported_version_is_printed_with_the_command_to_serve_it(
-    progress: TrainingProgress,
-    trained: Run,
-    evaluation: Evaluation,
-    models: Path,
-    command: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    progress.exported(trained, evaluation, models / "3", None)
-    assert capsys.readouterr().out == f"exported {models / '3'}; serve it with: {command}\n"

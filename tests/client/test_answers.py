@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kmnist.client import Prediction, Predictions, TensorSpec
-from kmnist.client.answers import OUTPUTS, concatenate, read_predictions
+from kmnist.client.answers import OUTPUTS, read_predictions
 from kmnist.errors import BadAnswerError
 
 SPECS = {"probabilities": TensorSpec("DT_FLOAT", (None, 10))}
@@ -35,17 +35,6 @@ def test_predictions_are_arrays_and_tuples() -> None:
     assert found[2] == Prediction(class_id=2, class_name="", probability=1.0)
     assert [each.class_id for each in found] == [0, 1, 2]
     assert len(found) == 3
-
-
-def test_arrays_are_writable_and_converted() -> None:
-    class_ids = np.arange(3, dtype=np.int32)
-    class_ids.flags.writeable = False
-    halves = arrays()["probabilities"].astype(np.float16)
-    found = read(class_ids=class_ids, probabilities=halves, class_names=np.array(["a", "b", "c"]))
-    assert found.class_ids.flags.writeable
-    assert found.class_ids.dtype == np.int64
-    assert found.probabilities.dtype == np.float32
-    assert found.class_names.tolist() == ["a", "b", "c"]
 
 
 def test_the_number_of_classes_is_that_of_the_answer_if_the_signature_lacks_it() -> None:
@@ -78,14 +67,3 @@ def test_an_answer_that_contradicts_the_model_is_an_error(
 ) -> None:
     with pytest.raises(BadAnswerError, match=message):
         read(**changes)
-
-
-def test_predictions_are_concatenated_in_order() -> None:
-    joined = concatenate([read(), read()], SPECS)
-    assert joined.class_ids.tolist() == [0, 1, 2, 0, 1, 2]
-    assert joined.class_names.tolist() == ["0", "ö", ""] * 2
-    assert joined.probabilities.shape == (6, 10)
-    assert concatenate([], SPECS).probabilities.shape == (0, 10)
-    other = Predictions(joined.class_ids, joined.class_names, np.zeros((6, 9), np.float32))
-    with pytest.raises(BadAnswerError, match="changed its number of classes during the call"):
-        concatenate([joined, other], SPECS)

@@ -1,7 +1,6 @@
 """The extent of the ink and the background of a data set."""
 
 import numpy as np
-import pytest
 
 from kmnist import Dataset
 from kmnist.pictures.frame import MNIST_EXTENT
@@ -13,14 +12,6 @@ def test_the_extent_and_background_of_mnist_are_measured(tiny_dataset: Dataset) 
     assert ink_extent(digits) == MNIST_EXTENT
     assert ink_extent(255 - digits) is None
     assert (background_tone(digits), background_tone(255 - digits)) == (0, 1)
-
-
-def test_the_extent_is_relative_to_the_shorter_side() -> None:
-    images = np.zeros((3, 20, 40), np.uint8)
-    images[:, 5:15, 10:13] = 255
-    assert ink_extent(images) == pytest.approx(10 / 20)
-    images[:, 5, 10:26] = 255
-    assert ink_extent(images) == pytest.approx(16 / 20)
 
 
 def test_images_that_fill_their_frame_have_no_background() -> None:

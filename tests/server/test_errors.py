@@ -1,15 +1,8 @@
 """The error of the server."""
 
-import grpc
 import pytest
-import tensorflow as tf
 
-from kmnist.server.errors import from_tensorflow, invalid, shortened
-
-
-def test_codes_of_tensorflow_are_those_of_grpc() -> None:
-    error = from_tensorflow(tf.errors.DataLossError(None, None, "broken"))
-    assert (error.code, error.message) == (grpc.StatusCode.DATA_LOSS, "broken")
+from kmnist.server.errors import invalid, shortened
 
 
 @pytest.mark.parametrize("character", ["a", "é", "\ud800"])

@@ -8,9 +8,7 @@ import pytest
 
 from kmnist import Client, Dataset
 from kmnist.errors import (
-    ClientError,
     InputError,
-    InvalidInputError,
     MissingError,
     SignatureNotFoundError,
 )
@@ -41,18 +39,6 @@ def test_predictions_equal_those_of_a_server(
         assert local.status() == client.status()
     np.testing.assert_array_equal(predictions.probabilities, expected.probabilities)
     np.testing.assert_array_equal(predictions.class_names, expected.class_names)
-
-
-@pytest.mark.parametrize("picture", [b"", b"not a picture"])
-def test_errors_equal_those_of_a_server(local: Client, served: Server, picture: bytes) -> None:
-    with Client(served.grpc_url) as client:
-        errors: list[ClientError] = []
-        for each in (local, client):
-            with pytest.raises(InvalidInputError) as caught:
-                each.predict_pictures([picture])
-            errors.append(caught.value)
-    assert str(errors[0]) == str(errors[1])
-    assert errors[0].retryable is errors[1].retryable is False
 
 
 def test_an_unknown_signature_is_a_client_error(saved: Path) -> None:
