@@ -76,7 +76,9 @@ def test_compare_shows_which_version_is_better_and_where(
     label(base, {"canary": 2})
     arguments = ["versions", "compare", "1", "canary", "--models", str(base)]
     arguments += ["--dataset", str(tiny)]
-    result = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    failed = CliRunner().invoke(main, [*arguments, "--json", "--fail-if-worse"])
+    assert (failed.exit_code, failed.stderr) == (1, "Error: version 2 is worse than version 1\n")
+    result = json.loads(failed.stdout)
     assert result["versions"] == [1, 2]
     one, two = result["right_alone"]
     better, worse = result["accuracy"]
@@ -91,8 +93,6 @@ def test_compare_shows_which_version_is_better_and_where(
     ]
     assert f"McNemar's p {result['p_value']:.2g}: " in text
 
-    worse = CliRunner().invoke(main, [*arguments, "--fail-if-worse"])
-    assert (worse.exit_code, worse.stderr) == (1, "Error: version 2 is worse than version 1\n")
     arguments[3] = "1"
     same = json.loads(CliRunner().invoke(main, [*arguments, "--json", "--fail-if-worse"]).stdout)
     assert (same["p_value"], same["recall"]) == (1, {})

@@ -23,7 +23,7 @@ settings.register_profile(
     "default",
     deadline=None,
     derandomize=True,
-    max_examples=250,
+    max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile(
