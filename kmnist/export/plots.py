@@ -112,9 +112,12 @@ def drawing_plots(
 def _draw(folder: Path, data: _Data) -> None:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.font_manager import get_font_names
 
+    installed = get_font_names()
     style: dict[Any, Any] = {
-        "font.family": _FONTS,
+        # The search for the others takes half a second.
+        "font.family": [name for name in _FONTS if name in installed],
         "font.size": 9,
         "axes.titlesize": 10,
         "axes.spines.top": False,

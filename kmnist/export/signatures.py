@@ -24,7 +24,7 @@ enforce the shapes of a signature, so the functions do. Every output has one row
 input; otherwise a server that batches requests could not split the answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -58,12 +58,15 @@ class Endpoint:
         function: Maps the input to the outputs by name. Raises InvalidArgumentError for an input of
             another shape, pixels of another length, or bytes that are not a picture.
         sample: A valid input. Its first row is the warm-up request.
+        expected: Maps the answers of the exported signatures to their samples, by name, to the outputs
+            of the trained model for this one's.
     """
 
     name: str
     spec: tf.TensorSpec
     function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
     sample: NDArray[Any]
+    expected: Callable[[Mapping[str, Mapping[str, tf.Tensor]]], dict[str, tf.Tensor]]
 
 
 def reading_graph(dataset: Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -144,11 +147,19 @@ def build_endpoints(
     raw = np.array([image.tobytes() for image in samples], object)
     png = np.array([tf.io.encode_png(image[..., None]).numpy() for image in samples], object)
     images_spec = tf.TensorSpec((None, height, width), tf.uint8, "images")
+
+    def of_samples(_: object) -> dict[str, tf.Tensor]:
+        return images(samples)
+
+    def of_pictures(answers: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+        # Reading them again, outside of the exported graph, takes longer than all other checks.
+        return images(answers["explain"]["images"])
+
     endpoints = [
-        Endpoint("serving_default", images_spec, images, samples),
-        Endpoint("pixels", tf.TensorSpec((None,), tf.string, "pixels"), pixels, raw),
-        Endpoint("pictures", strings, pictures, png),
-        Endpoint("explain", strings, explain, png),
+        Endpoint("serving_default", images_spec, images, samples, of_samples),
+        Endpoint("pixels", tf.TensorSpec((None,), tf.string, "pixels"), pixels, raw, of_samples),
+        Endpoint("pictures", strings, pictures, png, of_pictures),
+        Endpoint("explain", strings, explain, png, of_pictures),
     ]
     if kernel is not None:
         endpoints.append(_classes_endpoint(kernel, names, (height, width)))
@@ -169,5 +180,5 @@ def _classes_endpoint(
             "weights": tf.gather(weights, class_ids),
         }
 
-    spec = tf.TensorSpec((None,), tf.int64, "class_ids")
-    return Endpoint("classes", spec, classes, np.arange(count))
+    spec, ids = tf.TensorSpec((None,), tf.int64, "class_ids"), np.arange(count)
+    return Endpoint("classes", spec, classes, ids, lambda _: classes(ids))
