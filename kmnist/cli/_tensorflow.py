@@ -46,6 +46,7 @@ def starting_tensorflow() -> Iterator[None]:
         os.write(stderr, _NOTE)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
+        is_first = "tensorflow" not in sys.modules
         gc.disable()  # the search for cyclic garbage is a fifth of the import
         try:
             import tensorflow as tf
@@ -58,6 +59,8 @@ def starting_tensorflow() -> Iterator[None]:
             os.write(stderr, b"\n" * on_terminal + log.read())
             raise
         finally:
+            if is_first:
+                gc.freeze()  # later searches leave out what was imported, which is never garbage
             gc.enable()
             if on_terminal:
                 os.write(stderr, _ERASE)
