@@ -17,7 +17,9 @@ Ceiling: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 # A request of a few kilobytes; what the pictures of one may take is in SECURITY.md.
 _MEGABYTES: Final = 400.0
-_SECONDS: Final = 5.0
+_SECONDS: Final = 20.0
+
+_PEAK: Final = Path("/proc/self/clear_refs")
 
 settings.register_profile(
     "default",
@@ -34,11 +36,13 @@ settings.load_profile("default")
 
 @pytest.fixture
 def ceiling() -> Ceiling:
-    """A context whose body may take 400 MB and 5 seconds."""
+    """A context whose body may take 400 MB and 20 seconds."""
+    if not _PEAK.exists():
+        pytest.skip("needs Linux to measure memory")
 
     @contextmanager
     def check() -> Iterator[None]:
-        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+        _PEAK.write_text("5")  # resets it
         before, started = _memory("VmRSS"), time.monotonic()
         yield
         assert _memory("VmHWM") - before < _MEGABYTES
