@@ -41,11 +41,13 @@ _MAX_EXPANSION: Final = 1040
 # Larger raw files are memory-mapped, so that the kernel can evict their pages.
 _MAP_FROM_BYTES: Final = 512 * 2**20
 
+_TEST_IMAGES: Final = "t10k-images-idx3-ubyte"
+
 # The files of a folder, with the number of their dimensions.
 _FILES: Final = {
     "train-images-idx3-ubyte": 3,
     "train-labels-idx1-ubyte": 1,
-    "t10k-images-idx3-ubyte": 3,
+    _TEST_IMAGES: 3,
     "t10k-labels-idx1-ubyte": 1,
 }
 _CLASSES: Final = "classes.txt"
@@ -58,7 +60,7 @@ def is_idx_folder(folder: Path) -> bool:
 
 def find_test_images(folder: Path) -> Path | None:
     """Return the file of the test images of a folder of IDX files; None for another folder."""
-    return _find(folder, list(_FILES)[2])
+    return _find(folder, _TEST_IMAGES)
 
 
 def read_idx_folder(folder: Path) -> Dataset:
