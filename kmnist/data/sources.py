@@ -89,8 +89,7 @@ def load_dataset(
         dataset = read_idx_folder(path)
     if path is not None:
         # Errors of reading have the path; what is published, such as a model card, has the name.
-        notes = () if source == "mnist" else dataset.notes
-        dataset = replace(dataset, name=path.resolve().name, notes=notes)
+        dataset = replace(dataset, name=path.resolve().name)
     if size not in (None, dataset.image_shape):
         raise InputError(
             f"{source} has images of {dataset.image_shape}, not of {size} pixels: only folders of "

@@ -99,13 +99,15 @@ def test_raw_and_compressed_files_may_be_mixed(folder: Path, tiny: Path) -> None
     mixed, compressed = load_dataset(folder), load_dataset(tiny)
     assert np.array_equal(mixed.train.images, compressed.train.images)
     assert np.array_equal(mixed.train.labels, compressed.train.labels)
-    assert [path.suffix for path in mixed.paths] == ["", ".gz", ".gz", ".gz"]
+    assert [path.suffix for path in mixed.paths] == ["", ".gz", ".gz", ".gz", ".txt"]
 
 
 @pytest.mark.parametrize("written", ["\n".join, lambda names: "\ufeff" + "\r\n".join(names)])
 def test_images_may_have_any_size_and_classes_a_name(folder: Path, written: Any) -> None:
-    note = "no classes.txt (one name a line): the classes are called 0 to 9"
-    assert (load_dataset("mnist").notes, load_dataset(folder).notes) == ((), (note,))
+    (folder / "classes.txt").unlink()
+    unnamed = load_dataset(folder)
+    assert unnamed.notes == ("no classes.txt (one name a line): the names are class 0 to class 9",)
+    assert unnamed.class_names == tuple(f"class {label}" for label in range(10))
     replace(folder, TRAIN_IMAGES, np.zeros((500, 20, 30), np.uint8))
     replace(folder, TEST_IMAGES, np.zeros((200, 20, 30), np.uint8))
     names = "zero one two three four five six seven eight nine ten".split()

@@ -218,6 +218,7 @@ def test_names_of_classes_fit_the_window(
     for number, name in enumerate(names):
         show_classes(server, names, number)
         browser.open(server.url)
+        browser.wait_for("invitation", "Draw one of 4 classes")
         assert list(browser.bars()) == names
         browser.stroke(LINE)
         assert browser.prediction() == name

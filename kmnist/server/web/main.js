@@ -125,7 +125,8 @@ function showState(state, message) {
 
 function invite(names) {
   const areDigits = names.length > 0 && names.every((name) => /^\d$/.test(name));
-  byId("invitation").textContent = areDigits ? text.drawDigit(names.at(0), names.at(-1)) : text.drawHere;
+  if (areDigits) byId("invitation").textContent = text.drawDigit(names.at(0), names.at(-1));
+  else byId("invitation").textContent = names.length ? text.drawOne(names.length) : text.drawHere;
   byId("examples").hidden = !areDigits;
 }
 
