@@ -80,19 +80,19 @@ def test_an_unknown_signature(server: Server, stubs: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    "inputs",
+    ("inputs", "wrong"),
     [
-        {"pictures": IMAGES},
-        {"images": IMAGES, "more": IMAGES},
-        {"images": IMAGES.astype(np.float32) + 0.5},
-        {"images": IMAGES[:, :, 1:]},
-        {"images": IMAGES[0]},
-        {"images": np.array(1, np.uint8)},
+        ({"pictures": IMAGES}, "1!=1, received pictures, expected images"),
+        ({"images": IMAGES, "more": IMAGES}, "2!=1, received images, more, expected images"),
+        ({"images": IMAGES.astype(np.float32) + 0.5}, "actual float vs. expect uint8"),
+        ({"images": IMAGES[:, :, 1:]}, "[1,28,27]"),
+        ({"images": IMAGES[0]}, "[28,28]"),
+        ({"images": np.array(1, np.uint8)}, "[]"),
     ],
     ids=["wrong name", "too many names", "wrong dtype", "narrow", "wrong rank", "scalar"],
 )
 def test_a_wrong_name_dtype_or_shape(
-    server: Server, stubs: Connect, inputs: dict[str, NDArray[Any]]
+    server: Server, stubs: Connect, inputs: dict[str, NDArray[Any]], wrong: str
 ) -> None:
     columns = {name: array.tolist() for name, array in inputs.items()}
     over_rest = ask(server, PREDICT, {"inputs": columns})
@@ -100,7 +100,7 @@ def test_a_wrong_name_dtype_or_shape(
     assert over_rest.body["error"]
     code, message = grpc_error(stubs(server).predict, predict_request(inputs=inputs))
     assert code == Code.INVALID_ARGUMENT
-    assert message
+    assert wrong in message
 
 
 def test_a_method_that_is_not_supported(server: Server, stubs: Connect) -> None:

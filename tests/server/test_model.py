@@ -1,13 +1,10 @@
-"""A version loaded for inference."""
+"""A version loaded for inference: its warm-up and its manifest."""
 
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -20,71 +17,6 @@ from kmnist.server.model import LoadedModel
 from kmnist.versions import write_manifest
 from tests.server.calls import IMAGES
 from tests.server.served_models import save_digits
-
-Code = grpc.StatusCode
-
-
-@pytest.fixture(scope="module")
-def model(saved: Path) -> Iterator[LoadedModel]:
-    """The loaded digit model."""
-    model = LoadedModel(saved / "1")
-    yield model
-    model.close()
-
-
-def test_an_empty_name_is_the_default_signature(model: LoadedModel) -> None:
-    assert model.version == 1
-    assert model.signature("").name == "serving_default"
-    outputs = model.signature("")({"images": IMAGES})
-    assert outputs["class_ids"].tolist() == [1]
-    assert outputs["class_names"].tolist() == [b"1"]
-    assert outputs["probabilities"].shape == (1, 10)
-
-
-def test_strings_are_object_arrays_of_bytes(model: LoadedModel) -> None:
-    pixels = model.signature("pixels")
-    assert pixels.inputs == {"pixels": np.dtype(object)}
-    assert pixels({"pixels": np.array([bytes(784)], object)})["class_ids"].tolist() == [1]
-
-
-def test_signatures_describe_inputs_and_outputs(model: LoadedModel) -> None:
-    assert set(model.signatures) == {"serving_default", "pixels"}
-    signature = model.signatures["serving_default"]
-    assert str(signature.inputs["images"]) == "uint8 (n, 28, 28)"
-    assert str(signature.outputs["class_names"]) == "string (n,)"
-    definitions = pb.SignatureDefMap.FromString(model.metadata).signature_def
-    assert "__saved_model_init_op" in definitions
-
-
-@pytest.mark.parametrize(
-    ("signature", "inputs", "code", "message"),
-    [
-        ("x", {"images": IMAGES}, Code.FAILED_PRECONDITION, 'Serving signature key "x" not found.'),
-        ("", {"x": IMAGES}, Code.INVALID_ARGUMENT, "1!=1, received x, expected images"),
-        ("", {"images": IMAGES / 255}, Code.INVALID_ARGUMENT, "actual double vs. expect uint8"),
-        ("", {"images": IMAGES[:, :7]}, Code.INVALID_ARGUMENT, "[1,7,28]"),
-    ],
-)
-def test_a_wrong_request_is_refused(
-    model: LoadedModel, signature: str, inputs: dict[str, Any], code: grpc.StatusCode, message: str
-) -> None:
-    with pytest.raises(StatusError, match=re.escape(message)) as caught:
-        model.signature(signature)(inputs)
-    assert caught.value.code is code
-
-
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("saved_model.pb", "SavedModel file does not exist"),
-        ("variables/variables.index", "not a valid checkpoint"),
-        ("variables/variables.data-00000-of-00001", "No such file"),
-    ],
-)
-def test_a_version_without_a_file_cannot_be_loaded(base: Path, file: str, message: str) -> None:
-    (base / "1" / file).unlink()
-    with pytest.raises(StatusError, match=message):
-        LoadedModel(base / "1")
 
 
 def warmup_record(**inputs: NDArray[Any]) -> bytes:
