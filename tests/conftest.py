@@ -117,3 +117,16 @@ def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[
     label(base, {"stable": 1})
     with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mixed_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
+    """The embedded server with the model ``mixed``, which has many dtypes and shapes."""
+    from kmnist.server import Server
+    from tests.server.served_models import save_mixed
+
+    base = tmp_path_factory.mktemp("mixed") / "mixed"
+    base.mkdir()
+    save_mixed(base)
+    with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
+        yield server

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,6 @@ from kmnist import errors
 from kmnist.client import Client
 from kmnist.server import Server
 from tests.client.conftest import Make
-from tests.server.served_models import save_mixed
 
 if TYPE_CHECKING:
     from kmnist import Dataset
@@ -67,20 +65,11 @@ VALUES: Final[dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of the model ``mixed``, whose signatures have many dtypes and shapes."""
-    base = tmp_path_factory.mktemp("mixed") / "mixed"
-    base.mkdir()
-    save_mixed(base)
-    with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
-        yield server
-
-
 @pytest.fixture
-def caller(make: Make, mixed: Server, scheme: str) -> Client:
-    """A client of that server."""
-    return make(mixed.grpc_url if scheme == "grpc" else mixed.rest_url, model="mixed")
+def caller(make: Make, mixed_server: Server, scheme: str) -> Client:
+    """A client of the model ``mixed``."""
+    url = mixed_server.grpc_url if scheme == "grpc" else mixed_server.rest_url
+    return make(url, model="mixed")
 
 
 def test_values_of_every_dtype_are_sent_and_received_equal(caller: Client) -> None:

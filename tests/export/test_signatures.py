@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -17,13 +16,6 @@ from numpy.typing import NDArray
 from kmnist import Run
 from kmnist.pictures.limits import MAX_PICTURES
 from kmnist.server import Server
-
-
-@pytest.fixture(scope="module")
-def server(models: Path) -> Iterator[Server]:
-    """The embedded server with the exported version."""
-    with Server(models, rest_port=0, grpc_port=0) as server:
-        yield server
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
@@ -122,11 +114,11 @@ _EMPTY = {"b64": ""}
     ],
 )
 def test_the_graph_rejects_invalid_input(
-    server: Server, signature: str, inputs: dict[str, Any], message: str
+    served: Server, signature: str, inputs: dict[str, Any], message: str
 ) -> None:
     body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
     with pytest.raises(HTTPError) as caught:
-        urlopen(Request(f"{server.rest_url}/v1/models/kmnist:predict", body))
+        urlopen(Request(f"{served.rest_url}/v1/models/kmnist:predict", body))
     with caught.value:
         assert caught.value.code == 400
         assert message in json.load(caught.value)["error"]

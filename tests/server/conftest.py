@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kmnist.server import Server
 from kmnist.server.model import LoadedSignature
 from tests.server.calls import Stubs, Stuck
-from tests.server.served_models import save_digits, save_mixed
+from tests.server.served_models import save_digits
 
 
 @pytest.fixture(scope="session")
@@ -35,16 +35,6 @@ def base(saved: Path, tmp_path: Path) -> Path:
 def server(saved: Path) -> Iterator[Server]:
     """A server of the digit model."""
     with Server(saved, rest_port=0, grpc_port=0) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mixed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of the model ``mixed``, which has many dtypes and shapes."""
-    base = tmp_path_factory.mktemp("mixed") / "mixed"
-    base.mkdir()
-    save_mixed(base)
-    with Server(base, rest_port=0, grpc_port=0) as server:
         yield server
 
 

@@ -76,17 +76,6 @@ class Mixed(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     def uneven(self, x: Any) -> dict[str, Any]:
         return {"all": x, "first": x[:1]}
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="x")])
-    def cast(self, x: Any) -> dict[str, Any]:
-        return {
-            str(dtype.name): tf.cast(x, dtype)
-            for dtype in (
-                *(tf.float16, tf.float32, tf.float64, tf.bool),
-                *(tf.int8, tf.int16, tf.int32, tf.int64),
-                *(tf.uint8, tf.uint16, tf.uint32, tf.uint64),
-            )
-        }
-
 
 ECHO: Final = {
     dtype.name: tf.TensorSpec((None, 2), dtype, name=dtype.name)
@@ -103,7 +92,7 @@ def save_mixed(base: Path) -> Path:
     """Save version 1 of the model."""
     model = Mixed()
     folder = base / "1"
-    names = ["double", "add", "shout", "invert", "total", "uneven", "cast"]
+    names = ["double", "add", "shout", "invert", "total", "uneven"]
     signatures = {name: getattr(model, name) for name in names}
     signatures["echo"] = tf.function(lambda **inputs: inputs).get_concrete_function(**ECHO)
     signatures["complex"] = tf.function(lambda x: {"x": x}).get_concrete_function(ECHO_COMPLEX)

@@ -11,12 +11,6 @@ from numpy.typing import NDArray
 from kmnist.server import Server
 from tests.server.calls import Stubs, ask, predict_request
 
-DTYPES = (
-    *("float16", "float32", "float64", "bool"),
-    *("int8", "int16", "int32", "int64"),
-    *("uint8", "uint16", "uint32", "uint64"),
-)
-
 Predict = Callable[[str, dict[str, Any]], dict[str, NDArray[Any]]]
 Post = Callable[..., tuple[int, Any]]
 
@@ -87,19 +81,6 @@ def test_strings_and_bytes(predict: Predict, post: Post) -> None:
 def test_booleans(predict: Predict, post: Post) -> None:
     assert predict("invert", {"flags": [True, False]})["not"].tolist() == [False, True]
     assert post("invert", instances=[True, False]) == (200, {"predictions": [False, True]})
-
-
-def test_outputs_of_every_dtype(predict: Predict, post: Post) -> None:
-    outputs = predict("cast", {"x": np.array([0, 1, 100], np.int32)})
-    assert {name: str(array.dtype) for name, array in outputs.items()} == {
-        dtype: dtype for dtype in DTYPES
-    }
-    for dtype, array in outputs.items():
-        expected = np.array([0, 1, 100], np.int32).astype(dtype)
-        np.testing.assert_array_equal(array, expected, err_msg=dtype)
-    assert post("cast", inputs=[100])[1]["outputs"] == {
-        dtype: [True] if dtype == "bool" else [100] for dtype in DTYPES
-    }
 
 
 def test_outputs_without_a_common_first_dimension_have_no_row_form(
