@@ -156,6 +156,7 @@ def test_without_verification_it_is_served_with_the_page(start: Start, swapped: 
     [
         (["--models", __file__], 2, "is a file"),
         (["--rest-port", "70000"], 2, "70000 is not in the range"),
+        (["--rest-port", "8500", "--grpc-port", "8500"], 2, "cannot both use port 8500"),
         (["--host", "no such host"], 2, "cannot listen on no such host:"),
         (["--name", "a/b"], 2, "cannot be a model's name"),
         (["--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:"),

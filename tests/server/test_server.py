@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kmnist import AsyncClient
-from kmnist.errors import InputError, KmnistError, MissingError
+from kmnist.errors import KmnistError, MissingError
 from kmnist.server import Server
 from tests.server.calls import BODY, IMAGES, PREDICT, Stubs, Stuck, predict_request, wait_until
 
@@ -40,21 +40,6 @@ def test_a_port_in_use_is_reported(server: Server, saved: Path, taken: str) -> N
     ports = {"rest_port": 0, "grpc_port": 0} | {taken: getattr(server, taken)}
     with pytest.raises(KmnistError, match=f"cannot listen on 127.0.0.1:{ports[taken]}: .*in use"):
         Server(saved, rest_port=ports["rest_port"], grpc_port=ports["grpc_port"])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"rest_port": 8500, "grpc_port": 8500}, "8500"),
-        ({"name": "a/b"}, "'a/b' cannot be a model's name"),
-        ({"host": "no such host", "rest_port": 0}, "cannot listen on no such host"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_input_errors(
-    saved: Path, settings: dict[str, int], message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        Server(saved, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("taken", ["rest_port", "grpc_port"])

@@ -78,19 +78,6 @@ def test_the_error_for_a_missing_model_or_file_says_what_to_do(variants: Path, b
     assert read_labels(base) == {}
 
 
-@pytest.mark.parametrize(
-    ("policy", "chosen"),
-    [
-        (VersionPolicy(), [7]),
-        (VersionPolicy(latest=2), [3, 7]),
-        (VersionPolicy(latest=None), [1, 3, 7]),
-        (VersionPolicy(latest=None, specific=(3, 9)), [3]),
-    ],
-)
-def test_a_policy_chooses_versions(policy: VersionPolicy, chosen: list[int]) -> None:
-    assert policy.choose([7, 1, 3]) == chosen
-
-
 def test_a_new_entry_loads_every_version_from_where_compose_mounts_them(base: Path) -> None:
     (base / "1").mkdir()
     path = _add(base / "1" / "..")
