@@ -40,19 +40,20 @@ def test_a_problem_ends_with_1_and_has_a_cause_and_a_cure(tmp_path: Path) -> Non
         assert f"           {line}" in done.output
 
 
-def test_the_broken_version_of_the_folder_explains_that_no_server_answers(
+def test_the_broken_versions_of_the_folder_explain_that_no_server_answers(
     models: Path, tmp_path: Path
 ) -> None:
     base = tmp_path / models.name
     shutil.copytree(models, base)
-    (base / "2").mkdir()
+    for version in ("2", "3"):
+        (base / version).mkdir()
     output = json.loads(doctor("--models", base, "--server", "http://127.0.0.1:1", "--json").stdout)
     assert output["healthy"] is False
     folder, server = output["reports"]
-    assert folder["broken"] == [2]
+    assert folder["broken"] == [2, 3]
     (finding,) = server["checks"]["connection and model name"]
     assert set(finding) == {"what", "cause", "cure", "is_problem"}
-    assert finding["cause"].startswith(f"version 2 of {base} cannot be loaded")
+    assert finding["cause"].startswith(f"version 2, 3 of {base} cannot be loaded")
 
 
 def test_the_options_decide_what_is_examined(tmp_path: Path) -> None:

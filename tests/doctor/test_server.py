@@ -92,11 +92,6 @@ def test_a_server_that_is_down(scheme: str) -> None:
     assert finding.cause.startswith("the server is down, or still loading its first version")
 
 
-def test_a_broken_version_of_the_folder_explains_that_a_server_is_down(tmp_path: Path) -> None:
-    finding = only(examine_server("http://127.0.0.1:1", base=tmp_path, broken=(2, 3)))
-    assert finding.cause.startswith(f"version 2, 3 of {tmp_path} cannot be loaded")
-
-
 def test_a_program_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -142,9 +137,13 @@ def test_a_version_that_cannot_be_loaded() -> None:
     assert "run a newer server" in finding.cure
 
 
-def test_versions_with_different_signatures() -> None:
-    finding = only(examine({1: ("AVAILABLE", ""), 3: ("AVAILABLE", ""), 4: ("END", "")}))
-    assert finding.what == "version 1 differs from version 3: it has no signature pixels"
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [(1, 3, "it has no signature pixels"), (3, 4, "version 4 has no signature pixels")],
+)
+def test_versions_with_different_signatures(old: int, new: int, difference: str) -> None:
+    finding = only(examine({old: ("AVAILABLE", ""), new: ("AVAILABLE", ""), 5: ("END", "")}))
+    assert finding.what == f"version {old} differs from version {new}: {difference}"
 
 
 @pytest.fixture(params=["grpc_url", "rest_url"])
