@@ -23,9 +23,11 @@ def test_a_folder_and_a_server_have_the_metrics_of_the_training(
     served: Server, tiny: Path, evaluation: Evaluation, source: str
 ) -> None:
     url = served.grpc_url if source == "grpc" else served.rest_url
-    selection = ("--models", served.base) if source == "folder" else ("--server", url)
-    # The environment does not choose the server.
-    done = run_evaluate(*selection, "--dataset", tiny, "--json", KMNIST_SERVER="grpc://nowhere:1")
+    folder = ("--models", served.base, "--label", "stable")
+    selection = folder if source == "folder" else ("--server", url)
+    # What is given on the command line comes before the environment.
+    environment = {"KMNIST_MODELS": "/nowhere", "KMNIST_SERVER": "grpc://nowhere:1"}
+    done = run_evaluate(*selection, "--dataset", tiny, "--json", **environment)
     assert done.exit_code == 0, done.stderr
     output = json.loads(done.stdout)
     assert output["model"] == str(selection[1])
@@ -38,7 +40,7 @@ def test_a_folder_and_a_server_have_the_metrics_of_the_training(
 def test_the_metrics_are_printed_as_a_table(
     served: Server, tiny: Path, evaluation: Evaluation
 ) -> None:
-    done = run_evaluate("--server", served.rest_url, "--version", "1", "--dataset", tiny)
+    done = run_evaluate("--models", served.base, "--version", "1", "--dataset", tiny)
     assert f"accuracy {evaluation.accuracy:.4f}" in done.stdout
     table = [line.split() for line in done.stdout.splitlines()[3:]]
     precision, recall = evaluation.precision[1], evaluation.recall[1]
@@ -67,7 +69,11 @@ def test_long_names_of_classes_are_printed_once(
     [
         ("--models /nowhere", 2, "no version in /nowhere; train one with"),
         ("--models MODELS --version 9", 2, "no version 9"),
-        ("--models MODELS --label stable", 2, "no label 'stable'"),
+        ("--models MODELS --label x", 2, "no label 'x' in MODELS; existing labels: stable\n"),
+        ("--models MODELS --version 1 --label stable", 2, "--version and --label cannot be used"),
+        ("--server SERVER --version 1 --label stable", 2, "--version and --label cannot be used"),
+        ("--server SERVER --header s3cret", 2, "Error: a header must be NAME:VALUE\n"),
+        ("--server SERVER --header :s3cret", 2, "Error: a header must be NAME:VALUE\n"),
         ("--models MODELS --server grpc://localhost", 2, "--models and --server cannot be used"),
         ("--server SERVER --dataset /nowhere", 2, "/nowhere"),
         ("--server localhost", 2, "an address without a scheme"),
@@ -75,12 +81,12 @@ def test_long_names_of_classes_are_printed_once(
     ],
 )
 def test_a_failure_is_one_line(
-    served: Server, tiny: Path, models: Path, arguments: str, code: int, message: str
+    served: Server, tiny: Path, arguments: str, code: int, message: str
 ) -> None:
-    arguments = arguments.replace("MODELS", str(models)).replace("SERVER", served.rest_url)
+    arguments = arguments.replace("MODELS", str(served.base)).replace("SERVER", served.rest_url)
     done = run_evaluate("--dataset", tiny, *arguments.split())
     assert done.exit_code == code
-    assert message in done.stderr
+    assert message.replace("MODELS", str(served.base)) in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -55,8 +55,12 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(params=["grpc", "rest", "folder"])
-def source(request: pytest.FixtureRequest, served: Server) -> tuple[str, object]:
-    """The option that selects the server or the folder."""
+def source(
+    request: pytest.FixtureRequest, served: Server, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, object]:
+    """The option that selects the server or the folder; the environment has others."""
+    monkeypatch.setenv("KMNIST_SERVER", "grpc://nowhere:1")
+    monkeypatch.setenv("KMNIST_MODELS", "/nowhere")
     return {
         "grpc": ("--server", served.grpc_url),
         "rest": ("--server", served.rest_url),
@@ -134,6 +138,9 @@ def test_other_arrays_have_the_same_rows(
     assert expected.count("\n") == len(images)
     for name in ("a.npz", "a.npy"):
         assert predict(tmp_path / name, *server).stdout == expected
+    np.save(tmp_path / "b.npy", images[:, 1:])
+    refused = predict(tmp_path / "b.npy", "--models", served.base)
+    assert f"model '{served.base.name}' expects uint8 (n, 28, 28), not" in refused.stderr
 
 
 def test_a_broken_picture_has_a_row_with_the_reason(

@@ -9,8 +9,8 @@ from kmnist.cli import main
 from kmnist.server import Server
 
 
-def status(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["status", *map(str, arguments)])
+def status(*arguments: object, **environment: str) -> Result:
+    return CliRunner().invoke(main, ["status", *map(str, arguments)], env=environment)
 
 
 @pytest.fixture(params=["grpc_url", "rest_url"])
@@ -29,7 +29,7 @@ def test_versions_states_labels_and_signatures_are_shown(url: str) -> None:
 
 
 def test_json_has_the_same(url: str) -> None:
-    output = json.loads(status("--server", url, "--json").stdout)
+    output = json.loads(status("--json", KMNIST_SERVER=url).stdout)
     assert (output["server"], output["model"], output["ready"]) == (url, "kmnist", True)
     assert output["answers"] == 1
     (version,) = output["versions"]

@@ -136,22 +136,6 @@ def test_a_missing_gpu_is_refused_with_the_option_to_use(tiny: Path, tmp_path: P
     assert done.stderr.endswith("or use --device cpu\n")
 
 
-def test_an_unexpected_failure_is_one_line_without_debug(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import kmnist.training.model
-
-    def fail(*_: Any, **__: Any) -> Never:
-        raise RuntimeError("no\nluck")
-
-    monkeypatch.setattr(kmnist.training.model, "build_model", fail)
-    arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist"]
-    done = run_train(*arguments)
-    assert done.exit_code == 1
-    assert done.stderr == "Error: RuntimeError: no luck (--debug shows the traceback)\n"
-    assert isinstance(run_train(*arguments, "--debug").exception, RuntimeError)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Path) -> str:
     """The digest of 300 epochs without an interruption."""

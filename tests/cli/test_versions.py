@@ -110,7 +110,7 @@ def test_prune_reports_the_deleted_and_the_kept_versions(versions: Versions, bas
     ("arguments", "message"),
     [
         ("compare 1 9", "no version 9"),
-        ("compare 1 canary", "no label 'canary'"),
+        ("compare 1 canary", "existing labels: none"),
         ("label stable=9", "no version 9"),
         ("label stable", "'stable' is not a label and a version"),
         ("label stable=two", "'stable=two' is not a label and a version"),
