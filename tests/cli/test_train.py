@@ -39,7 +39,7 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
     done = run_train("--dataset", tiny, *ON_TINY, "--models", base)
     assert done.exit_code == 0, done.stderr
     assert "400 training, 100 validation and 200 test images of 28×28, 10 classes" in done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines()[3:6]] == ["1", "2", "3"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:5]] == ["1", "2", "3"]
     assert "test accuracy 0." in done.stdout
     assert "weights sha256 " in done.stdout
     assert "█" in done.stdout
