@@ -35,6 +35,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmnist.data import Dataset
+from kmnist.export.compact import UNOPTIMIZED
 from kmnist.pictures.decode import read_pictures
 from kmnist.pictures.limits import limit_rows
 from kmnist.pictures.measure import background_tone, ink_extent
@@ -82,7 +83,9 @@ def reading_graph(dataset: Dataset) -> Callable[[tf.Tensor], tf.Tensor]:
 def _trace(
     image_shape: tuple[int, int], extent: float | None, background: float | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    strings = tf.TensorSpec((None,), tf.string)
+
+    @tf.function(input_signature=[strings], experimental_attributes=UNOPTIMIZED)
     def read(pictures: tf.Tensor) -> tf.Tensor:
         return read_pictures(pictures, image_shape, extent=extent, background=background)
 
