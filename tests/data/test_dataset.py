@@ -16,7 +16,7 @@ def test_checksums_are_those_of_the_files(tiny_dataset: Dataset) -> None:
     assert tiny_dataset.checksums() == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tiny_dataset.paths
     }
-    assert len(tiny_dataset.paths) == 4
+    assert len(tiny_dataset.paths) == 5
 
 
 def test_without_files_checksums_are_those_of_the_splits(tiny_dataset: Dataset) -> None:
