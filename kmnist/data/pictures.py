@@ -190,18 +190,13 @@ def _read(paths: Sequence[str], *, grey: bool, image_size: tuple[int, int] | Non
     return _Pictures(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
 
 
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def _size_of(path: str) -> tuple[int, int]:
     import tensorflow as tf
 
     from kmnist.pictures.decode import decode_picture
 
     try:
-        height, width, _ = decode_picture(_content(path)).shape
+        height, width, _ = decode_picture(Path(path).read_bytes()).shape
     except tf.errors.OpError:
         raise InputError(
             f"{path} cannot be read as PNG, JPEG, GIF, BMP or WebP: save it again or remove it"
@@ -241,7 +236,8 @@ def _decoder(
         )
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
-    def decode(contents: Any) -> Any:
+    def decode(paths: Any) -> Any:
+        contents = in_turn(tf.io.read_file, paths)
         no = tf.zeros(tf.shape(contents), tf.bool)
         found = tf.cond(
             tf.reduce_all(tf.strings.substr(contents, 12, len(plain)) == plain),
@@ -252,10 +248,10 @@ def _decoder(
 
     def read(paths: Sequence[str]) -> tuple[_Pictures, NDArray[np.bool_]]:
         try:
-            arrays = [each.numpy() for each in decode(tf.constant(list(map(_content, paths))))]
+            arrays = [each.numpy() for each in decode(tf.constant(list(map(os.fsencode, paths))))]
         except tf.errors.OpError:
             for path in paths:
-                _size_of(path)  # names the damaged file
+                _size_of(path)  # names the file that is damaged or cannot be read
             raise
         hashes, images, coloured, scaled, transparent = arrays
         return _Pictures(images, hashes / _HASHES, coloured, scaled), transparent
