@@ -186,8 +186,9 @@ def _warn_of_chance(evaluation: Evaluation, pixel_range: tuple[float, float]) ->
     chance = evaluation.confusion.sum(axis=1).max() / evaluation.examples
     if evaluation.accuracy <= chance:
         _log.warning(
-            "the test accuracy of %.4f is no better than chance: check the training, and that the "
-            "model was trained on pixels from %g to %g (pixel_range)",
+            "the test accuracy of %.4f is no better than chance: train longer, or at a lower learning "
+            "rate if the cost rises and falls, and check that the model was trained on pixels from %g "
+            "to %g (pixel_range)",
             evaluation.accuracy,
             *pixel_range,
         )
