@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmnist.cli._tensorflow import starting_tensorflow
-from kmnist.errors import ColourError
+from kmnist.errors import ColourError, InputError
 
 if TYPE_CHECKING:
+    from kmnist.client import Predictions
     from kmnist.data import Dataset
 
-__all__ = ["load_data"]
+__all__ = ["load_data", "require_same_classes"]
 
 
 def load_data(
@@ -48,3 +49,25 @@ def load_data(
     except ColourError as error:
         error.add_note("--grey converts them")
         raise
+
+
+def require_same_classes(predictions: "Predictions", data: "Dataset", model: str) -> None:
+    """Compare the classes of a model with those of the data set that it was asked about.
+
+    Raises:
+        InputError: They differ in number, or a class of the data set is another one for the model.
+    """
+    names, classes = data.class_names, predictions.probabilities.shape[1]
+    if classes != len(names):
+        raise InputError(
+            f"the model of {model} has {classes} classes, the data set {data.name} {len(names)}: "
+            "select the data set of its training"
+        )
+    for class_id, name in set(
+        zip(predictions.class_ids.tolist(), predictions.class_names, strict=True)
+    ):
+        if name in names and name != names[class_id]:
+            raise InputError(
+                f"the model of {model} calls class {class_id} {name!r}, the data set {data.name} "
+                f"{names[class_id]!r}: select a data set with the classes in the order of its training"
+            )

@@ -17,7 +17,6 @@ from kmnist.cli._options import (
     server_option,
 )
 from kmnist.cli._output import print_table, show_result
-from kmnist.errors import InputError
 
 __all__ = ["command"]
 
@@ -47,7 +46,7 @@ def command(
     each class, and the confusion matrix. A server gives the same results as the folder that it
     serves.
     """
-    from kmnist.cli._data import load_data
+    from kmnist.cli._data import load_data, require_same_classes
     from kmnist.metrics import Evaluation
 
     refuse_both_sources()
@@ -56,12 +55,7 @@ def command(
         size = image_size(client)
         data = load_data(dataset, data_dir, grey=True, image_size=size, validation_size=0)
         predictions = client.predict(data.test.images)
-    classes, names = predictions.probabilities.shape[1], data.class_names
-    if classes != len(names):
-        raise InputError(
-            f"the model of {source} has {classes} classes, the data set {data.name} "
-            f"{len(names)}: evaluate it on the data set of its training"
-        )
+    require_same_classes(predictions, data, str(source))
     evaluation = Evaluation.from_predictions(data.test.labels, predictions.probabilities)
     result = {
         "model": str(source),
@@ -69,7 +63,7 @@ def command(
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
         "cost": evaluation.cost,
-        "class_names": list(names),
+        "class_names": list(data.class_names),
         # JSON has no NaN
         "precision": [
             None if math.isnan(score) else score for score in evaluation.precision.tolist()

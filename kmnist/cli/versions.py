@@ -86,7 +86,7 @@ def compare(
     """
     import numpy as np
 
-    from kmnist.cli._data import load_data
+    from kmnist.cli._data import load_data, require_same_classes
     from kmnist.metrics import Comparison
 
     with _open(models, first) as client:
@@ -100,12 +100,7 @@ def compare(
         with _open(models, version) as client:
             versions.append(client.metadata().version)
             predictions = client.predict(test.images)
-        classes = predictions.probabilities.shape[1]
-        if classes != len(names):
-            raise click.UsageError(
-                f"version {version} has {classes} classes, but the data set {data.name} has "
-                f"{len(names)}; select the data set of its training with --dataset"
-            )
+        require_same_classes(predictions, data, f"version {version}")
         class_ids.append(predictions.class_ids)
     comparison = Comparison.from_predictions(test.labels, np.array(class_ids), len(names))
     right = comparison.right

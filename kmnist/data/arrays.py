@@ -47,7 +47,7 @@ def read_npz(path: Path, *, grey: bool = False) -> Dataset:
         except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise many kinds
             raise InputError(
                 f"{path} is not an .npz file of the arrays {', '.join(_ARRAYS)} "
-                f"({one_line(error)}): save them with np.savez"
+                f"({one_line(error)}): save them with np.savez, text as .astype(str)"
             ) from None
     dataset = Dataset.from_arrays(
         *arrays, class_names=names, validation_size=0, grey=grey, name=str(path)

@@ -1,6 +1,7 @@
 """The form that every data source is loaded into: :class:`Dataset`, made of :class:`Split`."""
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -29,9 +30,12 @@ MAX_CLASSES: Final = 1_000
 _CLASS_NAME: Final = re.compile("[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}")
 
 _IMAGES: Final = (
-    "uint8 (n, height, width), 0 for black and 255 for white, as of (255 * x).astype(np.uint8)"
+    "uint8 (n, height, width), 0 for black and 255 for white: multiply values from 0 to 1 by 255, "
+    "and convert them with astype(np.uint8)"
 )
-_LABELS: Final = "integers (n,), the class of each image, as of one_hot.argmax(axis=1)"
+_LABELS: Final = (
+    "integers (n,), the class of each image, as of one_hot.argmax(axis=1) or labels.astype(int)"
+)
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,8 @@ class Dataset:
             Dataset(arrays: 45 / 5 / 50 of 8×8, 2 classes)
         """
         labels = [_as_labels(y_train), _as_labels(y_test)]
+        if class_names is None and len({each.dtype.kind == "U" for each in labels}) == 2:
+            raise InputError(f"{name} has labels that are text and labels that are numbers")
         classes = _class_names(labels[0], name) if class_names is None else tuple(class_names)
         train, test = (
             Split(
@@ -307,7 +313,7 @@ def _as_labels(labels: ArrayLike) -> NDArray[Any]:
 def _class_names(labels: NDArray[Any], name: str) -> tuple[str, ...]:
     """Return the names of the classes of training labels, which are names or numbers."""
     if labels.dtype.kind == "U":
-        return tuple(np.unique(labels).tolist())
+        return tuple(sorted(np.unique(labels).tolist(), key=in_order))
     if labels.dtype.kind not in "iu" or not labels.size:
         return ("0", "1")  # what the labels are is checked with the images
     for label in (labels.min(), labels.max()):
@@ -316,6 +322,11 @@ def _class_names(labels: NDArray[Any], name: str) -> tuple[str, ...]:
                 f"{name} has the training label {label}: labels must be from 0 to {MAX_CLASSES - 1}"
             )
     return tuple(map(str, range(int(labels.max()) + 1)))
+
+
+def in_order(class_name: str) -> tuple[float, str]:
+    """Return the key that sorts the names of classes: numbers by their value, before words."""
+    return int(class_name) if class_name.isdecimal() else math.inf, class_name
 
 
 def _numbered(labels: NDArray[Any], class_names: tuple[str, ...], name: str) -> NDArray[Any]:

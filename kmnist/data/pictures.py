@@ -5,7 +5,6 @@ was read is kept beside the folder until one of the files changes. TensorFlow is
 """
 
 import hashlib
-import math
 import os
 import struct
 import zipfile
@@ -18,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kmnist.data.dataset import Dataset, Split
+from kmnist.data.dataset import Dataset, Split, in_order
 from kmnist.errors import ColourError, InputError
 from kmnist.files import replacing
 
@@ -262,10 +261,7 @@ def _decoder(
 def _split(
     folder: Path, files: Sequence[_File], pictures: _Pictures, ignored: Sequence[str]
 ) -> Dataset:
-    class_names = sorted(
-        {file.class_name for file in files},
-        key=lambda name: (int(name) if name.isdecimal() else math.inf, name),
-    )
+    class_names = sorted({file.class_name for file in files}, key=in_order)
     numbers = {name: number for number, name in enumerate(class_names)}
     labels = np.array([numbers[file.class_name] for file in files])
     splits = np.array([file.split or "train" for file in files])

@@ -119,9 +119,12 @@ def _find_path(source: str) -> Path | None:
     # checkout of this project has a folder kmnist.
     if path.is_dir() and (os.sep in source or is_idx_folder(path) or is_picture_folder(path)):
         return path
-    if path.suffix == _NPZ and path.is_file():
+    if path.is_file() and path.suffix != _NPZ and (os.sep in source or path.suffix):
+        raise InputError(f"{source} is a file: a data set is a folder, an .npz file or a name")
+    if path.is_file() and path.suffix == _NPZ:
         return path
-    if source.startswith(("/", ".", "~")) or path.suffix == _NPZ:
+    # A TFDS name has one slash at most, between a data set and its configuration.
+    if source.startswith(("/", ".", "~")) or path.suffix == _NPZ or source.count("/") > 1:
         raise MissingError(
             f"there is no folder or file {source}: a data set is a folder of IDX files or pictures, "
             "an .npz file, 'mnist' or a TFDS name"

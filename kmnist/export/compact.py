@@ -21,6 +21,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from kmnist.errors import ExportError
+
 __all__ = ["UNOPTIMIZED", "compact_saved_model"]
 
 # The attributes of a tf.function: of the functions that are not inlined, TensorFlow's optimizer leaves
@@ -28,6 +30,7 @@ __all__ = ["UNOPTIMIZED", "compact_saved_model"]
 UNOPTIMIZED: Final = {"_noinline": True, "_tf_data_function": True}
 
 _COLOCATED: Final = b"loc:@"
+_PYTHON: Final = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 _CONDITIONS: Final = {"If", "StatelessIf", "Case", "StatelessCase"}
 
 
@@ -42,6 +45,7 @@ def compact_saved_model(folder: Path) -> None:
         folder: The folder of the SavedModel, whose ``fingerprint.pb`` is written again.
 
     Raises:
+        ExportError: A function calls Python, which no server can.
         OSError: It cannot be read or written.
     """
     # TensorFlow has no public function that writes it.
@@ -57,6 +61,11 @@ def compact_saved_model(folder: Path) -> None:
         }
         functions = {each.signature.name: each for each in graph.graph_def.library.function}
         for function in functions.values():
+            if any(node.op in _PYTHON for node in function.node_def):
+                raise ExportError(
+                    "a layer of the model calls Python (tf.py_function or tf.numpy_function), which no "
+                    "server can: use operations of keras.ops or TensorFlow; nothing was published"
+                )
             _compact(function, captured)
         _keep_as_written(functions)
     path.write_bytes(saved.SerializeToString(deterministic=True))

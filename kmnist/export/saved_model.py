@@ -6,6 +6,7 @@ published. Until then it is in a staging folder, which servers ignore.
 
 import logging
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,6 +169,10 @@ def read_keras_file(path: Path) -> keras.Model:
     Raises:
         InputError: Keras cannot load it.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path} is not a model in Keras' format, or not all of it: write it with model.save"
+        )
     with _keras_errors():
         # Not compiled: a loss of the user's need not be registered.
         return keras.saving.load_model(path, compile=False)
@@ -175,7 +180,7 @@ def read_keras_file(path: Path) -> keras.Model:
 
 def require_accuracy(evaluation: Evaluation, minimum: float) -> None:
     """Raise an ExportError if the accuracy is below the minimum."""
-    if evaluation.accuracy < minimum:
+    if not evaluation.accuracy >= minimum:  # also true of NaN
         raise ExportError(
             f"the test accuracy {evaluation.accuracy:.4f} is below the minimum {minimum}: nothing was "
             "published"
@@ -231,7 +236,8 @@ def _keras_errors() -> Iterator[None]:
         reason = f"{type(error).__name__}: {shorten(cause, 200, placeholder=' …')}"
         raise InputError(
             f"Keras cannot save and load the model ({reason}): decorate the classes of its layers "
-            "with @keras.saving.register_keras_serializable(), and import their module first"
+            "with @keras.saving.register_keras_serializable(), and load it in Python after importing "
+            "their module; replace a Lambda by such a layer"
         ) from error
 
 
@@ -255,7 +261,9 @@ def _verify_keras(
     folder: Path, classifier: keras.Model, examples: Split, pixel_range: tuple[float, float]
 ) -> None:
     copy = as_classifier(read_keras_file(folder / _KERAS_FILE), examples, pixel_range=pixel_range)
-    _compare(f"the answers of {_KERAS_FILE}", copy(examples.images), classifier(examples.images))
+    # Layers of augmentation train unless they are told not to.
+    answers = (each(examples.images, training=False) for each in (copy, classifier))
+    _compare(f"the answers of {_KERAS_FILE}", *answers)
 
 
 def _compare(what: str, received: Any, expected: Any) -> None:

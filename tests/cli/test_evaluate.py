@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from kmnist import Evaluation
+from kmnist import Dataset, Evaluation
 from kmnist.cli import main
 from kmnist.data.idx import write_idx
 from kmnist.server import Server
@@ -102,7 +103,22 @@ def test_a_data_set_with_other_classes_is_refused(served: Server, tmp_path: Path
     write_data(tmp_path, [0, 1, 2] * 10)
     done = run_evaluate("--server", served.rest_url, "--dataset", tmp_path)
     assert done.exit_code == 2
-    assert f"has 10 classes, the data set {tmp_path.name} 3: evaluate it on" in done.stderr
+    assert f"has 10 classes, the data set {tmp_path.name} 3: select the" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "versions compare 1 stable"])
+def test_classes_in_another_order_are_refused(
+    served: Server, tiny_dataset: Dataset, tmp_path: Path, command: str
+) -> None:
+    path, test = tmp_path / "reversed.npz", tiny_dataset.test
+    arrays: dict[str, Any] = {"x_train": test.images, "x_test": test.images}
+    arrays |= {"y_train": test.labels, "y_test": test.labels}
+    np.savez(path, **arrays, class_names=list("9876543210"))
+    arguments = [*command.split(), "--models", str(served.base), "--dataset", str(path)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "the data set reversed.npz '" in done.stderr
+    assert "in the order of its training" in done.stderr
 
 
 def test_a_class_that_is_never_predicted_has_no_precision(served: Server, tmp_path: Path) -> None:

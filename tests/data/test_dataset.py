@@ -47,7 +47,7 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
         (
             IMAGES,
             np.eye(3)[LABELS],
-            r"labels must be integers .*argmax\(axis=1\), not float64 \(6, 3",
+            r"labels must be integers .*astype\(int\), not float64 \(6, 3",
         ),
         (IMAGES, LABELS > 0, r"labels must be integers .*, not bool \(6,\)"),
         (IMAGES, LABELS[:5], "there must be one label per image, not 5 labels for 6 images"),
@@ -111,6 +111,11 @@ def test_labels_may_be_names() -> None:
     assert dataset.test.labels.tolist() == [1, 0]
     with pytest.raises(InputError, match="arrays has the label 'hat', which is not among its"):
         Dataset.from_arrays(images, labels, images[:1], ["hat"])
+    with pytest.raises(InputError, match="labels that are text and labels that are numbers"):
+        Dataset.from_arrays(images, labels, images[:1], [0])
+    numbers = [str(number % 12) for number in range(len(images))]
+    by_value = Dataset.from_arrays(images, numbers, images, numbers).class_names
+    assert by_value == tuple(map(str, range(12)))
 
 
 @pytest.mark.parametrize("label", [-1, 2000])

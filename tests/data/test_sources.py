@@ -75,3 +75,7 @@ def test_a_folder_or_a_file_that_is_no_data_set_is_named(tmp_path: Path) -> None
     for name in ("/nowhere", "./nowhere.npz", "nowhere.npz"):
         with pytest.raises(MissingError, match=f"there is no folder or file {name}: a data set is"):
             load_dataset(name)
+    with pytest.raises(MissingError, match="there is no folder or file no/such/folder: a data set"):
+        load_dataset("no/such/folder")
+    with pytest.raises(InputError, match="is a file: a data set is a folder, an "):
+        load_dataset(__file__)

@@ -86,6 +86,10 @@ MODELS: Final[dict[str, tuple[Callable[[], keras.Model], tuple[int, int]]]] = {
     "float16": (lambda: computing_in("float16"), (0, 1)),
     "int8": (lambda: flat(layers.Dense(32, activation="relu")), (0, 1)),
     "batch normalization": (lambda: flat(layers.BatchNormalization()), (0, 1)),
+    "augmentation": (
+        lambda: sequential(layers.RandomZoom(0.2), layers.Flatten(), shape=(28, 28, 1)),
+        (0, 1),
+    ),
     "dropout": (lambda: flat(layers.Dropout(0.2)), (0, 1)),
     "recurrent": (lambda: sequential(layers.GRU(16)), (0, 1)),
     "attention": (attention, (0, 1)),
