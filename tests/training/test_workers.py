@@ -1,7 +1,11 @@
-"""Training by two processes that TensorFlow connects over the loopback device."""
+"""Training by two processes that TensorFlow connects over the loopback device.
+
+``examples/workers.sh`` starts them as a user does.
+"""
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pytest
@@ -19,8 +23,11 @@ import pytest
 from kmnist import Dataset, InputError, Run, build_model, train
 from kmnist.training.workers import Cluster, read_cluster
 
-# Each of two fixtures waits for two processes that import TensorFlow.
+# Two processes that import TensorFlow.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+
+SCRIPT: Final = Path(__file__).parents[2] / "examples" / "workers.sh"
 
 Outputs: TypeAlias = list[list[dict[str, Any]]]
 
@@ -48,6 +55,11 @@ def die(epoch):
     if epoch.epoch == 3 and not workers.is_chief:
         os.kill(os.getpid(), signal.SIGKILL)
 
+try:
+    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    connect(dataset, {**settings, "seed": index}, timeout=200)
+except KmnistError as error:
+    show(refused=str(error), code=error.exit_code)
 workers = connect(dataset, settings, timeout=200)
 run = train(build_model(seed=5), dataset, workers=workers, **settings)
 show(
@@ -67,22 +79,6 @@ try:
     )
 except KmnistError as error:
     show(lost=str(error), code=error.exit_code)
-"""
-
-RESUME = """
-index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-try:
-    connect(dataset, {**settings, "seed": index}, timeout=200)
-except KmnistError as error:
-    show(refused=str(error), code=error.exit_code)
-workers = connect(dataset, settings, timeout=200)
-state = sys.argv[2] if workers.is_chief else "/proc/nowhere"
-# The state of the chief replaces the weights of all.
-run = train(
-    build_model(seed=index), dataset, workers=workers, checkpoint=state, resume=True, **settings
-)
-show(digest=run.weights_digest)
-workers.wait()
 """
 
 
@@ -131,18 +127,15 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(tiny: Path, state: Path) -> tuple[Outputs, list[int]]:
-    """Two workers, of which the second kills itself after the third epoch of its last training."""
+    """Two workers that first differ in their seeds, and train three times.
+
+    The second kills itself after the third epoch of the last training.
+    """
     return run_workers(TRAIN, tiny, state)
 
 
-@pytest.fixture(scope="module")
-def resumed(killed: object, tiny: Path, state: Path) -> tuple[Outputs, list[int]]:
-    """Two workers that resume this training, after a first attempt with different seeds."""
-    return run_workers(RESUME, tiny, state)
-
-
 def test_two_workers_train_like_one(killed: Any, tiny_dataset: Dataset) -> None:
-    [[chief, *_], [other, *_]], _ = killed
+    [[_, chief, *_], [_, other, *_]], _ = killed
     alone: Run = train(build_model(seed=5), tiny_dataset, **SETTINGS)
     assert chief["digest"] == other["digest"]
     assert chief["replicas"] == 2
@@ -155,34 +148,27 @@ def test_two_workers_train_like_one(killed: Any, tiny_dataset: Dataset) -> None:
 
 def test_a_last_batch_of_one_example_is_trained_by_all(killed: Any) -> None:
     [chief, other], _ = killed
-    assert chief[1] == other[1]
+    assert chief[2] == other[2]
 
 
 def test_the_handler_of_sigterm_is_kept(killed: Any) -> None:
     outputs, _ = killed
-    assert [output[0]["handles_sigterm"] for output in outputs] == [True, True]
+    assert [output[1]["handles_sigterm"] for output in outputs] == [True, True]
 
 
 def test_a_killed_worker_ends_the_other_in_one_line(killed: Any) -> None:
     [chief, other], codes = killed
     assert codes[1] == -signal.SIGKILL
-    assert len(other) == 2
-    assert chief[2] == {
+    assert len(other) == 3
+    assert chief[3] == {
         "lost": "lost another worker: it ended, froze or cannot be reached; start all workers again",
         "code": 1,
     }
 
 
-def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one(killed: Any, resumed: Any) -> None:
-    [[whole, *_], _], _ = killed
-    outputs, codes = resumed
-    assert [output[-1]["digest"] for output in outputs] == [whole["digest"]] * 2
-    assert codes == [0, 0]
-
-
-def test_workers_that_differ_are_refused_by_name(resumed: Any) -> None:
+def test_workers_that_differ_are_refused_by_name(killed: Any) -> None:
     message = "worker 1 differs from worker 0 in its seed: start all workers with the same"
-    outputs, _ = resumed
+    outputs, _ = killed
     assert [output[0] for output in outputs] == [{"refused": message, "code": 2}] * 2
 
 
@@ -190,6 +176,47 @@ def test_a_start_without_the_other_worker_ends_in_time(tiny: Path) -> None:
     with started("connect(dataset, settings, timeout=1)", tiny) as [chief, other]:
         other.kill()
         assert chief.wait() == 1
+
+
+def run_script(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the script with the ``kmnist-train`` of this Python; only worker 0 has the checkpoint."""
+    program = folder / "kmnist-train"
+    program.write_text(
+        "#!/bin/sh\n"
+        """case $TF_CONFIG in *'"index": 1'*) set -- "$@" --checkpoint /proc/nowhere ;; esac\n"""
+        f'exec {sys.executable} -m kmnist train "$@"\n'
+    )
+    program.chmod(0o755)
+    return subprocess.run(
+        ["bash", SCRIPT, "--models", folder / "kmnist", *arguments],
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@needs_bash
+def test_workers_that_resume_publish_one_version_with_the_weights_of_an_uninterrupted_run(
+    killed: Any, state: Path, tiny: Path, tmp_path: Path
+) -> None:
+    [[_, whole, *_], _], _ = killed
+    data = ("--dataset", tiny, "--validation-size", "100")
+    settings = ("--epochs", "5", "--batch-size", "90", "--seed", "5")
+    done = run_script(tmp_path, *data, *settings, "--checkpoint", state, "--resume")
+    assert done.returncode == 0, done.stdout
+    for index in range(2):
+        assert f"worker {index}: waiting for 2 workers, at most 60 s\n" in done.stdout
+    assert f"worker 0: weights sha256 {whole['digest']}\n" in done.stdout
+    assert f"worker 0: exported {tmp_path / 'kmnist' / '1'};" in done.stdout
+    assert "worker 1: exported" not in done.stdout
+
+
+@needs_bash
+def test_the_first_failure_ends_both(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "--dataset", "/nowhere")
+    assert done.returncode == 2
+    assert "/nowhere" in done.stdout
 
 
 def config(kind: str, index: object, **jobs: list[str]) -> str:
