@@ -271,25 +271,3 @@ def test_several_devices_make_the_same_update(tiny: Path) -> None:
         [sys.executable, "-c", SEVERAL_DEVICES, str(tiny)], capture_output=True, text=True
     )
     assert done.stdout.startswith("same update; a model with state that is not"), done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-class TestMNIST:
-    """Training on the bundled MNIST, with the results given in the README."""
-
-    def test_the_initial_weights_of_the_tutorial_give_its_results(self) -> None:
-        dataset = load_dataset()
-        model = build_model(init="random_normal")
-        run = train(model, dataset)
-        costs = [epoch.cost for epoch in run.history]
-        assert costs[0] == pytest.approx(2.8177, abs=0.4)  # depends on the initial weights
-        assert costs == sorted(costs, reverse=True)
-        assert 0.43 <= costs[-1] <= 0.50
-        assert 0.88 <= evaluate(model, dataset.test).accuracy <= 0.90
-
-    def test_the_default_initial_weights_are_better(self) -> None:
-        dataset = load_dataset()
-        model = build_model()
-        train(model, dataset)
-        assert 0.918 <= evaluate(model, dataset.test).accuracy <= 0.930
