@@ -21,6 +21,7 @@ from kmnist import Dataset
 from kmnist.cli import main
 from kmnist.data.idx import write_idx
 from kmnist.server import Server
+from tests.server.served_models import save_digits
 
 # Names that need care in CSV and JSON; the last one is not UTF-8.
 NAMES: Final = ('a,"b".png', "c\nd.PNG", os.fsdecode(b"\xff.png"))
@@ -218,18 +219,20 @@ def test_an_interrupted_or_killed_run_is_continued(
 
 
 @pytest.mark.slow
-def test_a_server_may_restart_but_not_stay_away(models: Path, images: Path, tmp_path: Path) -> None:
-    output = tmp_path / "a.jsonl"
-    with Server(models, grpc_port=0, rest_port=0, grace=0) as first:
+def test_a_server_may_restart_but_not_stay_away(images: Path, tmp_path: Path) -> None:
+    output, base = tmp_path / "a.jsonl", tmp_path / "kmnist"
+    base.mkdir()
+    save_digits(base, 1)
+    with Server(base, grpc_port=0, rest_port=0, grace=0) as first:
         run = start(images, output, first, "--timeout", "1")
     with run:
         assert "Connection refused" in (stderr := run.communicate()[1])
     assert run.returncode == 1
     assert stderr.endswith("; continue with --resume\n")
     port = int(first.grpc_url.rpartition(":")[2])
-    with Server(models, grpc_port=port, rest_port=0, grace=0) as second:
+    with Server(base, grpc_port=port, rest_port=0, grace=0) as second:
         run = start(images, output, second)
-    with Server(models, grpc_port=port, rest_port=0), run:
+    with Server(base, grpc_port=port, rest_port=0), run:
         assert run.wait() == 0
     found = [json.loads(line)["input"] for line in output.read_text().splitlines()]
     assert found == list(range(20_000))

@@ -166,7 +166,7 @@ def test_a_version_that_is_not_ready_is_an_error_with_its_state(
         client.predict(images)
     assert (info.value.state, info.value.retryable) == (state, state == "LOADING")
     with pytest.raises(errors.NotReadyError, match=message):
-        client.wait_until_ready(1)
+        client.wait_until_ready(0.2)
     assert not client.is_ready()
 
 

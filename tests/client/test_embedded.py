@@ -1,7 +1,7 @@
 """The client and the embedded server: a real model, loaded by TensorFlow."""
 
-import shutil
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,8 @@ import tensorflow as tf
 from kmnist import errors
 from kmnist.client import Client
 from kmnist.server import Server
-from tests.client.conftest import Make
+from tests.client.conftest import InLoop, Make
+from tests.server.served_models import save_digits
 
 if TYPE_CHECKING:
     from kmnist import Dataset
@@ -122,22 +123,31 @@ def test_what_the_model_refuses_is_an_error(caller: Client) -> None:
 
 @pytest.mark.slow
 def test_a_restarted_server_and_a_new_version_are_found(
-    make: Make, models: Path, scheme: str, tiny_dataset: "Dataset", tmp_path: Path
+    tiny_dataset: "Dataset", tmp_path: Path
 ) -> None:
-    base = tmp_path / models.name
-    shutil.copytree(models, base)
+    base = tmp_path / "kmnist"
+    base.mkdir()
+    save_digits(base, 1)
     images = tiny_dataset.test.images[:2]
-    with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
-        ports: dict[str, Any] = {"grpc_port": server.grpc_port, "rest_port": server.rest_port}
-        client = make(server.grpc_url if scheme == "grpc" else server.rest_url, timeout=60)
-        assert len(client.predict(images)) == 2
-    with pytest.raises(errors.NotReachableError):
-        client.predict(images)
-    with Server(base, **ports, poll_seconds=0.05, grace=1):
-        assert len(client.predict(images)) == 2
-        shutil.copytree(models / "1", base / "staging")
-        (base / "staging").rename(base / "2")
-        end = time.monotonic() + 60
-        while client.metadata().version != 2 and time.monotonic() < end:
-            assert len(client.predict(images)) == 2
-        assert client.metadata().version == 2
+    with ExitStack() as cleanup:
+        with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
+            ports: dict[str, Any] = {"grpc_port": server.grpc_port, "rest_port": server.rest_port}
+            clients: list[Any] = [
+                cleanup.enter_context(closing(kind(url, timeout=60)))
+                for kind in (Client, InLoop)
+                for url in (server.grpc_url, server.rest_url)
+            ]
+            for client in clients:
+                assert len(client.predict(images)) == 2
+        for client in clients:
+            with pytest.raises(errors.NotReachableError):
+                client.predict(images)
+        with Server(base, **ports, poll_seconds=0.05, grace=1):
+            for client in clients:
+                assert len(client.predict(images)) == 2
+            save_digits(base, 2)
+            end = time.monotonic() + 60
+            while clients[0].metadata().version != 2 and time.monotonic() < end:
+                for client in clients:
+                    assert len(client.predict(images)) == 2
+            assert [client.metadata().version for client in clients] == [2] * 4
