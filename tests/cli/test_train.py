@@ -34,9 +34,12 @@ def start_train(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_best_epoch_is_evaluated_exported_and_labelled(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
-    done = run_train("--dataset", tiny, *ON_TINY, "--models", base)
+    fast = ["--validation-size", "100", "--epochs", "20", "--learning-rate", "0.5"]
+    options = ["--batch-size", "20", "--keep-best", "--label", "canary"]
+    done = run_train("--dataset", tiny, *fast, *options, "--models", base)
     assert done.exit_code == 0, done.stderr
     assert "400 training, 100 validation and 200 test images of 28×28, 10 classes" in done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()[2:5]] == ["1", "2", "3"]
@@ -44,17 +47,6 @@ def test_a_model_is_trained_evaluated_and_exported(tiny: Path, tmp_path: Path) -
     assert "weights sha256 " in done.stdout
     assert "█" in done.stdout
     assert "label " in done.stdout
-    assert f"exported {base / '1'}; serve it with: kmnist serve --models {base}" in done.stdout
-    assert (base / "1" / "saved_model.pb").exists()
-
-
-@pytest.mark.slow
-def test_the_best_epoch_is_exported_and_labelled(tiny: Path, tmp_path: Path) -> None:
-    base = tmp_path / "models" / "kmnist"
-    fast = ["--validation-size", "100", "--epochs", "20", "--learning-rate", "0.5"]
-    options = ["--batch-size", "20", "--keep-best", "--label", "canary"]
-    done = run_train("--dataset", tiny, *fast, *options, "--models", base)
-    assert done.exit_code == 0, done.stderr
     card = json.loads((base / "1" / "model_card.json").read_text())
     history = [epoch["validation_accuracy"] for epoch in card["training"]["history"]]
     best = max(history)
@@ -62,40 +54,34 @@ def test_the_best_epoch_is_exported_and_labelled(tiny: Path, tmp_path: Path) -> 
     assert best > history[-1]
     assert card["training"]["kept_epoch"] == kept
     assert f"kept epoch {kept}: validation accuracy {best:.4f}\n" in done.stdout
-    assert f"exported {base / '1'} with the label canary; serve it with" in done.stdout
+    served = f"serve it with: kmnist serve --models {base}"
+    assert f"exported {base / '1'} with the label canary; {served}" in done.stdout
+    assert (base / "1" / "saved_model.pb").exists()
     assert read_labels(base) == {"canary": 1}
 
 
 def test_nothing_is_published_below_the_minimum_accuracy(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "models" / "kmnist"
     arguments: list[str | Path] = ["--dataset", tiny, *ON_TINY, "--models", base, "--json"]
-    arguments.append("--min-accuracy")
-    done = run_train(*arguments, "0.99")
+    done = run_train(*arguments, "--min-accuracy", "0.99")
     assert (done.exit_code, json.loads(done.stdout)["published"]) == (1, False)
     assert re.search(r"accuracy 0\.\d{4} is below .* 0\.99: nothing was published", done.stderr)
     assert not base.exists()
-    done = run_train(*arguments, "0.1", "--label", "stable")
-    assert json.loads(done.stdout)["label"] == "stable"
 
 
-def test_a_prepared_tfds_data_set_is_trained_on(tiny_tfds: Path, tmp_path: Path) -> None:
+def test_the_json_of_a_training_on_a_prepared_tfds_data_set_is_one_object_and_nothing_else(
+    tiny_tfds: Path, tmp_path: Path
+) -> None:
     arguments: list[str | Path] = ["--dataset", "tiny_digits", "--data-dir", tiny_tfds, *ON_TINY]
-    process = start_train(*arguments, "--models", tmp_path / "kmnist", "--json")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    card = json.loads((tmp_path / "kmnist" / "1" / "model_card.json").read_text())
-    assert card["data"]["name"] == "tiny_digits/1.0.0"
-    assert json.loads(stdout)["version"] == 1
-
-
-def test_json_is_one_object_and_nothing_else(tiny: Path, tmp_path: Path) -> None:
-    done = run_train("--dataset", tiny, *ON_TINY, "--models", tmp_path / "kmnist", "--json")
+    arguments += ["--models", tmp_path / "kmnist", "--min-accuracy", "0.1", "--label", "stable"]
+    done = run_train(*arguments, "--json")
     output = json.loads(done.stdout)
     assert done.stderr == ""
-    assert output["version"] == 1
+    assert (output["version"], output["label"]) == (1, "stable")
     assert Path(output["path"]) == tmp_path / "kmnist" / "1"
     assert len(output["history"]) == 3
     card = json.loads((tmp_path / "kmnist" / "1" / "model_card.json").read_text())
+    assert card["data"]["name"] == "tiny_digits/1.0.0"
     assert output["test"]["accuracy"] == card["test"]["accuracy"]
     assert output["weights_sha256"] == card["model"]["weights_sha256"]
 
@@ -145,26 +131,30 @@ def uninterrupted(tiny: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_resumed_training_has_the_weights_of_an_uninterrupted_one(
-    tiny: Path, tmp_path: Path, number: int, uninterrupted: str
+    tiny: Path, tmp_path: Path, uninterrupted: str
 ) -> None:
     state = tmp_path / "state"
+    file = state / "checkpoint.npz"
     arguments: list[str | Path] = ["--dataset", tiny, "--validation-size", "0", "--epochs", "300"]
     arguments += ["--checkpoint", state, "--models", tmp_path / "kmnist", "--json"]
-    stopped = start_train(*arguments)
-    while not (state / "checkpoint.npz").exists() and stopped.poll() is None:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(stopped.pid, number)
-    error = stopped.communicate()[1]
-    if number == signal.SIGKILL:
-        assert stopped.returncode == -signal.SIGKILL
-    else:
-        assert stopped.returncode == 130, error
-        assert f"of 300; continue with: --checkpoint {state} --resume" in error
-        assert error.count("\n") == 1
-    assert not (tmp_path / "kmnist" / "1").exists()
+
+    def stopped(number: int, *options: str) -> tuple[int, str]:
+        before = file.stat().st_mtime_ns if file.exists() else 0
+        process = start_train(*arguments, *options)
+        while process.poll() is None and not (file.exists() and file.stat().st_mtime_ns > before):
+            time.sleep(0.01)
+        time.sleep(0.1)
+        os.kill(process.pid, number)
+        error = process.communicate()[1]
+        assert not (tmp_path / "kmnist" / "1").exists()
+        return process.returncode, error
+
+    code, error = stopped(signal.SIGTERM)
+    assert code == 130, error
+    assert f"of 300; continue with: --checkpoint {state} --resume" in error
+    assert error.count("\n") == 1
+    assert stopped(signal.SIGKILL, "--resume")[0] == -signal.SIGKILL
     resumed = run_train(*arguments, "--resume")
     assert resumed.exit_code == 0, resumed.stderr
     assert json.loads(resumed.stdout)["weights_sha256"] == uninterrupted

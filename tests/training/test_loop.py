@@ -243,6 +243,9 @@ def limited():
     layers.append(keras.layers.Dense(10, "softmax", kernel_initializer="zeros", **limits))
     return keras.Sequential([keras.Input((28, 28), dtype="uint8"), *layers])
 
+build_model()
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+
 weights = []
 for devices in (1, 2):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"][:devices])
@@ -265,8 +268,8 @@ with strategy.scope():
 
 
 @pytest.mark.slow
-def test_several_devices_make_the_same_update(tiny: Path) -> None:
-    # In a new process: logical devices can only be created before TensorFlow starts.
+def test_a_small_model_uses_one_thread_and_several_devices_make_the_same_update(tiny: Path) -> None:
+    # In a new process: threads and logical devices can only be set before TensorFlow starts.
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL_DEVICES, str(tiny)], capture_output=True, text=True
     )

@@ -1,7 +1,5 @@
 """The model: one Dense softmax layer on uint8 images."""
 
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -62,12 +60,3 @@ def test_images_and_classes_may_have_any_size() -> None:
 def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_model(**arguments)
-
-
-@pytest.mark.slow
-def test_operations_of_a_small_model_use_one_thread() -> None:
-    # In a new process: the number of threads is fixed once TensorFlow has started.
-    code = "import tensorflow as tf; from kmnist import build_model; build_model(); "
-    code += "print(tf.config.threading.get_intra_op_parallelism_threads())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "1\n", done.stderr
