@@ -31,8 +31,8 @@ def read() -> Read:
 
 @pytest.fixture(scope="session")
 def digits(tiny_dataset: Dataset) -> Split:
-    """The first 100 test digits."""
-    return tiny_dataset.test[:100]
+    """The first 60 test digits."""
+    return tiny_dataset.test[:60]
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ DIGITS: dict[int, list[list[Point]]] = {
 }  # fmt: skip
 
 
-def smooth(points: Sequence[Point], steps: int = 3) -> list[Point]:
+def smooth(points: Sequence[Point], steps: int = 2) -> list[Point]:
     """Return points of the Catmull-Rom curve through ``points``, ``steps`` per segment."""
     padded = [points[0], *points, points[-1]]
     line = [points[0]]

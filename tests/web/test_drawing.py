@@ -37,7 +37,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(base: Path) -> Iterator[Server]:
     """A server of the model."""
-    with Server(base, rest_port=0, grpc_port=0) as server:
+    with Server(base, rest_port=0, grpc_port=0, poll_seconds=0.2) as server:
         yield server
 
 
