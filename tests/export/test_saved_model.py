@@ -17,13 +17,11 @@ import tensorflow as tf
 from keras import layers
 
 from kmnist import (
-    Client,
     Dataset,
     Evaluation,
     InputError,
     MissingError,
     Run,
-    Server,
     Split,
     build_model,
     evaluate,
@@ -171,12 +169,12 @@ def test_images_of_another_size_without_ink_and_a_model_no_better_than_chance(
 
 
 @pytest.mark.slow
-def test_a_model_of_pixels_from_minus_1_to_1_is_served_as_accurately_as_it_is_here(
+def test_a_version_of_pixels_from_minus_1_to_1_is_loaded_as_accurate_as_it_was(
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     model = dense()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss)
+    model.compile("adam", loss, jit_compile=False)
     scaled = tiny_dataset.train.images / 127.5 - 1
     model.fit(scaled, tiny_dataset.train.labels, batch_size=20, epochs=8, verbose=0)
     version = export_model(model, tiny_dataset, tmp_path / "own", pixel_range=(-1, 1))
@@ -187,12 +185,6 @@ def test_a_model_of_pixels_from_minus_1_to_1_is_served_as_accurately_as_it_is_he
     accuracy = (here == test.labels).mean()
     assert accuracy > 0.7
     assert evaluate(load_model(version), test, pixel_range=(-1, 1)).accuracy == accuracy
-    with (
-        Server(version.parent, grpc_port=0, rest_port=0) as server,
-        Client(server.rest_url, model="own") as client,
-    ):
-        served = client.predict(test.images)
-    assert (served.class_ids == test.labels).mean() == accuracy
 
 
 @pytest.mark.parametrize(
