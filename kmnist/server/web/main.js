@@ -52,7 +52,7 @@ async function predict(signal) {
   if (paper.isTooSmall || version === null) return;
   const requested = revision;
   try {
-    const prediction = await model.predict(await paper.toBlob(), signal);
+    const prediction = await model.predict(paper.toDataURL(), signal);
     if (signal.aborted) return;
     learnNames(prediction);
     settle();

@@ -70,14 +70,14 @@ export class Model {
   /**
    * Predicts the class of a picture.
    *
-   * @param {Blob} picture a PNG, JPEG, BMP or WebP file
+   * @param {string} picture the data URL of a PNG, JPEG, BMP or WebP file
    * @param {AbortSignal} signal aborts the request
    * @returns { probabilities, id, name, milliseconds, image }: a probability for each class; the
    *   number and the name of the most probable class; the duration of the request; the image that
    *   the model received, rows of numbers from 0 to 255, undefined without the signature `explain`
    */
   async predict(picture, signal) {
-    const b64 = await base64(picture);
+    const b64 = picture.slice(picture.indexOf(",") + 1);
     const start = performance.now();
     const outputs = await this.#run(this.#signature, { pictures: [{ b64 }] }, signal);
     return {
@@ -128,14 +128,4 @@ export class Model {
 /** Returns an error as a sentence, without the graph nodes that TensorFlow appends in brackets. */
 function sentence(error) {
   return error.split(/\n|\s*\[\[/, 1)[0].trim().replace(/[^.!?…]$/, "$&.");
-}
-
-async function base64(blob) {
-  const reader = new FileReader();
-  await new Promise((resolve, reject) => {
-    reader.onload = resolve;
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(blob);
-  });
-  return reader.result.slice(reader.result.indexOf(",") + 1);
 }

@@ -91,8 +91,8 @@ export class Paper {
     this.#become({ strokes: [], picture: await createImageBitmap(picture) });
   }
 
-  /** Returns the sheet as a PNG file: ink on a transparent background, or the picture. */
-  toBlob() {
+  /** Returns the sheet as the data URL of a PNG file: ink on a transparent background, or the picture. */
+  toDataURL() {
     const { strokes, picture } = this.#sheet;
     const canvas = document.createElement("canvas");
     if (picture) {
@@ -104,7 +104,7 @@ export class Paper {
       canvas.width = canvas.height = SIDE; // on every device, for the same prediction
       paintStrokes(canvas.getContext("2d"), strokes);
     }
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    return canvas.toDataURL("image/png");
   }
 
   /** Redraws the sheet in the resolution of the device and the ink colour of the style sheet. */
