@@ -1,7 +1,7 @@
 """The client and the embedded server: a real model, loaded by TensorFlow."""
 
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,11 +133,12 @@ def test_a_restarted_server_and_a_new_version_are_found(
         with Server(base, grpc_port=0, rest_port=0, grace=1) as server:
             ports: dict[str, Any] = {"grpc_port": server.grpc_port, "rest_port": server.rest_port}
             clients: list[Any] = [
-                cleanup.enter_context(closing(kind(url, timeout=60)))
+                kind(url, timeout=60)
                 for kind in (Client, InLoop)
                 for url in (server.grpc_url, server.rest_url)
             ]
             for client in clients:
+                cleanup.push(client)
                 assert len(client.predict(images)) == 2
         for client in clients:
             with pytest.raises(errors.NotReachableError):

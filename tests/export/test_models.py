@@ -123,7 +123,7 @@ def test_the_served_version_is_as_accurate_as_keras(
     model.fit(prepared(train.images), train.labels, batch_size=20, epochs=2, verbose=0)
     if kind == "int8":
         model.quantize("int8")
-    expected = np.asarray(model(prepared(test.images))).argmax(axis=1)
+    expected = np.asarray(model(prepared(test.images), training=False)).argmax(axis=1)
     version = export_model(model, tiny_dataset, tmp_path / "own", pixel_range=(low, high))
     with (
         Server(version.parent, grpc_port=0, rest_port=0) as server,
