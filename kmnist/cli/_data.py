@@ -63,9 +63,8 @@ def require_same_classes(predictions: "Predictions", data: "Dataset", model: str
             f"the model of {model} has {classes} classes, the data set {data.name} {len(names)}: "
             "select the data set of its training"
         )
-    for class_id, name in set(
-        zip(predictions.class_ids.tolist(), predictions.class_names, strict=True)
-    ):
+    class_ids, class_names = predictions.class_ids.tolist(), predictions.class_names.tolist()
+    for class_id, name in set(zip(class_ids, class_names, strict=True)):
         if name in names and name != names[class_id]:
             raise InputError(
                 f"the model of {model} calls class {class_id} {name!r}, the data set {data.name} "

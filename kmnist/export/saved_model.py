@@ -78,8 +78,9 @@ def export_model(
         The version folder, ``base``/N.
 
     Raises:
-        ExportError: The accuracy is below ``min_accuracy``, TensorFlow cannot save the model, or the SavedModel or ``model.keras``, loaded
-            again, gives other answers than the model.
+        ExportError: The accuracy is below ``min_accuracy``, TensorFlow cannot save the model, a layer
+            calls Python, or the SavedModel or ``model.keras``, loaded again, gives other answers than
+            the model.
         PlotError: The plots could not be drawn.
         InputError: The model is no classifier of the images, or Keras cannot load it again; ``run``
             is not the last training of the model; the data set has no test images; ``base`` is a
