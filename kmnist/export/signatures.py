@@ -15,10 +15,10 @@ signature                  input                             purpose
 A version has ``classes`` if its model is one Dense layer on the pixels. All others return
 ``probabilities`` float32 (n, classes), ``class_ids`` int64 (n,) and ``class_names`` string (n,).
 ``explain`` also returns ``images`` uint8 (n, height, width), the pictures as the model sees them.
-``classes`` returns ``class_names`` string (n,) and ``weights`` float32 (n, height, width), the contribution of each white pixel to the logit of the class; it takes
-at most as many ids as there are classes. A request has at most ``MAX_IMAGES`` images; the limits of
-pictures are in :mod:`kmnist.pictures.limits`. The answer to an image or to its pixels is smaller than
-the request.
+``classes`` returns ``class_names`` string (n,) and ``weights`` float32 (n, height, width), the
+contribution of each white pixel to the logit of the class; it takes at most as many ids as there
+are classes. A request has at most ``MAX_IMAGES`` images; the limits of pictures are in
+:mod:`kmnist.pictures.limits`. The answer to an image or to its pixels is smaller than the request.
 
 Images are scaled and centred in the graph, so that all clients get the same result. Servers do not
 enforce the shapes of a signature, so the functions do. Every output has one row per row of the
